@@ -1,0 +1,350 @@
+"""The Blocker Detector: says what keeps the milestone from going on, with evidence and a proposal.
+
+What it says is decided by :mod:`actors.blockers`; this role supplies what that needs: the output of attempts
+as it grows, samples of the machine, falls of children, the user's rules. It tells the hooks of what is
+critical as soon as that is in the journal. It ends nothing and retries nothing.
+
+A session of thousands of tasks that go well costs it nothing but the fold: only tasks with which something
+went wrong are looked at, and only output of attempts that still run or failed is read, a bounded piece a
+second.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import ClassVar, Final
+
+from actors.blockers import View, changes, due_for_hooks
+from actors.builtin_rules import BUILTIN_RULES
+from actors.events import (
+    AttemptEnded,
+    AttemptStarted,
+    BlockerRaised,
+    BlockerResolved,
+    ChildGone,
+    ChildQuarantined,
+    DependencyAlert,
+    Event,
+    GitRefused,
+    HookRan,
+    LandConflicted,
+    LandFailed,
+    MilestoneUpdated,
+    Outcome,
+    PreflightFailed,
+    PushRefused,
+    Record,
+    SlotFailed,
+    TaskCompleted,
+    TaskFailed,
+)
+from actors.files import read_bytes
+from actors.hooks import tell
+from actors.machine import Machine, modified_wall, read_from, signature, size_of
+from actors.observations import SAMPLE_SECONDS, Falls, Gauge, sampled
+from actors.outputs import Match, Output, RuleBook, Veil, telling_lines
+from actors.places import task_log
+from actors.role import RoleActor
+from actors.rules import Where, read_rules
+from actors.state import Phase, Stage
+
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks when nothing happens."""
+
+LOOK_SHARE: Final = 10.0
+"""After a look that took t seconds the next one waits t times this: a huge session is looked at less often."""
+
+READ_BYTES: Final = 256 * 1024
+"""Bytes of output searched in one look, of all attempts together."""
+
+PIECE_BYTES: Final = 64 * 1024
+"""Bytes read from one log before it is the next one's turn."""
+
+BACKLOG_BYTES: Final = 1024 * 1024
+"""What an attempt may be ahead of us before the middle of its output is skipped."""
+
+TAIL_BYTES: Final = 128 * 1024
+"""What is searched of an attempt's output when its middle is skipped."""
+
+TELLING_BYTES: Final = 16 * 1024
+"""What is read of the output of a failed task for evidence."""
+
+MOST_RULES_BYTES: Final = 256 * 1024
+MOST_HOOKS: Final = 4
+"""Blockers of which hooks are told at the same time."""
+
+_BUILTIN: Final = RuleBook(BUILTIN_RULES)
+_ENDED_BADLY: Final = frozenset({Outcome.FAILED, Outcome.TIMEOUT})
+
+
+class BlockerDetector(RoleActor):
+    """The fifth of the five roles."""
+
+    role: ClassVar[str] = "blocker_detector"
+
+    def rebuilt(self) -> None:
+        """Find the tasks with which something went wrong, and the output that has still to be read."""
+        state = self.state
+        self._machine = Machine(self.context.project)
+        self._book = _BUILTIN
+        self._rules_signature: tuple[int, ...] | None = ()
+        self._rules_problem = ""
+        self._veil = self._secrets()
+        self._suspects: set[str] = set()
+        self._running: dict[str, Output] = {}
+        self._ended: dict[str, Output] = {}
+        self._matches: dict[str, list[Match]] = {}
+        self._telling: set[str] = set()
+        self._said = 0
+        self._next_look = self._not_before = 0.0
+        self._next_sample = self.mono + SAMPLE_SECONDS
+        self._gauges = {
+            claim.partition(":")[2]: Gauge(pressed=True)
+            for claim in state.blockers
+            if claim.startswith("pressure:")
+        }
+        self._falls = {
+            claim.partition(":")[2]: Falls((known.since_wall,), ("",), stormy=True)
+            for claim, known in state.blockers.items()
+            if claim.startswith("storm:")
+        }
+        for task_id, task in state.tasks.items():
+            if task.phase is Phase.FAILED or task.failures or task.conflicts:
+                self._suspects.add(task_id)
+            attempt = task.attempt
+            if attempt is None or task.phase is Phase.COMPLETED:
+                continue
+            if attempt.stage is Stage.STARTED:
+                self._running[attempt.id] = Output(attempt.id, task_id)
+            elif attempt.outcome in _ENDED_BADLY and f"failed:{task_id}" not in state.blockers:
+                self._ended[attempt.id] = Output(attempt.id, task_id)
+        self._suspects.update(known.raised.task for known in state.blockers.values() if known.raised.task)
+
+    def observe(self, record: Record, event: Event) -> None:
+        """Note which attempt's output is worth reading, which task is worth a look, and which child fell."""
+        match event:
+            case AttemptStarted(attempt=attempt):
+                self._running[attempt] = Output(attempt, self._task_of(attempt))
+            case AttemptEnded(attempt=attempt, outcome=outcome):
+                output = self._running.pop(attempt, None) or Output(attempt, self._task_of(attempt))
+                if outcome in _ENDED_BADLY:
+                    self._ended[attempt] = output
+                    self._suspect(output.task)
+            case SlotFailed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
+                self._suspect(self._task_of(attempt))
+            case TaskFailed(task=task):
+                self._suspect(task)
+            case TaskCompleted(task=task) if task in self._suspects:
+                self._look_soon()
+            case ChildGone(child=child, reason=reason):
+                self._falls[child] = self._falls.get(child, Falls()).fell(record.wall, reason)
+                self._look_soon()
+            case PreflightFailed() | GitRefused() | PushRefused() | DependencyAlert() | ChildQuarantined():
+                self._look_soon()
+            case MilestoneUpdated():
+                self._veil = self._secrets()
+            case BlockerRaised():
+                self._said += 1
+            case _:
+                pass
+
+    def reconcile(self) -> None:
+        """Look, when a second has passed or something went wrong; tell hooks; finish when the session is settled."""
+        if self.state.started is None or self.context.role in self.state.finished:
+            return
+        settled = self.state.settled is not None
+        if settled or self.mono >= self._next_look:
+            began = time.monotonic()
+            facts = self._look()
+            self._not_before = self.mono + (time.monotonic() - began) * LOOK_SHARE
+            unread = bool(self._ended)
+            self._next_look = self._not_before if unread else max(self._not_before, self.mono + LOOK_SECONDS)
+            self.propose(*facts)
+            if unread:
+                # At the end nothing is put off: what ended and is not yet read is read now, piece by piece.
+                self.host.wake_at(self._next_look)
+            if facts or unread:
+                return
+        self._tell_hooks()
+        if settled and not self._telling:
+            self.finish(self._summary())
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def _look(self) -> tuple[Event, ...]:
+        self._refresh_rules()
+        self._read_outputs()
+        if self.mono >= self._next_sample:
+            self._next_sample = self.mono + SAMPLE_SECONDS
+            self._gauges = sampled(self._gauges, self._machine.sample(), self.state.settings.pressure_percent)
+        facts = changes(self.state, self._view())
+        for fact in facts:
+            if isinstance(fact, BlockerResolved) and fact.claim.startswith("pattern:"):
+                self._forget(self.state.blockers[fact.claim].raised.task)
+        return facts
+
+    def _view(self) -> View:
+        order = [task for task in self.state.tasks if task in self._suspects] if self._suspects else []
+        return View(
+            wall=self.wall,
+            suspects=order,
+            matches=self._matches,
+            tails=self._tails(order),
+            gauges=self._gauges,
+            falls=self._falls,
+            quiet=self._quiet(),
+            rules_problem=self._rules_problem,
+            rules_path=self.state.settings.rules,
+        )
+
+    def _tails(self, suspects: list[str]) -> dict[str, tuple[str, ...]]:
+        """Return the telling last lines of tasks whose failure is about to be stated."""
+        tails = {}
+        for task_id in suspects:
+            task = self.state.tasks[task_id]
+            if (
+                task.phase is not Phase.FAILED
+                or task.attempt is None
+                or f"failed:{task_id}" in self.state.blockers
+            ):
+                continue
+            log = self._log(task.attempt.id)
+            data = read_from(log, max(0, size_of(log) - TELLING_BYTES), TELLING_BYTES)
+            tails[task_id] = telling_lines(data, self._veil)
+        return tails
+
+    def _quiet(self) -> dict[str, float]:
+        if self.wall - self.state.progress_wall <= self.state.settings.no_progress_after:
+            return {}
+        found = {attempt: modified_wall(self._log(attempt)) for attempt in self._running}
+        return {attempt: max(0.0, self.wall - wall) for attempt, wall in found.items() if wall is not None}
+
+    # --- output ---------------------------------------------------------------------------------------------
+
+    def _read_outputs(self) -> None:
+        left = READ_BYTES
+        for attempt, output in list(self._ended.items()):
+            left = self._read_to_the_end(output, left)
+            if left <= 0:
+                return
+            del self._ended[attempt]
+            self._count(output, ended=True)
+        # The one that was read last goes to the end of the queue, so that each has its turn.
+        for attempt, output in list(self._running.items()):
+            if left <= 0:
+                return
+            log = self._log(attempt)
+            size = size_of(log)
+            if size > output.offset:
+                if size - output.offset > BACKLOG_BYTES:
+                    output.skip_to(size - TAIL_BYTES)
+                data = read_from(log, output.offset, PIECE_BYTES)
+                output.feed(data, self._book, self._veil)
+                self._count(output, ended=False)
+                left -= len(data)
+                self._running[attempt] = self._running.pop(attempt)
+
+    def _read_to_the_end(self, output: Output, left: int) -> int:
+        log = self._log(output.attempt)
+        size = size_of(log)
+        if size - output.offset > BACKLOG_BYTES:
+            output.skip_to(size - TAIL_BYTES)
+        while output.offset < size and left > 0:
+            data = read_from(log, output.offset, min(PIECE_BYTES, size - output.offset))
+            if not data:
+                break
+            left -= len(data)
+            output.feed(data, self._book, self._veil, is_last=output.offset + len(data) >= size)
+        return left
+
+    def _count(self, output: Output, *, ended: bool) -> None:
+        """Let the matches count that say something by now: most rules speak of attempts that failed."""
+        known = self._matches.setdefault(output.task, []) if output.matches else []
+        fresh = [
+            match
+            for match in output.matches
+            if (ended or match.rule.where is Where.ANY) and match not in known
+        ]
+        if fresh:
+            self._suspects.add(output.task)
+            known += fresh
+        if output.matches and not known:
+            del self._matches[output.task]
+
+    def _forget(self, task: str) -> None:
+        self._matches.pop(task, None)
+
+    # --- rules and secrets ----------------------------------------------------------------------------------
+
+    def _refresh_rules(self) -> None:
+        name = self.state.settings.rules
+        if not name:
+            return
+        path = Path(self.context.project, name)
+        now = signature(path)
+        if now == self._rules_signature:
+            return
+        self._rules_signature, self._book = now, _BUILTIN
+        try:
+            reading = read_rules(read_bytes(path, MOST_RULES_BYTES), name, BUILTIN_RULES)
+        except FileNotFoundError:
+            self._rules_problem = (
+                f"{name}: there is no such file; create it, or take it out of the configuration"
+            )
+        except OSError as error:
+            self._rules_problem = f"{name}: cannot be read: {error.strerror or error}"
+        else:
+            self._rules_problem = "\n".join(str(problem) for problem in reading.problems)
+            self._book = RuleBook(reading.rules)
+
+    def _secrets(self) -> Veil:
+        names = set(self.state.settings.secrets)
+        values = [os.environ[name] for name in names if os.environ.get(name)]
+        if names:
+            values += [
+                value for task in self.state.milestone.tasks for name, value in task.env if name in names
+            ]
+        return Veil.over(values)
+
+    # --- hooks ----------------------------------------------------------------------------------------------
+
+    def _tell_hooks(self) -> None:
+        settings = self.state.settings
+        if not settings.hook_command and not settings.hook_url:
+            return
+        for blocker in due_for_hooks(self.state):
+            claim = blocker.raised.claim
+            if len(self._telling) >= MOST_HOOKS:
+                return
+            if claim not in self._telling:
+                self._telling.add(claim)
+                self.run_flow(tell(self.state, blocker, self.context.project), self._told)
+
+    def _told(self, answers: tuple[HookRan, ...]) -> None:
+        self._telling.difference_update(answer.claim for answer in answers)
+        self.propose(*answers)
+
+    # --- small ----------------------------------------------------------------------------------------------
+
+    def _suspect(self, task: str) -> None:
+        self._suspects.add(task)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        # At once, unless the last look at a huge session took so long that looks have to be rare.
+        self._next_look = self._not_before
+        if self._not_before > self.mono:
+            self.host.wake_at(self._not_before)
+
+    def _task_of(self, attempt: str) -> str:
+        return attempt.rpartition(".")[0]
+
+    def _log(self, attempt: str) -> Path:
+        return task_log(Path(self.context.project), self.context.session, attempt)
+
+    def _summary(self) -> str:
+        open_ones = len(self.state.blockers)
+        raised = "1 blocker" if self._said == 1 else f"{self._said} blockers"
+        return f"{raised} raised, {open_ones} unresolved"

@@ -1,0 +1,762 @@
+"""The facts that a session's journal holds, and how they are written down.
+
+Each class here is one kind of fact. The class table is closed: a kind that is not in :data:`EVENT_TYPES` cannot be
+journaled, sent or folded. Owns the vocabulary and its encoding (JSON by msgspec). Refuses to know who stores the
+facts and what anybody concludes from them (that is :mod:`actors.state`).
+
+Who states what: the supervising process the session's own facts and those about its children; the executor grants,
+completions and failures; the runner what became of attempts; the git role slots, commits and pushes; the
+dependency validator pre-flight and alerts; the progress monitor reports and stalls; the blocker detector blockers.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from typing import Final
+
+import attrs
+import msgspec
+
+from actors.model import Command, Isolation, Milestone
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; its number where it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Outcome(enum.Enum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+class SessionStatus(enum.Enum):
+    """What a session as a whole is; the words of ``session.json``."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+class Severity(enum.Enum):
+    """How bad a blocker or an alert is."""
+
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+@attrs.frozen
+class AgentRunner:
+    """A configured program that works on tasks without ``run``.
+
+    Attributes:
+        name: What ``agent:`` of a task calls it.
+        command: The program and its arguments; a word ``{prompt}`` is replaced by the prompt.
+        prompt: ``"stdin"`` or ``"argument"``: how the rendered task reaches it.
+        timeout: Seconds for an attempt, ``None`` for the task's own.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    prompt: str = "stdin"
+    timeout: float | None = None
+
+
+@attrs.frozen
+class Settings:
+    """What a session was told about how to run; journaled with it.
+
+    Attributes:
+        max_parallel: How many attempts may live at once, 1 or more.
+        isolation: Worktree slots, or in place.
+        fail_fast: Stop granting after the first task that failed for good.
+        agents: The configured agent runners.
+        default_agent: Name of the runner for tasks that name none; ``""`` for none.
+        remote: Name of the git remote to push to; ``""`` never pushes.
+        push_every: Landed tasks between two pushes.
+        worktree_copy: Globs of ignored files that each slot gets a copy of.
+        worktree_setup: Commands run in a fresh slot before its first attempt.
+        slots_directory: Absolute directory for worktree slots; ``""`` takes the user's cache directory.
+        progress_interval: Seconds between two progress reports.
+        stall_after: Seconds without an update after which a task is reported as stalled.
+        no_progress_after: Seconds without any progress after which the session is reported as stuck.
+        pressure_percent: CPU, memory or disk use above which the machine counts as under pressure.
+        uncommitted_interval: Seconds between two looks at uncommitted changes.
+        rules: Path of a file with the user's own blocker rules; ``""`` for none.
+        hook_command: Program told of critical blockers (JSON on standard input); empty for none.
+        hook_url: URL told of critical blockers by POST; ``""`` for none.
+        stop_grace: Seconds between TERM and KILL when an attempt is ended.
+        conflict_reruns: How often a task is run again on the new tip because its change did not merge.
+        secrets: Names of variables whose values never reach a log, the journal or a report by our hand.
+    """
+
+    max_parallel: int = 4
+    isolation: Isolation = Isolation.WORKTREE
+    fail_fast: bool = False
+    agents: tuple[AgentRunner, ...] = ()
+    default_agent: str = ""
+    remote: str = ""
+    push_every: int = 3
+    worktree_copy: tuple[str, ...] = ()
+    worktree_setup: tuple[str, ...] = ()
+    slots_directory: str = ""
+    progress_interval: float = 30.0
+    stall_after: float = 300.0
+    no_progress_after: float = 600.0
+    pressure_percent: float = 90.0
+    uncommitted_interval: float = 60.0
+    rules: str = ""
+    hook_command: tuple[str, ...] = ()
+    hook_url: str = ""
+    stop_grace: float = 10.0
+    conflict_reruns: int = 3
+    secrets: tuple[str, ...] = ()
+
+
+# --- stated by the supervising process ---------------------------------------------------------------------------
+
+
+@attrs.frozen
+class SessionStarted:
+    """A session began. The first fact of every session; holds all that it will execute.
+
+    Attributes:
+        milestone: The snapshot that the session executes.
+        path: The milestone file, relative to the project directory.
+        project: Absolute path of the project directory.
+        settings: How to run.
+        boot: Boot id of the machine.
+        pid: Process that supervises.
+    """
+
+    milestone: Milestone
+    path: str
+    project: str
+    settings: Settings
+    boot: str
+    pid: int
+
+
+@attrs.frozen
+class SessionResumed:
+    """Another process took the session up. Attempts of the former life are settled by the runner."""
+
+    settings: Settings
+    boot: str
+    pid: int
+
+
+@attrs.frozen
+class MilestoneUpdated:
+    """The session executes a newer snapshot from here on; completed tasks are the same in both."""
+
+    milestone: Milestone
+
+
+@attrs.frozen
+class StopRequested:
+    """Running attempts are to be ended; the session stays resumable unless it is ``final`` (cancelled).
+
+    Attributes:
+        reason: Why, for people (``interrupted by the user``).
+        final: True for *cancel*.
+    """
+
+    reason: str
+    final: bool = False
+
+
+@attrs.frozen
+class SessionPaused:
+    """Nothing new is granted from here on; running attempts finish."""
+
+    reason: str
+
+
+@attrs.frozen
+class SessionUnpaused:
+    """Granting goes on."""
+
+
+@attrs.frozen
+class SessionEnded:
+    """The session is over, or (``interrupted``) at rest until it is resumed."""
+
+    status: SessionStatus
+    reason: str = ""
+
+
+@attrs.frozen
+class ChildReady:
+    """A role or the runner is ready.
+
+    Attributes:
+        child: Role id, or ``runner``.
+        pid: Its process.
+        incarnation: 1 for the first of this supervising process, counting up.
+        restarts: How often it was restarted in this session's present life.
+    """
+
+    child: str
+    pid: int
+    incarnation: int
+    restarts: int
+
+
+@attrs.frozen
+class ChildGone:
+    """A role or the runner ended without having been asked to.
+
+    Attributes:
+        child: Role id, or ``runner``.
+        incarnation: Which one.
+        reason: One line for people (``killed by SIGKILL``).
+    """
+
+    child: str
+    incarnation: int
+    reason: str
+
+
+@attrs.frozen
+class ChildQuarantined:
+    """A child failed beyond its restart budget and is left out (FATAL); the session goes on without it."""
+
+    child: str
+    reason: str
+
+
+# --- stated by the task executor ---------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Step:
+    """One program of an attempt.
+
+    Attributes:
+        label: ``run``, ``agent`` or ``verify 1``, ``verify 2``...
+        command: Shell line or argument list.
+        stdin: Text for its standard input; empty for ``/dev/null``.
+    """
+
+    label: str
+    command: Command
+    stdin: str = ""
+
+
+@attrs.frozen
+class AttemptGranted:
+    """A task may be attempted. The grant *is* the intent: whoever starts it needs no other fact.
+
+    Attributes:
+        attempt: ``<task>.<number>``, unique in the session.
+        task: Task id.
+        number: 1 for the first attempt of the task, counting up.
+        slot: Which of the ``max_parallel`` slots, from 0.
+        steps: What to execute, in order, until one fails.
+        env: Variables set for the attempt.
+        timeout: Seconds for all steps together; ``None`` for no limit.
+    """
+
+    attempt: str
+    task: str
+    number: int
+    slot: int
+    steps: tuple[Step, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    timeout: float | None = None
+
+
+@attrs.frozen
+class TaskCompleted:
+    """The task is done, and landed where there was something to land. Never followed by another attempt."""
+
+    task: str
+    attempt: str
+
+
+@attrs.frozen
+class TaskFailed:
+    """The task will not be attempted again in this session.
+
+    Attributes:
+        task: Task id.
+        attempt: The last attempt, ``""`` when there was none.
+        reason: One line for people.
+    """
+
+    task: str
+    attempt: str
+    reason: str
+
+
+@attrs.frozen
+class SessionSettled:
+    """Nothing lives and nothing more can be granted; the roles finish their work now."""
+
+    status: SessionStatus
+    reason: str = ""
+
+
+# --- stated by the runner ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class AttemptStarted:
+    """The first program of the attempt runs."""
+
+    attempt: str
+    pid: int
+
+
+@attrs.frozen
+class AttemptEnded:
+    """The attempt is over and no process of it lives.
+
+    Attributes:
+        attempt: Which one.
+        outcome: How.
+        step: Label of the step that decided it.
+        code: Exit status of that step: 0-255, or minus the signal number.
+        detail: One line for people, ``""`` for an ordinary exit.
+        seconds: Wall time from the first program's start to the end of the tree.
+        cpu_seconds: User and system time of the reaped processes.
+        max_rss: Largest resident set in bytes of any reaped process.
+    """
+
+    attempt: str
+    outcome: Outcome
+    step: str = ""
+    code: int = 0
+    detail: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    max_rss: int = 0
+
+    @property
+    def explanation(self) -> str:
+        """Why the attempt ended so, in one line; ``""`` when it ended well."""
+        if self.detail or self.outcome not in {Outcome.FAILED, Outcome.TIMEOUT}:
+            return self.detail
+        step = self.step or "it"
+        if self.code < 0:
+            return f"{step} was killed by {signal_name(-self.code)}"
+        return f"{step} exited with {self.code}"
+
+
+# --- stated by the git role --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class GitReady:
+    """The branch exists and slots can be made.
+
+    Attributes:
+        branch: ``milestone/<id>``.
+        base: Commit that the session started from (tip of the branch).
+        created: Whether the branch was created now.
+        uncommitted: How many uncommitted files of the checkout tasks will not see.
+    """
+
+    branch: str
+    base: str
+    created: bool
+    uncommitted: int
+
+
+@attrs.frozen
+class GitIdle:
+    """The git role has nothing to do, and why; tasks run in place."""
+
+    reason: str
+
+
+@attrs.frozen
+class GitRefused:
+    """The git role cannot work; the session cannot start or go on.
+
+    Attributes:
+        reason: What is wrong.
+        cure: What the user can do.
+    """
+
+    reason: str
+    cure: str
+
+
+@attrs.frozen
+class SlotPrepared:
+    """The attempt's worktree stands at ``base``; the runner may start.
+
+    Attributes:
+        attempt: Which one.
+        path: Absolute directory to run in.
+        base: Commit that it shows.
+    """
+
+    attempt: str
+    path: str
+    base: str
+
+
+@attrs.frozen
+class SlotFailed:
+    """No worktree could be made for the attempt; it did not run."""
+
+    attempt: str
+    reason: str
+
+
+@attrs.frozen
+class Landed:
+    """What the attempt changed is on the branch; ``sha`` is empty when it changed nothing."""
+
+    attempt: str
+    sha: str
+    files: int = 0
+
+
+@attrs.frozen
+class LandConflicted:
+    """What the attempt changed does not merge with what landed meanwhile."""
+
+    attempt: str
+    paths: tuple[str, ...]
+
+
+@attrs.frozen
+class LandFailed:
+    """What the attempt changed could not be captured or landed.
+
+    Attributes:
+        attempt: Which one.
+        reason: One line for people.
+        lost: Whether the slot's content is gone, so that only another run can bring it back.
+    """
+
+    attempt: str
+    reason: str
+    lost: bool = False
+
+
+@attrs.frozen
+class Pushed:
+    """The branch was pushed up to ``sha``.
+
+    Attributes:
+        remote: Name of the remote.
+        sha: Its tip there.
+        landed: Tasks that this session had landed when the push began.
+    """
+
+    remote: str
+    sha: str
+    landed: int
+
+
+@attrs.frozen
+class PushRefused:
+    """The remote did not take the branch; nothing was forced.
+
+    Attributes:
+        remote: Name of the remote.
+        reason: What it said, one line.
+        landed: Tasks that this session had landed when the push began.
+    """
+
+    remote: str
+    reason: str
+    landed: int
+
+
+@attrs.frozen
+class UncommittedSeen:
+    """The number of uncommitted files in the user's checkout changed."""
+
+    count: int
+    paths: tuple[str, ...]
+
+
+# --- stated by the dependency validator --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class PreflightPassed:
+    """Prerequisites, tools, environment, disk and resources are as the milestone needs them."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class PreflightFailed:
+    """The session cannot start; each problem is a line for people, with its place where it has one."""
+
+    problems: tuple[str, ...]
+
+
+@attrs.frozen
+class DependencyAlert:
+    """Something about dependencies changed while the session runs.
+
+    Attributes:
+        claim: Stable key of what is claimed, so that it is alerted once; begins with its first kind and a colon.
+        kind: ``invalid``, ``cycle``, ``conflict``, ``prerequisite`` or ``edited``; ``resolved`` when what was
+            claimed no longer holds.
+        detail: One line for people.
+    """
+
+    claim: str
+    kind: str
+    detail: str
+
+
+# --- stated by the progress monitor ------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ProgressReported:
+    """How far the session is.
+
+    Attributes:
+        percentage: 0-100, computed.
+        declared: What the file claims, ``None`` for nothing.
+        completed: Completed tasks.
+        total: Tasks that count (cancelled ones do not).
+        running: Tasks with a live attempt.
+        failed: Tasks failed for good.
+        eta_seconds: From the remaining critical path; ``None`` when unknown.
+        throughput: Completed tasks per minute of active time.
+        bar: Twenty characters wide.
+    """
+
+    percentage: int
+    declared: int | None
+    completed: int
+    total: int
+    running: int
+    failed: int
+    eta_seconds: float | None
+    throughput: float
+    bar: str
+
+
+@attrs.frozen
+class TaskStalled:
+    """A running task has shown no sign of life for long. A report, never a verdict."""
+
+    task: str
+    attempt: str
+    quiet_seconds: float
+    facts: str
+
+
+@attrs.frozen
+class CompletionAlert:
+    """The session's summary.
+
+    Attributes:
+        wall_seconds: Active wall time.
+        task_seconds: Sum of the successful attempts' times.
+        speedup: ``task_seconds / wall_seconds``.
+        completed: Tasks completed by this session.
+        failed: Tasks failed.
+        text: The line for people.
+    """
+
+    wall_seconds: float
+    task_seconds: float
+    speedup: float
+    completed: int
+    failed: int
+    text: str
+
+
+# --- stated by the blocker detector ------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class BlockerRaised:
+    """Something keeps the milestone from going on.
+
+    Attributes:
+        claim: Stable key, so that one claim is one alert.
+        category: ``task_failure``, ``timeout``, ``stall``, ``repeated_failure``, ``error_pattern``,
+            ``resource_pressure``, ``restart_storm``, ``conflict``, ``push``, ``dependency``.
+        severity: How bad.
+        task: Task id, ``""`` when it is not about one.
+        evidence: What was seen, a few lines at the most.
+        proposal: What could be done.
+    """
+
+    claim: str
+    category: str
+    severity: Severity
+    task: str
+    evidence: str
+    proposal: str
+
+
+@attrs.frozen
+class BlockerEscalated:
+    """A blocker stands since long; ``level`` counts up."""
+
+    claim: str
+    level: int
+    age_seconds: float
+
+
+@attrs.frozen
+class BlockerResolved:
+    """What was claimed no longer holds."""
+
+    claim: str
+    how: str
+
+
+@attrs.frozen
+class HookRan:
+    """The user's hook was told of a blocker."""
+
+    claim: str
+    target: str
+    ok: bool
+    detail: str
+
+
+# --- stated by every role ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class RoleFinished:
+    """The role has done all it had to do in this session."""
+
+    role: str
+    summary: str
+
+
+SessionEvent = (
+    SessionStarted
+    | SessionResumed
+    | MilestoneUpdated
+    | StopRequested
+    | SessionPaused
+    | SessionUnpaused
+    | SessionSettled
+    | SessionEnded
+)
+"""What concerns the session as a whole."""
+
+ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished
+"""What concerns a role or the runner."""
+
+AttemptEvent = (
+    AttemptStarted
+    | AttemptEnded
+    | SlotPrepared
+    | SlotFailed
+    | Landed
+    | LandConflicted
+    | LandFailed
+    | TaskCompleted
+)
+"""What concerns an attempt that was granted."""
+
+TaskEvent = AttemptGranted | TaskFailed
+"""What concerns a task between attempts."""
+
+GitEvent = GitReady | GitIdle | GitRefused | Pushed | PushRefused | UncommittedSeen
+"""What concerns the repository."""
+
+BlockerEvent = BlockerRaised | BlockerEscalated | BlockerResolved | HookRan
+"""What concerns a blocker."""
+
+ReportEvent = PreflightPassed | PreflightFailed | DependencyAlert | ProgressReported | TaskStalled | CompletionAlert
+"""What a role has found or reckoned."""
+
+Event = SessionEvent | ChildEvent | AttemptEvent | TaskEvent | GitEvent | BlockerEvent | ReportEvent
+
+EVENT_TYPES: Final[dict[str, type[Event]]] = {cls.__name__: cls for cls in Event.__args__}
+"""Every kind of fact by its name."""
+
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Event]]] = {
+    kind: msgspec.json.Decoder(cls) for kind, cls in EVENT_TYPES.items()
+}
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+@attrs.frozen
+class Fact:
+    """A fact on its way to or from the journal: its kind and its JSON, not yet decoded."""
+
+    kind: str
+    body: msgspec.Raw
+
+
+@attrs.frozen
+class Record:
+    """A journaled fact.
+
+    Attributes:
+        seq: Place in the project's journal, counting from 1 without gaps.
+        session: Id of the session that it belongs to.
+        wall: Seconds since the epoch when it was journaled.
+        mono: Seconds of the machine's monotonic clock then (comparable within one boot).
+        kind: Name of the class of the fact.
+        body: Its JSON.
+    """
+
+    seq: int
+    session: str
+    wall: float
+    mono: float
+    kind: str
+    body: msgspec.Raw
+
+    def event(self) -> Event:
+        """Decode the fact.
+
+        Raises:
+            UnknownKindError: This version does not know the kind.
+            msgspec.ValidationError: The body does not fit the kind.
+        """
+        return decode_event(self.kind, self.body)
+
+
+class UnknownKindError(ValueError):
+    """A fact of a kind that is not in :data:`EVENT_TYPES`; ``kind`` says which."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"unknown kind of event {kind!r}: written by a newer version of milestoned?")
+        self.kind = kind
+
+
+def encode_event(event: Event) -> Fact:
+    """Write a fact down."""
+    return Fact(type(event).__name__, msgspec.Raw(_ENCODER.encode(event)))
+
+
+def decode_event(kind: str, body: bytes | msgspec.Raw) -> Event:
+    """Read a fact.
+
+    Raises:
+        UnknownKindError: The kind is not in the table.
+        msgspec.ValidationError: The body does not fit the kind.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise UnknownKindError(kind)
+    return decoder.decode(body)

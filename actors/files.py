@@ -1,0 +1,202 @@
+"""Milestone files on the disk: read with care, replaced whole, never half written.
+
+Owns opening, the limit of size, and durable replacement (temporary file in the same directory, fsync, rename,
+fsync of the directory). Refuses to know what the bytes mean beyond handing them to the reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from actors.problems import Problem
+from actors.reader import Reading, read
+
+MOST_BYTES: Final = 8 << 20
+"""Most bytes of a milestone file: 10,000 tasks with all their fields take 2 to 5 MB; more is some other
+file."""
+
+_MOST_ROUNDS: Final = 20
+
+
+class FileChangedError(Exception):
+    """Somebody else wrote a file again and again while it was to be updated."""
+
+
+class FileRefusedError(OSError):
+    """A path that cannot be a milestone file: a link, a directory, a device, or too large."""
+
+
+def read_milestone_file(path: Path, most: int = MOST_BYTES) -> Reading:
+    """Read a milestone file; what keeps it from being read is a problem like any other.
+
+    Args:
+        path: The file; a symbolic link is refused.
+        most: Most bytes that it may have.
+    """
+    try:
+        data = read_bytes(path, most)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Reading(None, (Problem(str(path), 1, 1, f"cannot be read: {reason}"),), None, str(path))
+    return read(data, str(path))
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: The file; the last part of the path may not be a symbolic link.
+        most: Most bytes that it may have.
+
+    Raises:
+        FileNotFoundError: There is none.
+        FileRefusedError: It is no regular file, or larger.
+        OSError: It cannot be opened or read.
+    """
+    data, _ = _read(path, most)
+    return data
+
+
+def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    try:
+        # O_NONBLOCK: a FIFO in this place must not keep us waiting for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileRefusedError(errno.ELOOP, "it is a symbolic link; put the file itself there") from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileRefusedError(errno.EINVAL, "it is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > most:
+        raise FileRefusedError(errno.EFBIG, f"it has more than {most:,} bytes; split the milestone")
+    return data, status
+
+
+def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYTES) -> bool:
+    """Replace a file by an edit of what it holds at that moment.
+
+    The new content is durable in a temporary file before the old one is compared a last time, so that nothing
+    but the rename stands between the comparison and the change: what a person saves meanwhile is edited anew.
+
+    Args:
+        path: The file.
+        edit: Makes the new content from the present one; called again when the file changed meanwhile. What
+            it raises is passed on, and leaves the file alone.
+        most: Most bytes that the file may have.
+
+    Returns:
+        Whether the file was changed.
+
+    Raises:
+        FileChangedError: It changed each time.
+        OSError: It cannot be read or replaced.
+    """
+    for _ in range(_MOST_ROUNDS):
+        data, status = _read(path, most)
+        edited = edit(data)
+        if edited == data:
+            return False
+        with _durable_temporary(path, edited, status) as temporary:
+            if _read(path, most)[0] == data:
+                temporary.replace(path)
+                _sync_directory(path.parent)
+                return True
+    times = f"{_MOST_ROUNDS} times in a row"
+    raise FileChangedError(f"{path} was written by somebody else {times}; it was left alone")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Create or replace a file: at any moment, and after a power cut, it holds the old or the new bytes.
+
+    Args:
+        path: The file. Its mode and owner are kept; a new one gets 0644 less the umask.
+        data: The new content.
+
+    Raises:
+        OSError: It cannot be written; the old content stands.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        status = None
+    with _durable_temporary(path, data, status) as temporary:
+        temporary.replace(path)
+        _sync_directory(path.parent)
+
+
+def move_file(source: Path, target: Path) -> bool:
+    """Move a file into another directory of the same file system, durably, without replacing anything there.
+
+    Done again after a crash it completes what was begun.
+
+    Returns:
+        Whether the file stands at its target and no longer at its source.
+
+    Raises:
+        FileExistsError: Another file stands at the target.
+        OSError: The move failed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # A rename would replace what stands there; a link does not.
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        if not source.samefile(target):
+            raise
+    except FileNotFoundError:
+        if not target.exists():
+            raise
+        return True
+    _sync_directory(target.parent)
+    source.unlink()
+    _sync_directory(source.parent)
+    return True
+
+
+@contextmanager
+def _durable_temporary(path: Path, data: bytes, like: os.stat_result | None) -> Iterator[Path]:
+    """Write a temporary file beside the path and fsync it; it is gone at the end unless it was renamed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    mode = 0o644 if like is None else 0o600
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if like is not None:
+                _take_after(descriptor, like)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take_after(descriptor: int, like: os.stat_result) -> None:
+    own = os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+        # Only root may give a file away; anybody else becomes its owner, as with every editor.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, like.st_uid, like.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""Git plumbing for one milestone: branch, worktree slots, one commit per task, push, a look at the checkout.
+
+Owns what is done with git, as flows: generators that yield the programs to run and are told how they ended
+(:mod:`actors.programs`). Between two programs a flow does nothing that waits: it looks at single files.
+Refuses to know journal, roles and time; dates arrive as arguments.
+
+Never touched: the user's checkout, index, stash, hooks, configuration and other branches. Written are
+objects, ``refs/heads/milestone/<id>`` with its log, ``refs/milestone-archive/``, the registrations of our
+slots below ``worktrees/``, the slots themselves in the cache directory, and at a push git's note of where the
+remote's branch is.
+"""
+
+from actors.git.archive import Archived, archive, remove_slots
+from actors.git.capture import Captured, Lost, NothingToLand, capture
+from actors.git.commit import CommitMessage, commit_message
+from actors.git.landing import AlreadyLanded, Conflict, Landed, LandOutcome, capture_and_land, land
+from actors.git.plumbing import Refusal
+from actors.git.push import Pushed, PushRefused, UpToDate, push
+from actors.git.repository import Identity, NotARepository, Repository, Started, inspect, start
+from actors.git.slots import SlotReady, prepare_slot, remove_slot, slots
+from actors.git.watch import Uncommitted, uncommitted
+
+__all__ = [
+    "AlreadyLanded",
+    "Archived",
+    "Captured",
+    "CommitMessage",
+    "Conflict",
+    "Identity",
+    "LandOutcome",
+    "Landed",
+    "Lost",
+    "NotARepository",
+    "NothingToLand",
+    "PushRefused",
+    "Pushed",
+    "Refusal",
+    "Repository",
+    "SlotReady",
+    "Started",
+    "Uncommitted",
+    "UpToDate",
+    "archive",
+    "capture",
+    "capture_and_land",
+    "commit_message",
+    "inspect",
+    "land",
+    "prepare_slot",
+    "push",
+    "remove_slot",
+    "remove_slots",
+    "slots",
+    "start",
+    "uncommitted",
+]

@@ -1,0 +1,94 @@
+"""Work that did not land is kept before its slot goes.
+
+Owns ``refs/milestone-archive/<session>/<attempt>`` and the removal of slots. Refuses to know why work did not
+land.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, object_paths
+from actors.git.plumbing import Refusal, complaint, flush, git, not_flushed, ref_folders, shown
+from actors.git.repository import FALLBACK_IDENTITY, Repository
+from actors.git.slots import Slot, remove_slot, slots
+from actors.programs import Flow
+
+_ARCHIVES: Final = "refs/milestone-archive"
+
+
+@attrs.frozen
+class Archived:
+    """The work is kept under this name."""
+
+    ref: str
+    sha: str
+
+
+def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost | Refusal]:
+    """Keep what is in a slot, unless it landed, under ``refs/milestone-archive/<session>/<attempt>``.
+
+    Name and date come from the slot's record: to whom and when it was handed out. Work archived under that
+    name before is kept beside it; the same work is not archived twice.
+
+    Args:
+        repo: The repository.
+        slot: Number of the slot; nothing writes in it any more.
+    """
+    place = Slot(repo, slot)
+    record = place.record()
+    if record is None or record.landed:
+        return NothingToLand()
+    work = yield from capture(repo, slot, record.base)
+    if not isinstance(work, Captured):
+        return work
+    owner = record.owner or f"unknown/{repo.milestone_id}-slot-{slot}"
+    sha = yield from commit_tree(
+        repo,
+        work.tree,
+        record.base,
+        f"Archive of {owner}: it did not land\n".encode(),
+        when=int(place.record_file.stat().st_mtime),
+        identity=FALLBACK_IDENTITY,
+    )
+    if isinstance(sha, Refusal):
+        return sha
+    return (yield from _keep(repo, f"{_ARCHIVES}/{owner}", sha, work))
+
+
+def remove_slots(repo: Repository) -> Flow[tuple[Archived | Refusal, ...]]:
+    """Remove all slots of the milestone, after archiving what did not land.
+
+    A slot that cannot be archived is kept.
+
+    Returns:
+        What was archived, and what could not be archived or removed.
+    """
+    results: list[Archived | Refusal] = []
+    for number in slots(repo):
+        kept = yield from archive(repo, number)
+        if isinstance(kept, Archived | Refusal):
+            results.append(kept)
+        refusal = None if isinstance(kept, Refusal) else (yield from remove_slot(repo, number))
+        if refusal is not None:
+            results.append(refusal)
+    return tuple(results)
+
+
+def _keep(repo: Repository, ref: str, sha: str, work: Captured) -> Flow[Archived | Refusal]:
+    format_ = "--format=%(refname) %(objectname)"
+    listed = yield git("for-each-ref", format_, f"{ref}*", cwd=repo.common_dir)
+    lines = (line.rpartition(" ") for line in shown(listed.stdout).splitlines())
+    held = {name: target for name, _, target in lines}
+    names = (ref, *(f"{ref}-{number}" for number in range(2, len(held) + 3)))
+    name = next(name for name in names if held.get(name, sha) == sha)
+    if name not in held:
+        moving = ("update-ref", "-m", "milestoned: archive", name, sha, "")
+        kept = yield git(*moving, cwd=repo.common_dir)
+        if not kept.ok:
+            return Refusal(f"git cannot keep {name}: {complaint(kept)}")
+    paths = (*object_paths(repo.common_dir, (*work.objects, sha)), *ref_folders(repo.common_dir, name))
+    flushed = yield flush(paths)
+    return Archived(name, sha) if flushed.ok else not_flushed(flushed)

@@ -1,0 +1,190 @@
+"""What a task left in its slot, as a tree.
+
+Owns turning the content of a slot into git objects. Refuses to know branches.
+
+A capture looks at the files alone, against our own index of the slot: commits that a task made, branches that
+it checked out and what it staged change nothing about it, except that files which it committed although they
+are ignored are taken as well. ``.milestones`` stays as it is in the base, and files that were copied in from
+the user's checkout are never taken, whatever ``.gitignore`` says by then.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from actors.git.plumbing import (
+    OUR_FILES,
+    WITHOUT_OUR_FILES,
+    Refusal,
+    complaint,
+    git,
+    joined,
+    line_of,
+    shown,
+    split,
+)
+from actors.git.repository import Identity, Repository
+from actors.git.slots import Record, Slot
+from actors.programs import Flow
+
+_TIMEOUT: Final = 600.0
+_GITLINK: Final = b"160000"
+_FOLDER: Final = b"040000"
+_NO_OBJECT: Final = re.compile(rb"0+")
+
+
+@attrs.frozen
+class Captured:
+    """What the slot holds that differs from its base.
+
+    Attributes:
+        tree: The whole content as a tree.
+        changed: Paths that differ, in git's order.
+        objects: Names of all objects that the base did not have.
+    """
+
+    tree: str
+    changed: tuple[str, ...]
+    objects: tuple[str, ...]
+
+
+@attrs.frozen
+class NothingToLand:
+    """The slot holds what its base holds, or the branch has the same change already."""
+
+
+@attrs.frozen
+class Lost:
+    """What was in the slot is gone or cannot be trusted; only another run of the task can bring it back."""
+
+    reason: str
+
+
+def capture(repo: Repository, slot: int, base: str) -> Flow[Captured | NothingToLand | Lost | Refusal]:
+    """Make a tree of what is in a slot. Changes nothing in it; repeating it gives the same tree.
+
+    Args:
+        repo: The repository.
+        slot: Number of the slot; nothing writes in it any more.
+        base: The commit that it was prepared at.
+    """
+    place = Slot(repo, slot)
+    record, admin = place.record(), place.admin()
+    if record is None:
+        return Lost(f"{place.path} is not what was handed out, or the machine was restarted since")
+    if record.base != base:
+        return Lost(f"{place.path} was prepared at {record.base}, not at {base}")
+    if admin is None:
+        return Lost(f"{place.path} is no worktree of {repo.common_dir} any more")
+    try:
+        shutil.copy2(place.index, place.scratch)
+    except OSError as error:
+        return Lost(f"our index of {place.path} is gone: {error}")
+    Path(f"{place.scratch}.lock").unlink(missing_ok=True)
+    return (yield from _captured(place, admin, record))
+
+
+def commit_tree(
+    repo: Repository, tree: str, parent: str, message: bytes, *, when: int, identity: Identity
+) -> Flow[str | Refusal]:
+    """Make a commit object. The same arguments give the same name."""
+    date = f"{when} +0000"
+    author = (("NAME", identity.name), ("EMAIL", identity.email), ("DATE", date))
+    env = tuple((f"GIT_{who}_{name}", value) for who in ("AUTHOR", "COMMITTER") for name, value in author)
+    done = yield git(
+        "commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message
+    )
+    return line_of(done) if done.ok else Refusal(f"git cannot make a commit: {complaint(done)}")
+
+
+def differences(cwd: str, before: str, after: str) -> Flow[Captured | NothingToLand | Refusal]:
+    """Compare the commit or tree `before` with the tree `after`."""
+    listed = yield git(
+        "diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=cwd, timeout=_TIMEOUT
+    )
+    if not listed.ok:
+        return Refusal(f"git cannot compare {before} with {after}: {complaint(listed)}")
+    fields = split(listed.stdout)
+    changed, objects = [], {after}
+    for entry, path in zip(fields[::2], fields[1::2], strict=True):
+        old_mode, new_mode, _, name, _ = entry.removeprefix(b":").split(b" ")
+        if new_mode == _GITLINK != old_mode:
+            return Refusal(
+                f"{shown(path)} is a git repository of its own, which a commit cannot hold",
+                "let the task remove its .git, or ignore the folder in .gitignore",
+            )
+        if _FOLDER not in {old_mode, new_mode}:
+            changed.append(shown(path))
+        if not _NO_OBJECT.fullmatch(name):
+            objects.add(name.decode())
+    return Captured(after, tuple(changed), tuple(sorted(objects))) if changed else NothingToLand()
+
+
+def object_paths(common_dir: str, objects: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what to flush so that these objects survive a power cut: their files, then the folders of these.
+
+    The files as well: an object that a task's own git wrote before us was not flushed, and ours then trusts
+    it.
+    """
+    root = f"{common_dir}/objects"
+    files = [f"{root}/{name[:2]}/{name[2:]}" for name in objects]
+    loose = [file for file in files if os.path.lexists(file)]
+    folders = sorted({file.rpartition("/")[0] for file in loose})
+    return (*loose, *folders, root, f"{root}/pack")
+
+
+def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | NothingToLand | Refusal]:
+    environment = place.environment(admin, place.scratch)
+    head = yield from _leave_branch(admin, record.base)
+    left_out = (WITHOUT_OUR_FILES, *(f":(top,exclude,literal){path.rstrip('/')}" for path in record.copied))
+    batches = [(("add", "--all"), joined(":(top)", *left_out))]
+    if head != record.base:
+        forced = yield from _committed_although_ignored(place, environment, record, head)
+        if forced:
+            batches.append((("add", "--force"), joined(*forced)))
+    for arguments, pathspecs in batches:
+        options = ("--pathspec-from-file=-", "--pathspec-file-nul")
+        added = yield git(
+            *arguments, *options, cwd=place.path, env=environment, stdin=pathspecs, timeout=_TIMEOUT
+        )
+        if not added.ok:
+            return Refusal(f"git cannot add what is in {place.path}: {complaint(added)}")
+    written = yield git("write-tree", cwd=place.path, env=environment, timeout=_TIMEOUT)
+    if not written.ok:
+        return Refusal(f"git cannot write what is in {place.path}: {complaint(written)}")
+    return (yield from differences(place.repo.common_dir, record.base, line_of(written)))
+
+
+def _leave_branch(admin: str, base: str) -> Flow[str]:
+    """Return what the slot's HEAD is; detach it when a task has a branch checked out in it."""
+    head = Path(admin, "HEAD").read_text(encoding="utf-8", errors="replace").strip()
+    if head == base:
+        return base
+    asked = yield git(
+        "rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=admin, env=(("GIT_DIR", admin),)
+    )
+    sha = line_of(asked) if asked.ok else base
+    if head.startswith("ref: "):
+        yield git("update-ref", "--no-deref", "HEAD", sha, cwd=admin, env=(("GIT_DIR", admin),))
+    return sha
+
+
+def _committed_although_ignored(
+    place: Slot, environment: tuple[tuple[str, str], ...], record: Record, head: str
+) -> Flow[tuple[str, ...]]:
+    """Return the pathspecs of files that a commit of the task has and that are still there."""
+    names = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=AM", record.base, head)
+    listed = yield git(*names, cwd=place.path, env=environment, timeout=_TIMEOUT)
+    private = (OUR_FILES, *record.copied)
+    return tuple(
+        f":(top,literal){path}"
+        for path in map(os.fsdecode, split(listed.stdout))
+        if os.path.lexists(f"{place.path}/{path}")
+        and not any(path == top.rstrip("/") or path.startswith(f"{top.rstrip('/')}/") for top in private)
+    )

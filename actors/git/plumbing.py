@@ -1,0 +1,196 @@
+"""How git is called: the environment, the argument lists, and the reading of what it prints.
+
+Owns every option that keeps our git programs quiet, unattended, repeatable and power-safe. Refuses to know
+what they are called for.
+
+Our programs run no hook, no monitor, no signing, no maintenance and no prompt, whatever the repository's
+configuration says; variables of a git that called us (``GIT_DIR``, ``GIT_INDEX_FILE``...) do not reach them.
+What remains the repository's own are filters and merge drivers: whoever can configure those is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import attrs
+
+from actors.programs import Finished, Program
+
+OLDEST_GIT: Final = (2, 38)
+"""The first git with ``merge-tree --write-tree``."""
+
+_OVERRIDES: Final = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.untrackedCache", "false"),
+    ("core.splitIndex", "false"),
+    # Or a file that was changed and given its old time back would count as unchanged.
+    ("core.trustctime", "true"),
+    ("core.checkStat", "default"),
+    # git writes and renames; these make it flush before it renames. The folders are flushed by `landing`.
+    ("core.fsync", "loose-object,reference"),
+    ("core.fsyncMethod", "fsync"),
+    # Someone else's git holds a ref lock for milliseconds; see `landing` for locks that stay.
+    ("core.filesRefLockTimeout", "1000"),
+    # Or a file that cannot be read would be left out of a commit in silence.
+    ("add.ignoreErrors", "false"),
+    ("advice.detachedHead", "false"),
+    ("commit.gpgSign", "false"),
+    ("gc.auto", "0"),
+    ("i18n.commitEncoding", "UTF-8"),
+    ("maintenance.auto", "false"),
+    ("submodule.recurse", "false"),
+)
+
+_NOT_INHERITED: Final = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ATTR_SOURCE",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DEFAULT_HASH",
+    "GIT_DIFF_OPTS",
+    "GIT_DIR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_GRAFT_FILE",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INDEX_VERSION",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REFLOG_ACTION",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_TEMPLATE_DIR",
+    "GIT_TRACE",
+    "GIT_TRACE2",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE2_PERF",
+    "GIT_TRACE_SETUP",
+    "GIT_WORK_TREE",
+)
+
+WITHOUT_GIT: Final[tuple[tuple[str, str | None], ...]] = tuple((name, None) for name in _NOT_INHERITED)
+"""Changes to the environment for a program that is not git but may call it."""
+
+ENVIRONMENT: Final[tuple[tuple[str, str | None], ...]] = (
+    *WITHOUT_GIT,
+    ("GIT_CONFIG_COUNT", str(len(_OVERRIDES))),
+    *((f"GIT_CONFIG_KEY_{number}", name) for number, (name, _) in enumerate(_OVERRIDES)),
+    *((f"GIT_CONFIG_VALUE_{number}", value) for number, (_, value) in enumerate(_OVERRIDES)),
+    ("GIT_ASKPASS", "false"),
+    ("GIT_EDITOR", "false"),
+    ("GIT_SEQUENCE_EDITOR", "false"),
+    ("GIT_PAGER", "cat"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    # ssh asks on the terminal of the process group, whatever its standard input is; this makes it ask a
+    # program.
+    ("SSH_ASKPASS", "false"),
+    ("SSH_ASKPASS_REQUIRE", "force"),
+    ("LC_ALL", "C"),
+)
+"""Changes to the environment for every git program."""
+
+
+@attrs.frozen
+class Refusal:
+    """Something that we will not do, or that git would not.
+
+    Attributes:
+        reason: What is wrong, for people.
+        cure: What to do about it, for people; ``""`` when the reason says it.
+    """
+
+    reason: str
+    cure: str = ""
+
+
+def git(
+    *arguments: str,
+    cwd: str,
+    env: tuple[tuple[str, str], ...] = (),
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+) -> Program:
+    """Return the program for one git command.
+
+    Args:
+        arguments: What follows ``git``.
+        cwd: Directory to run in.
+        env: Variables beside those of :data:`ENVIRONMENT`.
+        stdin: Bytes for its standard input.
+        timeout: Seconds after which it is killed.
+    """
+    names = {name for name, _ in env}
+    inherited = tuple(pair for pair in ENVIRONMENT if pair[0] not in names)
+    return Program(("git", *arguments), cwd, (*inherited, *env), stdin, timeout)
+
+
+def complaint(done: Finished) -> str:
+    """Return what a failed program said, as one line: git's first error, else its first line."""
+    lines = [line.strip() for line in shown(done.stderr).splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith(("error: ", "fatal: ")):
+            return line.partition(": ")[2]
+    return lines[0] if lines else f"ended with exit code {done.code}"
+
+
+def shown(raw: bytes) -> str:
+    """Return bytes as text for people and the journal; what is not UTF-8 is written out in hexadecimal."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def line_of(done: Finished) -> str:
+    """Return standard output as a path or name: without the end of its last line, any bytes kept."""
+    return os.fsdecode(done.stdout.removesuffix(b"\n"))
+
+
+def split(raw: bytes) -> list[bytes]:
+    """Return the fields of output that ends each with a NUL."""
+    return raw.removesuffix(b"\0").split(b"\0") if raw else []
+
+
+def joined(*pathspecs: str) -> bytes:
+    """Return pathspecs as ``--pathspec-from-file=- --pathspec-file-nul`` reads them."""
+    return b"".join(os.fsencode(pathspec) + b"\0" for pathspec in pathspecs)
+
+
+def flush(paths: tuple[str, ...]) -> Program:
+    """Return the program that brings files and folders to the disk, in this order.
+
+    git (2.39) flushes what it writes but not the folders that it renames it into, so that after a power cut
+    the names of objects and refs may be gone. ``sync`` is told what to flush: without a list it would wait
+    for all that other programs write. The working directory is the root, because the paths are absolute.
+    """
+    return Program(("sync", "--", *paths), "/", (("LC_ALL", "C"),), timeout=300.0)
+
+
+def not_flushed(done: Finished) -> Refusal:
+    """Return the refusal for a :func:`flush` that failed: what it was for must not be reported as done."""
+    return Refusal(f"the disk did not take it: {complaint(done)}", "check the disk")
+
+
+def ref_folders(common_dir: str, ref: str) -> tuple[str, ...]:
+    """Return the folders that hold a ref's name, innermost first."""
+    folders = []
+    while "/" in ref:
+        ref = ref.rpartition("/")[0]
+        folders.append(f"{common_dir}/{ref}")
+    return tuple(folders)
+
+
+OUR_FILES: Final = ".milestones"
+"""Folder of the supervising process in a project: never captured, never counted as uncommitted."""
+
+WITHOUT_OUR_FILES: Final = f":(top,exclude){OUR_FILES}"
+"""The pathspec that leaves it out."""

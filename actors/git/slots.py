@@ -1,0 +1,400 @@
+"""Worktree slots: one directory per attempt that runs at the same time, used again and again.
+
+Owns the slots of one milestone in the cache directory: making them, bringing them to a commit, removing them.
+Refuses to know what tasks do there and how their work lands.
+
+**The protocol.** Beside a slot ``<milestone>-slot-<n>`` lie two files that tasks have no reason to know:
+
+- ``.index``: our own index of it, at the state in which the slot was handed out. A task may do to the
+  worktree's index what it likes; whatever file it touches differs from *ours*, so the next reset writes it
+  anew and the capture looks at it. The capture works on a copy (``.capture``).
+- ``.record``: written last, removed first: base, boot and owner of what is in the slot. Without it, or after
+  a reboot (files that were never flushed may have lost their content), what is in the slot proves nothing: it
+  is made again, and work in it counts as lost.
+
+A reset is ``checkout --force --detach`` and ``clean -ffdx`` with the git directory and the worktree named,
+never searched for: with its ``.git`` file gone, a slot would belong to whatever repository lies around it. A
+slot that was tampered with in a way that a reset does not cover (see :func:`_sound`) is removed and made
+again.
+
+Nothing is removed but in a directory whose ``owner`` file names this repository.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from actors.git.plumbing import WITHOUT_GIT, Refusal, complaint, git, split
+from actors.git.repository import Repository
+from actors.programs import Finished, Flow, Program
+
+OWNER_FILE: Final = "owner"
+_SETUP_TIMEOUT: Final = 900.0
+_RESET_TIMEOUT: Final = 600.0
+_COPIED_AT_ONCE: Final = 500
+
+# What a worktree's git directory holds when nothing is going on in it. Anything else (a lock, a merge, a
+# bisection, a configuration of its own) was left by a task.
+_AT_REST: Final = frozenset(
+    ("HEAD", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "commondir", "gitdir", "index", "logs", "refs")
+)
+
+
+@attrs.frozen
+class SlotReady:
+    """The slot shows the base commit and nothing else.
+
+    Attributes:
+        path: Absolute directory.
+        base: The commit.
+    """
+
+    path: str
+    base: str
+
+
+@attrs.frozen
+class Record:
+    """What is known of a slot's content.
+
+    Attributes:
+        base: Commit that it was handed out at.
+        boot: Boot of the machine in which that was.
+        owner: ``<session>/<attempt>`` that it was handed out to, ``""`` when that was not said.
+        copied: Paths that came from the user's checkout, a folder with a slash at its end.
+        landed: Whether the work in it is on the branch.
+    """
+
+    base: str
+    boot: str
+    owner: str = ""
+    copied: tuple[str, ...] = ()
+    landed: bool = False
+
+
+@attrs.frozen
+class Slot:
+    """Where a slot and its two files are.
+
+    Attributes:
+        repo: The repository.
+        number: 0 or more.
+    """
+
+    repo: Repository
+    number: int
+
+    @property
+    def path(self) -> str:
+        """The worktree."""
+        return f"{self.repo.cache}/{self.repo.milestone_id}-slot-{self.number}"
+
+    @property
+    def index(self) -> str:
+        """Our index of it."""
+        return f"{self.path}.index"
+
+    @property
+    def scratch(self) -> str:
+        """The index that a capture works on."""
+        return f"{self.path}.capture"
+
+    @property
+    def record_file(self) -> Path:
+        """The record of its content."""
+        return Path(f"{self.path}.record")
+
+    def environment(self, admin: str, index: str) -> tuple[tuple[str, str], ...]:
+        """Return the variables with which git works on this slot, whatever lies in it or around it."""
+        return (("GIT_DIR", admin), ("GIT_WORK_TREE", self.path), ("GIT_INDEX_FILE", index))
+
+    def record(self) -> Record | None:
+        """Return what is known of the content; ``None`` when nothing is, or when that was before a reboot."""
+        try:
+            known = json.loads(self.record_file.read_bytes())
+            record = Record(**{**known, "copied": tuple(known["copied"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record if record.boot == boot_id() else None
+
+    def admin(self) -> str | None:
+        """Return the worktree's git directory; ``None`` when the two do not name each other."""
+        path = Path(self.path)
+        try:
+            if path.is_symlink() or not path.is_dir():
+                return None
+            pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n")
+            back = Path(pointer, "gitdir").read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, ValueError):
+            return None
+        registered = Path(pointer).parent == Path(self.repo.common_dir, "worktrees")
+        return pointer if registered and back == f"{self.path}/.git" else None
+
+
+def boot_id() -> str:
+    """Return the name of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def prepare_slot(
+    repo: Repository,
+    slot: int,
+    base: str,
+    *,
+    owner: str = "",
+    copy: tuple[str, ...] = (),
+    setup: tuple[str, ...] = (),
+) -> Flow[SlotReady | Refusal]:
+    """Bring a slot to a commit: tracked files exact, nothing else in it.
+
+    It is made when it is not there or not sound. What was in it is lost: archive it before if it is wanted.
+
+    Args:
+        repo: The repository.
+        slot: Number of the slot; no program of ours or of a task works in it now.
+        base: The commit.
+        owner: ``<session>/<attempt>`` that gets it; names the archive of what it leaves.
+        copy: Globs of ignored files of the user's checkout that are copied into it; never part of a capture.
+        setup: Shell commands that are run in it then; they should only make ignored files.
+    """
+    place = Slot(repo, slot)
+    refusal = claim_cache(repo)
+    if refusal:
+        return refusal
+    admin = place.admin() if _sound(place) else None
+    place.record_file.unlink(missing_ok=True)
+    if admin is None or (yield from _reset(place, admin, base)) is not None:
+        made = yield from _make_again(place, base)
+        if isinstance(made, Refusal):
+            return made
+        admin = made
+    copied = yield from _copy_ignored(place, copy)
+    if isinstance(copied, Refusal):
+        return copied
+    refusal = yield from _set_up(place, setup)
+    if refusal:
+        return refusal
+    _hand_out(place, admin, Record(base, boot_id(), owner, copied))
+    return SlotReady(place.path, base)
+
+
+def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
+    """Remove a slot with all that belongs to it. What is in it is lost."""
+    place = Slot(repo, slot)
+    if not Path(repo.cache).exists():
+        return None
+    refusal = claim_cache(repo)
+    if refusal:
+        return refusal
+    place.record_file.unlink(missing_ok=True)
+    refusal = yield from _remove_tree(place)
+    if refusal:
+        return refusal
+    if _registered(place):
+        done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=repo.common_dir)
+        if not done.ok:
+            return Refusal(f"git keeps the worktree {place.path}: {complaint(done)}", "git worktree prune")
+    for leftover in (place.index, place.scratch):
+        Path(leftover).unlink(missing_ok=True)
+        Path(f"{leftover}.lock").unlink(missing_ok=True)
+    return None
+
+
+def slots(repo: Repository) -> tuple[int, ...]:
+    """Return the numbers of this milestone's slots of which anything is there, in order."""
+    if not Path(repo.cache).is_dir() or claim_cache(repo):
+        return ()
+    pattern = re.compile(
+        rf"{re.escape(repo.milestone_id)}-slot-(\d+)(?:\.(?:index|capture|record)(?:\.lock)?)?"
+    )
+    names = (pattern.fullmatch(entry.name) for entry in Path(repo.cache).iterdir())
+    return tuple(sorted({int(name[1]) for name in names if name}))
+
+
+def claim_cache(repo: Repository) -> Refusal | None:
+    """Make the slots directory and mark it as this repository's; refuse one that is somebody else's."""
+    marker = Path(repo.cache, OWNER_FILE)
+    owner = f"worktree slots of milestoned for {repo.common_dir}\n"
+    try:
+        Path(repo.cache).mkdir(mode=0o700, parents=True, exist_ok=True)
+        unmarked = not marker.exists() or marker.stat().st_size == 0
+        if unmarked and {entry.name for entry in Path(repo.cache).iterdir()} <= {OWNER_FILE}:
+            marker.write_text(owner, encoding="utf-8")
+        if marker.is_file() and marker.read_text(encoding="utf-8") == owner:
+            return None
+    except (OSError, ValueError) as error:
+        return Refusal(
+            f"the slots directory {repo.cache} cannot be used: {error}", "name another slots directory"
+        )
+    return Refusal(
+        f"{repo.cache} holds files and is not marked as the slots directory of {repo.common_dir}",
+        "name another slots directory",
+    )
+
+
+def _sound(place: Slot) -> bool:
+    """Whether a reset can mend whatever a task did to the slot."""
+    admin = place.admin()
+    if admin is None or place.record() is None or not Path(place.index).is_file():
+        return False
+    return {entry.name for entry in Path(admin).iterdir()} <= _AT_REST and _may_be_written(place.path)
+
+
+def _may_be_written(folder: str) -> bool:
+    """Whether every folder lets its owner read, write and enter; a reset changes no folder's mode."""
+    if os.lstat(folder).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        return False
+    with os.scandir(folder) as entries:
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return all(map(_may_be_written, below))
+
+
+def _reset(place: Slot, admin: str, base: str) -> Flow[Refusal | None]:
+    """Make the worktree show the commit; ``None`` when it does."""
+    Path(f"{place.index}.lock").unlink(missing_ok=True)
+    environment = place.environment(admin, place.index)
+    for arguments in (("checkout", "--quiet", "--force", "--detach", base, "--"), ("clean", "-ffdxq")):
+        done = yield git(*arguments, cwd=place.path, env=environment, timeout=_RESET_TIMEOUT)
+        if not done.ok:
+            return Refusal(f"git {arguments[0]} failed in {place.path}: {complaint(done)}")
+    return None
+
+
+def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:
+    """Remove whatever is at the slot's place and add a worktree there; return its git directory."""
+    refusal = yield from remove_slot(place.repo, place.number)
+    if refusal:
+        return refusal
+    # Forced twice: over the registration of a worktree that is gone, locked or not.
+    added = yield git(
+        *("worktree", "add", "--quiet", "--force", "--force", "--detach", "--", place.path, base),
+        cwd=place.repo.common_dir,
+        timeout=_RESET_TIMEOUT,
+    )
+    admin = place.admin()
+    if not added.ok or admin is None:
+        return Refusal(f"git cannot make the worktree {place.path}: {complaint(added)}")
+    _replace(f"{admin}/index", place.index)
+    return admin
+
+
+def _remove_tree(place: Slot) -> Flow[Refusal | None]:
+    path = Path(place.path)
+    if not path.is_symlink() and not path.exists():
+        return None
+    if path.is_symlink():
+        path.unlink()
+        return None
+    done = yield _remove(place.path)
+    if not done.ok:
+        # Folders without write permission keep their entries.
+        yield Program(("chmod", "-R", "u+rwX", "--", place.path), place.repo.cache, timeout=_RESET_TIMEOUT)
+        done = yield _remove(place.path)
+    return (
+        None
+        if done.ok
+        else Refusal(f"{place.path} cannot be removed: {complaint(done)}", "remove it by hand")
+    )
+
+
+def _remove(path: str) -> Program:
+    return Program(("rm", "-rf", "--", path), "/", (("LC_ALL", "C"),), timeout=_RESET_TIMEOUT)
+
+
+def _registered(place: Slot) -> bool:
+    """Whether git has a worktree at the slot's place."""
+    for pointer in Path(place.repo.common_dir, "worktrees").glob("*/gitdir"):
+        try:
+            if pointer.read_text(encoding="utf-8").rstrip("\n") == f"{place.path}/.git":
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _copy_ignored(place: Slot, globs: tuple[str, ...]) -> Flow[tuple[str, ...] | Refusal]:
+    """Copy the ignored files of the user's checkout that match; a wholly ignored folder is copied as one."""
+    if not globs:
+        return ()
+    top = place.repo.top
+    listed = yield git(
+        *(
+            "--no-optional-locks",
+            "ls-files",
+            "-z",
+            "--others",
+            "--ignored",
+            "--exclude-standard",
+            "--directory",
+        ),
+        *("--", *(f":(top,glob){pattern}" for pattern in globs)),
+        cwd=top,
+    )
+    if not listed.ok:
+        return Refusal(
+            f"git cannot list the ignored files of {top}: {complaint(listed)}", "check worktree.copy"
+        )
+    names = tuple(os.fsdecode(name) for name in split(listed.stdout))
+    for batch in _batches(names):
+        program = ("cp", "-a", "--parents", "-t", place.path, "--", *batch)
+        done = yield Program(program, top, (("LC_ALL", "C"),), timeout=_SETUP_TIMEOUT)
+        if not done.ok:
+            return Refusal(
+                f"the files of worktree.copy cannot be copied: {complaint(done)}", "check worktree.copy"
+            )
+    return names
+
+
+def _batches(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for first in range(0, len(names), _COPIED_AT_ONCE):
+        yield names[first : first + _COPIED_AT_ONCE]
+
+
+def _set_up(place: Slot, commands: tuple[str, ...]) -> Flow[Refusal | None]:
+    for command in commands:
+        done: Finished = yield Program(
+            ("/bin/sh", "-c", command), place.path, WITHOUT_GIT, timeout=_SETUP_TIMEOUT
+        )
+        if not done.ok:
+            said = (done.stderr.strip() or done.stdout.strip() or b"no output").splitlines()[-1]
+            reason = f"{command!r} failed with {done.code}: {said.decode('utf-8', 'backslashreplace')}"
+            return Refusal(reason, "mend worktree.setup")
+    return None
+
+
+def _hand_out(place: Slot, admin: str, record: Record) -> None:
+    """Give the worktree an index with which a task's git finds it clean, and record the content."""
+    _replace(place.index, f"{admin}/index")
+    _write_record(place, record)
+
+
+def mark_landed(repo: Repository, slot: int) -> None:
+    """Record that the work in the slot is on the branch, so that it is not archived."""
+    place = Slot(repo, slot)
+    record = place.record()
+    if record is not None and not record.landed:
+        _write_record(place, attrs.evolve(record, landed=True))
+
+
+def _write_record(place: Slot, record: Record) -> None:
+    fresh = Path(f"{place.path}.record.lock")
+    fresh.write_bytes(json.dumps(attrs.asdict(record)).encode())
+    fresh.replace(place.record_file)
+
+
+def _replace(source: str, target: str) -> None:
+    """Copy an index in one step. It keeps its time: git trusts only files that are older than the index."""
+    fresh = f"{target}.lock"
+    shutil.copyfile(source, fresh)
+    old = Path(source).stat()
+    os.utime(fresh, ns=(old.st_atime_ns, old.st_mtime_ns))
+    Path(fresh).replace(target)

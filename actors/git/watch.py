@@ -1,0 +1,49 @@
+"""A look at what the user has not committed.
+
+Owns one reading. Takes no lock and refreshes no index, so that it never stands in the way of a person's git.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from actors.git.plumbing import WITHOUT_OUR_FILES, Refusal, complaint, git, shown, split
+from actors.programs import Flow
+
+_NAMED: Final = 20
+
+
+@attrs.frozen
+class Uncommitted:
+    """Uncommitted files of a checkout, those under ``.milestones`` left out.
+
+    Attributes:
+        count: How many; an untracked folder counts once.
+        paths: The first 20, relative to the top of the checkout.
+    """
+
+    count: int
+    paths: tuple[str, ...]
+
+
+def uncommitted(path: str) -> Flow[Uncommitted | Refusal]:
+    """Count the uncommitted files of the checkout whose top directory is `path`."""
+    done = yield git(
+        "--no-optional-locks",
+        "status",
+        "--porcelain=v1",
+        "-z",
+        "--no-renames",
+        "--untracked-files=normal",
+        "--ignore-submodules=none",
+        "--",
+        ":(top)",
+        WITHOUT_OUR_FILES,
+        cwd=path,
+    )
+    if not done.ok:
+        return Refusal(f"git cannot compare {path} with its last commit: {complaint(done)}")
+    paths = [shown(entry[3:]) for entry in split(done.stdout)]
+    return Uncommitted(len(paths), tuple(paths[:_NAMED]))

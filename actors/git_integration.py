@@ -1,0 +1,275 @@
+"""The Git Integration: a branch, a worktree slot for each attempt, a commit for each completed task.
+
+What git is asked is :mod:`actors.git`'s, as flows; this role decides which flow is due. Slots are prepared and
+captured side by side, landings go one after the other: that is the merge queue. Nothing is remembered that the
+fold and the repository do not hold, so a replacement redoes what was cut off: a landing that had happened is
+recognised by its trailers, one that had not gives the same commit again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, Final, assert_never
+
+from actors import git
+from actors.events import (
+    GitIdle,
+    GitReady,
+    GitRefused,
+    LandConflicted,
+    Landed,
+    LandFailed,
+    Pushed,
+    PushRefused,
+    SlotFailed,
+    SlotPrepared,
+    UncommittedSeen,
+)
+from actors.git.repository import read_tip
+from actors.model import Isolation
+from actors.programs import Flow
+from actors.role import RoleActor
+from actors.state import Attempt, Stage
+
+MAKING: Final = "making"
+"""Key of the one slot that may be under way to be made."""
+
+LANDING: Final = "landing"
+"""Key of the one landing that may be under way."""
+
+
+def slots_directory(project: str, configured: str) -> str:
+    """Return where a project's worktree slots are: as configured, or in the user's cache directory."""
+    if configured:
+        return configured
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    name = hashlib.sha256(project.encode()).hexdigest()[:16]
+    return str(Path(cache) / "milestoned" / name)
+
+
+class GitIntegration(RoleActor):
+    """The third of the five roles."""
+
+    role: ClassVar[str] = "git_integration"
+
+    def rebuilt(self) -> None:
+        """Know nothing of the repository yet."""
+        self._repo: git.Repository | None = None
+        self._identity: git.Identity | None = None
+        self._busy: set[str] = set()
+        self._preparing: set[str] = set()
+        self._looked_wall = 0.0
+        self._inspected = False
+        self._clean = False
+        self._left = ""
+
+    def reconcile(self) -> None:
+        """Start every flow that is due and not under way."""
+        if self.context.role in self.state.finished:
+            return
+        if not self._inspected:
+            self._inspected = True
+            self._inspect()
+        elif self._repo is not None and self._identity is not None and self.state.git.ready is not None:
+            self._prepare()
+            self._land_next()
+            self._push_when_due()
+            self._look()
+        self._finish_when_done()
+
+    # --- the beginning -------------------------------------------------------------------------------------------
+
+    def _inspect(self) -> None:
+        if self.state.settings.isolation is Isolation.NONE:
+            if not self.state.git.idle:
+                self.propose(GitIdle("isolation is none"))
+            return
+        cache = slots_directory(self.context.project, self.state.settings.slots_directory)
+        flow = git.inspect(self.context.project, self.state.milestone.id, cache)
+        self._run("inspect", flow, self._inspected_as)
+
+    def _inspected_as(self, found: git.Repository | git.NotARepository | git.Refusal) -> None:
+        match found:
+            case git.NotARepository(reason=reason):
+                self.propose(GitIdle(reason))
+            case git.Refusal(reason=reason, cure=cure):
+                self.propose(GitRefused(reason, cure))
+            case git.Repository():
+                self._repo = found
+                self._run("start", git.start(found), self._started)
+            case _:
+                assert_never(found)
+
+    def _started(self, started: git.Started | git.Refusal) -> None:
+        if isinstance(started, git.Refusal):
+            self.propose(GitRefused(started.reason, started.cure))
+            return
+        self._identity = started.identity
+        if self.state.git.ready is None:
+            # A branch that an earlier life of this session made is still this session's.
+            self.propose(GitReady(started.branch, started.base_sha, started.created, started.uncommitted))
+
+    # --- slots ---------------------------------------------------------------------------------------------------
+
+    def _attempts(self, stage: Stage) -> Iterator[tuple[str, Attempt]]:
+        for task_id in tuple(self.state.live.values()):
+            attempt = self.state.tasks[task_id].attempt
+            if attempt is not None and attempt.stage is stage:
+                yield task_id, attempt
+
+    def _prepare(self) -> None:
+        if self.state.stop is not None:
+            return
+        if self._repo is None:
+            return
+        made = git.slots(self._repo)
+        for _, attempt in self._attempts(Stage.GRANTED):
+            # git cannot make two worktrees of a repository at once: it reads the one that is half made.
+            key = attempt.id if attempt.slot in made else MAKING
+            if key not in self._busy and attempt.id not in self._preparing:
+                self._preparing.add(attempt.id)
+                self._run(key, self._prepared_slot(self._repo, attempt), self._prepared(attempt))
+
+    def _prepared_slot(self, repo: git.Repository, attempt: Attempt) -> Flow[git.SlotReady | git.Refusal]:
+        left = yield from git.archive(repo, attempt.slot)
+        if isinstance(left, git.Refusal):
+            return left
+        tip = yield from read_tip(repo)
+        if tip is None:
+            return git.Refusal(f"the branch {repo.branch} is gone", "restore it, or cancel the session")
+        settings = self.state.settings
+        return (
+            yield from git.prepare_slot(
+                repo,
+                attempt.slot,
+                tip.sha,
+                owner=f"{self.context.session}/{attempt.id}",
+                copy=settings.worktree_copy,
+                setup=settings.worktree_setup,
+            )
+        )
+
+    def _prepared(self, attempt: Attempt) -> Callable[[git.SlotReady | git.Refusal], None]:
+        def tell(ready: git.SlotReady | git.Refusal) -> None:
+            self._preparing.discard(attempt.id)
+            if isinstance(ready, git.Refusal):
+                self.propose(
+                    SlotFailed(attempt.id, f"{ready.reason}; {ready.cure}" if ready.cure else ready.reason)
+                )
+            else:
+                self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
+
+        return tell
+
+    def _inside(self, slot: str) -> str:
+        """Return the project's own directory within a slot: it need not be the top of the repository."""
+        top = self._repo.top if self._repo is not None else self.context.project
+        return os.path.normpath(os.path.join(slot, os.path.relpath(self.context.project, top)))
+
+    # --- the merge queue -----------------------------------------------------------------------------------------
+
+    def _land_next(self) -> None:
+        if LANDING in self._busy or self._repo is None or self._identity is None:
+            return
+        waiting = sorted(self._attempts(Stage.ENDED), key=lambda item: item[1].ended_wall)
+        for task_id, attempt in waiting:
+            message = git.commit_message(
+                self.state.milestone, self.state.milestone.by_id[task_id], self.context.session
+            )
+            flow = git.capture_and_land(
+                self._repo,
+                attempt.slot,
+                attempt.base,
+                message=message,
+                when=int(attempt.ended_wall),
+                identity=self._identity,
+            )
+            self._run(LANDING, flow, self._landed(attempt))
+            return
+
+    def _landed(self, attempt: Attempt) -> Callable[[git.LandOutcome], None]:
+        def tell(outcome: git.LandOutcome) -> None:
+            match outcome:
+                case git.Landed(sha=sha, files=files):
+                    self.propose(Landed(attempt.id, sha, files))
+                case git.AlreadyLanded(sha=sha, files=files):
+                    self.propose(Landed(attempt.id, sha, files))
+                case git.NothingToLand():
+                    self.propose(Landed(attempt.id, ""))
+                case git.Conflict(paths=paths):
+                    self.propose(LandConflicted(attempt.id, paths))
+                case git.Lost(reason=reason):
+                    self.propose(LandFailed(attempt.id, reason, lost=True))
+                case git.Refusal(reason=reason, cure=cure):
+                    self.propose(LandFailed(attempt.id, f"{reason}; {cure}" if cure else reason))
+                case _:
+                    assert_never(outcome)
+
+        return tell
+
+    # --- the remote and the checkout -----------------------------------------------------------------------------
+
+    def _push_when_due(self) -> None:
+        found, settings = self.state.git, self.state.settings
+        unpushed = found.landed - found.pushed
+        at_the_end = self.state.settled is not None and unpushed > 0
+        due = unpushed >= settings.push_every or at_the_end
+        if settings.remote and due and "push" not in self._busy and self._repo is not None:
+            self._run(
+                "push", git.push(self._repo, settings.remote), self._pushed(settings.remote, found.landed)
+            )
+
+    def _pushed(
+        self, remote: str, landed: int
+    ) -> Callable[[git.Pushed | git.PushRefused | git.UpToDate], None]:
+        def tell(outcome: git.Pushed | git.PushRefused | git.UpToDate) -> None:
+            match outcome:
+                case git.Pushed(sha=sha) | git.UpToDate(sha=sha):
+                    self.propose(Pushed(remote, sha, landed))
+                case git.PushRefused(reason=reason):
+                    self.propose(PushRefused(remote, reason, landed))
+                case _:
+                    assert_never(outcome)
+
+        return tell
+
+    def _look(self) -> None:
+        due = self.wall - self._looked_wall >= self.state.settings.uncommitted_interval
+        if due and "look" not in self._busy and self.state.settled is None:
+            self._looked_wall = self.wall
+            self._run("look", git.uncommitted(self.context.project), self._seen)
+
+    def _seen(self, seen: git.Uncommitted | git.Refusal) -> None:
+        if isinstance(seen, git.Uncommitted) and seen.count != self.state.git.uncommitted:
+            self.propose(UncommittedSeen(seen.count, seen.paths))
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _finish_when_done(self) -> None:
+        found = self.state.git
+        if self.state.settled is None or self._busy:
+            return
+        if self._repo is None or found.ready is None:
+            self.finish(found.idle or (found.refused.reason if found.refused is not None else ""))
+        elif not self._clean:
+            self._run("clean", git.remove_slots(self._repo), self._cleaned)
+        else:
+            commits = f"{found.landed} commit{'' if found.landed == 1 else 's'} on {found.ready.branch}"
+            self.finish(f"{commits}; {self._left}" if self._left else commits)
+
+    def _cleaned(self, results: tuple[git.Archived | git.Refusal, ...]) -> None:
+        self._clean = True
+        said = [item.ref if isinstance(item, git.Archived) else item.reason for item in results]
+        self._left = "kept: " + ", ".join(said) if said else ""
+
+    def _run(self, key: str, flow: Flow[object], then: Callable[..., None]) -> None:
+        self._busy.add(key)
+
+        def done(result: object) -> None:
+            self._busy.discard(key)
+            then(result)
+
+        self.run_flow(flow, done)

@@ -1,0 +1,255 @@
+"""The host of a role: what stands between its link, its programs, time, and its mailbox.
+
+Runs in a role process, in the main thread; the role actor runs in its own. The host tells the actor everything
+(frames, ticks, ends of programs) and never waits for it. The actor writes to the link and starts programs itself,
+and wakes the host to have them watched. When the link ends the supervising process is dead, and so is the role.
+
+Owns the link's reading side, the watching of programs and the clock. Refuses to know what any role does.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+
+from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame
+from actors.messages import ProgramEnded, RoleMessage, Tick
+from actors.programs import Finished, Program
+
+if TYPE_CHECKING:
+    import socket
+
+TICK_SECONDS: Final = 1.0
+"""Seconds between two heartbeats of a role."""
+
+CRASHED: Final = 70
+"""Exit status of a role whose code is broken (EX_SOFTWARE of sysexits.h)."""
+
+
+class Mailbox(Protocol):
+    """Where a host tells its messages to: a pykka actor reference, or a list in a test."""
+
+    def tell(self, message: RoleMessage) -> None:
+        """Put a message into the mailbox; never blocks."""
+
+
+@attrs.define
+class _Running:
+    token: int
+    process: subprocess.Popen[bytes]
+    stdout: int
+    stderr: int
+    kill_at: float
+    timed_out: bool = False
+
+
+def _memory_file(name: str, content: bytes = b"") -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    if content:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _take(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as stream:
+        stream.seek(0)
+        return stream.read()
+
+
+class Host:
+    """The main thread of a role process.
+
+    ``send``, ``start_program`` and ``wake_at`` are called by the actor's thread, everything else by the main one.
+
+    Args:
+        link: The child's end of the link, blocking.
+    """
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._started: deque[_Running] = deque()
+        self._programs: dict[int, _Running] = {}
+        self._next_beat = time.monotonic() + TICK_SECONDS
+        self._wake_at: float | None = None
+        self._leaving = False
+
+    # --- called by the actor's thread ----------------------------------------------------------------------------
+
+    def send(self, frame: Frame) -> None:
+        """Write a frame to the link.
+
+        Raises:
+            OSError: The supervising process is gone; the main thread sees the same and ends the process.
+        """
+        self._link.sendall(encode_frame(frame))
+
+    def wake_at(self, mono: float) -> None:
+        """Ask for a tick at a moment of the monotonic clock, if that is before the next one."""
+        self._wake_at = mono if self._wake_at is None else min(mono, self._wake_at)
+        os.eventfd_write(self._wake, 1)
+
+    def start_program(self, token: int, program: Program) -> Finished | None:
+        """Start a program; its end is told as :class:`ProgramEnded` with the token.
+
+        Returns:
+            ``None``, or how it "ended" when it could not even be started.
+        """
+        environment = dict(os.environ)
+        for name, value in program.env:
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        stdin = _memory_file("stdin", program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY)
+        stdout, stderr = _memory_file("stdout"), _memory_file("stderr")
+        try:
+            process = subprocess.Popen(
+                program.argv,
+                cwd=program.cwd,
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(stdout)
+            os.close(stderr)
+            return Finished(127, b"", f"{program.argv[0]}: {error.strerror}".encode())
+        finally:
+            os.close(stdin)
+        kill_at = time.monotonic() + program.timeout
+        self._started.append(_Running(token, process, stdout, stderr, kill_at))
+        os.eventfd_write(self._wake, 1)
+        return None
+
+    def leave(self) -> None:
+        """End the process in order: the actor has done what it had to."""
+        self._leaving = True
+        os.eventfd_write(self._wake, 1)
+
+    def crash(self, error: BaseException) -> None:
+        """End the process at once because the role's code is broken; never returns."""
+        import traceback  # noqa: PLC0415 - only a crash pays for it
+
+        traceback.print_exception(error, file=sys.stderr)
+        self._end(CRASHED)
+
+    # --- the main thread -----------------------------------------------------------------------------------------
+
+    def run(self, mailbox: Mailbox) -> int:
+        """Pump until the link ends or the actor leaves.
+
+        Returns:
+            The exit status of the process.
+        """
+        signal.signal(signal.SIGTERM, lambda *_: mailbox.tell(Leave(0.0)))
+        reader = FrameReader()
+        self._selector.register(self._link, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        while not self._leaving:
+            for key, _ in self._selector.select(self._timeout()):
+                if key.fileobj is self._link:
+                    data = self._link.recv(1 << 20)
+                    if not data:
+                        self._kill_programs()
+                        return 0
+                    for frame in reader.feed(data):
+                        if isinstance(frame, Welcome | Deliver | Leave):
+                            mailbox.tell(frame)
+                elif key.fileobj == self._wake:
+                    os.eventfd_read(self._wake)
+                else:
+                    self._program_ended(key.fd, mailbox)
+            self._watch_started()
+            self._tell_time(mailbox)
+        self._kill_programs()
+        return 0
+
+    def _timeout(self) -> float:
+        moments = [self._next_beat, *(running.kill_at for running in self._programs.values())]
+        if self._wake_at is not None:
+            moments.append(self._wake_at)
+        return max(0.0, min(moments) - time.monotonic())
+
+    def _watch_started(self) -> None:
+        while self._started:
+            running = self._started.popleft()
+            descriptor = os.pidfd_open(running.process.pid)
+            self._programs[descriptor] = running
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _program_ended(self, descriptor: int, mailbox: Mailbox) -> None:
+        running = self._programs.pop(descriptor)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        code = running.process.wait()
+        stdout, stderr = _take(running.stdout), _take(running.stderr)
+        if running.timed_out:
+            stderr += b"\nran out of time and was killed"
+        mailbox.tell(ProgramEnded(running.token, Finished(code, stdout, stderr)))
+
+    def _tell_time(self, mailbox: Mailbox) -> None:
+        now = time.monotonic()
+        for running in self._programs.values():
+            if now >= running.kill_at and not running.timed_out:
+                running.timed_out = True
+                running.kill_at = now + 3600.0
+                self._kill(running)
+        beat = now >= self._next_beat
+        if beat:
+            self._next_beat = now + TICK_SECONDS
+        if beat or (self._wake_at is not None and now >= self._wake_at):
+            self._wake_at = None
+            mailbox.tell(Tick(now, beat))
+
+    def _kill(self, running: _Running) -> None:
+        # The program leads a group of its own; its pid is not reaped before process.wait(), so it is still its.
+        try:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _kill_programs(self) -> None:
+        self._watch_started()
+        for running in self._programs.values():
+            self._kill(running)
+
+    def _end(self, status: int) -> None:
+        self._kill_programs()
+        os._exit(status)
+
+
+def main(link: socket.socket, args: Mapping[str, object]) -> int:
+    """Run a role: the entry that a role process is forked for.
+
+    Args:
+        link: The child's end of the link.
+        args: ``role`` (role id), ``incarnation`` (int), ``project`` (absolute directory) and ``session``.
+
+    Returns:
+        The exit status of the process.
+    """
+    from actors.cast import role_class  # noqa: PLC0415 - the roles import this module
+    from actors.role import RoleContext  # noqa: PLC0415
+
+    host = Host(link)
+    context = RoleContext(
+        role=str(args["role"]),
+        incarnation=int(str(args["incarnation"])),
+        project=str(args["project"]),
+        session=str(args["session"]),
+    )
+    return host.run(role_class(context.role).start(host, context))

@@ -1,0 +1,204 @@
+"""What the output of an attempt says: cut into lines, cleaned for people, searched by the rules.
+
+Output is bytes of any kind and any amount. A line is searched up to :data:`MOST_CHARACTERS`, what is no UTF-8
+is shown as its bytes, and whatever moves a cursor or colours a terminal is taken out before it can become
+evidence. The values of secrets never get into evidence, not even the first half of one at the end of a line
+that was cut.
+
+Owns lines, matches and evidence. Refuses to open files and to decide what a match amounts to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from actors.patterns import needles
+from actors.rules import Rule
+
+MOST_CHARACTERS: Final = 500
+"""Characters of a line that are searched."""
+
+MOST_EVIDENCE: Final = 240
+"""Characters of a line that are shown."""
+
+MOST_MATCHES: Final = 3
+"""Rules that may match in the output of one attempt; more say the same again."""
+
+SHOWN_LINES: Final = 5
+"""Lines of evidence."""
+
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_TELLING: Final = re.compile(
+    r"error|fail|fatal|exception|panic|denied|cannot|unable|refused|killed|abort", re.IGNORECASE
+)
+
+
+@attrs.frozen
+class Match:
+    """A line that a rule explains.
+
+    Attributes:
+        rule: The rule.
+        attempt: Whose output it is.
+        line: Its number from 1; 0 when output before it was skipped.
+        text: The line, clean.
+    """
+
+    rule: Rule
+    attempt: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        place = f", line {self.line}" if self.line else ""
+        return f"{self.rule.category}: {self.text} ({self.attempt}.log{place}; rule {self.rule.id})"
+
+
+@attrs.frozen
+class Veil:
+    """Hides the values of secrets.
+
+    Attributes:
+        values: What must not be shown, longest first.
+    """
+
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def over(cls, values: Iterable[str]) -> Veil:
+        """Return a veil over values; of those with several lines also over each line."""
+        pieces = {piece for value in values for piece in (value, *value.splitlines()) if piece.strip()}
+        return cls(tuple(sorted(pieces, key=len, reverse=True)))
+
+    def hide(self, text: str, *, was_cut: bool = False) -> str:
+        """Return a text without the values, and if it was cut also without the beginning of one there."""
+        for value in self.values:
+            text = text.replace(value, "***")
+        for value in self.values if was_cut else ():
+            for length in range(min(len(value) - 1, len(text)), 0, -1):
+                if text.endswith(value[:length]):
+                    text = text[:-length] + "***"
+                    break
+        return text
+
+
+def clean(line: str) -> str:
+    """Return a line without escape sequences and control characters, as it was last overwritten."""
+    line = _ESCAPES.sub("", line).rstrip("\r")
+    return _CONTROLS.sub("", line[line.rfind("\r") + 1 :].replace("\t", " "))
+
+
+def shorten(line: str, most: int = MOST_EVIDENCE) -> str:
+    """Return a line of at most so many characters."""
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+class RuleBook:
+    """Rules in the form in which they are applied: with the texts that rule them out for whole blocks."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules: Final = tuple(rules)
+        self._entries: Final = [(rule, rule.regex, needles(rule.pattern)) for rule in rules]
+
+    def explain(self, lines: Sequence[str], *, but: Collection[str] = ()) -> list[tuple[int, Rule]]:
+        """Return the index of each line that a rule explains, with the first such rule.
+
+        Args:
+            lines: Clean lines of at most :data:`MOST_CHARACTERS`.
+            but: Ids of rules that need not be looked for any more.
+        """
+        block = "\n".join(lines).lower()
+        candidates = [
+            (rule, regex)
+            for rule, regex, texts in self._entries
+            if not texts or any(text in block for text in texts)
+        ]
+        found: list[tuple[int, Rule]] = []
+        done = set(but)
+        for index, line in enumerate(lines if candidates else ()):
+            first = next((rule for rule, regex in candidates if regex.search(line)), None)
+            if first is not None and first.id not in done:
+                done.add(first.id)
+                found.append((index, first))
+        return found
+
+
+class Output:
+    """The output of one attempt, read from its beginning or from somewhere near its end.
+
+    Attributes:
+        attempt: Attempt id.
+        task: Task id.
+        offset: Bytes taken in, or skipped.
+        matches: What was found, in the order of the output; at most :data:`MOST_MATCHES`.
+    """
+
+    def __init__(self, attempt: str, task: str) -> None:
+        self.attempt: Final = attempt
+        self.task: Final = task
+        self.offset = 0
+        self.matches: list[Match] = []
+        self._rest = b""
+        self._line = 1
+        self._numbered = True
+
+    def skip_to(self, offset: int) -> None:
+        """Go on at another place: there is more output than can be read."""
+        self.offset, self._rest, self._numbered = offset, b"", False
+
+    def feed(self, data: bytes, book: RuleBook, veil: Veil, *, is_last: bool = False) -> list[Match]:
+        """Take in bytes at :attr:`offset` and search the lines that they complete.
+
+        Args:
+            data: The bytes.
+            book: The rules.
+            veil: The secrets.
+            is_last: Whether nothing follows, so that the last line is complete without a line break.
+
+        Returns:
+            The new matches.
+        """
+        self.offset += len(data)
+        pieces = (self._rest + data).split(b"\n")
+        # Of a line without end only the beginning is kept: nothing behind it would be searched anyway.
+        self._rest = b"" if is_last else pieces.pop()[: MOST_CHARACTERS * 4]
+        lines = _decoded(pieces)
+        known = {match.rule.id for match in self.matches}
+        found = [
+            Match(rule, self.attempt, self._line + index if self._numbered else 0, _shown(lines[index], veil))
+            for index, rule in book.explain(lines, but=known)
+        ]
+        self._line += len(pieces)
+        found = found[: MOST_MATCHES - len(self.matches)]
+        self.matches += found
+        return found
+
+
+def telling_lines(data: bytes, veil: Veil) -> tuple[str, ...]:
+    """Return the lines at the end of an output that say most about why it ended.
+
+    Args:
+        data: The end of the output; if it begins in the middle of a line, that line is shown as it is.
+        veil: The secrets.
+    """
+    lines = [line for line in _decoded(data.split(b"\n")) if line.strip()]
+    telling = [index for index, line in enumerate(lines) if _TELLING.search(line)][-SHOWN_LINES + 1 :]
+    shown = sorted({*telling, *range(max(0, len(lines) - (SHOWN_LINES - len(telling))), len(lines))})
+    return tuple(_shown(lines[index], veil) for index in shown)
+
+
+def _decoded(pieces: Iterable[bytes]) -> list[str]:
+    # Four bytes are the most that a character has: cutting before decoding keeps huge lines cheap.
+    return [
+        clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS]
+        for piece in pieces
+    ]
+
+
+def _shown(line: str, veil: Veil) -> str:
+    return shorten(veil.hide(line.strip(), was_cut=len(line) >= MOST_CHARACTERS))

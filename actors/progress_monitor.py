@@ -1,0 +1,63 @@
+"""The Progress Monitor: says how far the session is, which task has gone quiet, and how it ended.
+
+What it says is computed by :mod:`actors.progress`; this role supplies the time, the last signs of life of running
+attempts (their output's modification time) and the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from actors.events import Event, MilestoneUpdated, Record
+from actors.places import task_log
+from actors.plan import Plan
+from actors.progress import completion, report, should_report, stalled
+from actors.role import RoleActor
+from actors.state import Stage
+
+
+class ProgressMonitor(RoleActor):
+    """The second of the five roles."""
+
+    role: ClassVar[str] = "progress_monitor"
+
+    def rebuilt(self) -> None:
+        """Rebuild the plan from the snapshot."""
+        self._plan = Plan.of(self.state.milestone)
+        self._reported_wall = 0.0
+
+    def observe(self, record: Record, event: Event) -> None:
+        """Take in a newer snapshot."""
+        if isinstance(event, MilestoneUpdated):
+            self._plan = Plan.of(self.state.milestone)
+
+    def reconcile(self) -> None:
+        """Report when it is due or something changed; alert on the session's end."""
+        if self.state.started is None or self.context.role in self.state.finished:
+            return
+        settled = self.state.settled is not None
+        if settled and self.state.completion is None:
+            self.propose(report(self.state, self._plan, self.wall), completion(self.state, self.wall))
+        elif settled:
+            self.finish(self.state.completion.text if self.state.completion is not None else "")
+        elif self.state.git_known and should_report(self.state, self._reported_wall, self.wall):
+            self._reported_wall = self.wall
+            self.propose(report(self.state, self._plan, self.wall))
+        else:
+            self.propose(*stalled(self.state, self.wall, self._last_signs()))
+
+    def _last_signs(self) -> dict[str, float]:
+        """Return, for each running attempt, when its output last grew (epoch seconds)."""
+        signs: dict[str, float] = {}
+        for task_id in self.state.live.values():
+            attempt = self.state.tasks[task_id].attempt
+            if attempt is None or attempt.stage is not Stage.STARTED or attempt.id in self.state.stalled:
+                continue
+            log = task_log(Path(self.context.project), self.context.session, attempt.id)
+            try:
+                signs[attempt.id] = max(attempt.started_wall, os.stat(log).st_mtime)
+            except OSError:
+                signs[attempt.id] = attempt.started_wall
+        return signs

@@ -1,0 +1,177 @@
+"""The frozen parts of the fold: what is known of a task, an attempt, a child, git and a blocker.
+
+Owns the words and the fields. Refuses to know how a fact changes them (that is :mod:`actors.state`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import attrs
+
+from actors.events import AttemptGranted, BlockerRaised, GitReady, GitRefused, Outcome
+
+ROLES: Final = (
+    "task_executor",
+    "progress_monitor",
+    "git_integration",
+    "dependency_validator",
+    "blocker_detector",
+)
+"""Ids of the five roles, in the order in which they are started."""
+
+RUNNER: Final = "runner"
+"""Id of the runner among the children of a session."""
+
+
+class Phase(enum.Enum):
+    """Where a task is. The words that ``session.json`` and ``status`` show."""
+
+    PENDING = "pending"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    LANDING = "landing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Stage(enum.Enum):
+    """Where an attempt is."""
+
+    GRANTED = "granted"
+    PREPARED = "prepared"
+    STARTED = "started"
+    ENDED = "ended"
+    LANDED = "landed"
+    OVER = "over"
+
+
+@attrs.frozen
+class Attempt:
+    """The latest attempt of a task.
+
+    Attributes:
+        id: ``<task>.<number>``.
+        number: 1 for the first.
+        slot: The slot that it holds until it is over.
+        stage: How far it came.
+        granted: The grant itself, for who acts on it; ``None`` once the attempt is over.
+        path: Directory that it runs in, ``""`` before it is known.
+        base: Commit that its directory showed, ``""`` in place.
+        started_wall: When its first program ran, epoch seconds; 0 before.
+        ended_wall: When it ended, epoch seconds; 0 before.
+        outcome: How it ended, ``None`` while it lives.
+        detail: Why it ended so, one line.
+        seconds: How long it took.
+        sha: Commit that it became, ``""`` for none.
+    """
+
+    id: str
+    number: int
+    slot: int
+    stage: Stage
+    granted: AttemptGranted | None = None
+    path: str = ""
+    base: str = ""
+    started_wall: float = 0.0
+    ended_wall: float = 0.0
+    outcome: Outcome | None = None
+    detail: str = ""
+    seconds: float = 0.0
+    sha: str = ""
+
+
+@attrs.frozen
+class TaskState:
+    """What is known of a task.
+
+    Attributes:
+        phase: Where it is.
+        attempts: How many attempts were granted.
+        failures: Attempts that failed or timed out.
+        conflicts: Attempts whose change did not merge.
+        slot_failures: Attempts that never ran because no worktree could be made.
+        interruptions: Attempts that were interrupted.
+        attempt: The latest attempt.
+        reason: Why it failed for good, ``""`` otherwise.
+        completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
+        before: Whether the file already declared it completed when the session began.
+    """
+
+    phase: Phase = Phase.PENDING
+    attempts: int = 0
+    failures: int = 0
+    conflicts: int = 0
+    slot_failures: int = 0
+    interruptions: int = 0
+    attempt: Attempt | None = None
+    reason: str = ""
+    completed_wall: float = 0.0
+    before: bool = False
+
+
+@attrs.frozen
+class ChildState:
+    """What the journal says of a role or the runner.
+
+    Attributes:
+        ready: Whether it is there.
+        pid: Its latest process.
+        incarnation: Its latest number.
+        restarts: Restarts in the present life of the session.
+        last_exit: Why the former incarnation ended, ``""`` for none.
+        fatal: Whether it was given up.
+    """
+
+    ready: bool = False
+    pid: int = 0
+    incarnation: int = 0
+    restarts: int = 0
+    last_exit: str = ""
+    fatal: bool = False
+
+
+@attrs.frozen
+class Git:
+    """What the git role found and did.
+
+    Attributes:
+        ready: The branch and base, ``None`` before or when idle.
+        idle: Why it has nothing to do, ``""`` otherwise.
+        refused: Why it cannot work, ``None`` otherwise.
+        landed: Commits made in this session.
+        pushed: Value of ``landed`` when the latest push began.
+        pushed_sha: Commit that was pushed last.
+        push_refused: Why the latest push was refused, ``""`` otherwise.
+        uncommitted: Uncommitted files of the checkout at the latest look.
+        tip: Last commit landed in this session, ``""`` for none.
+    """
+
+    ready: GitReady | None = None
+    idle: str = ""
+    refused: GitRefused | None = None
+    landed: int = 0
+    pushed: int = 0
+    pushed_sha: str = ""
+    push_refused: str = ""
+    uncommitted: int = 0
+    tip: str = ""
+
+
+@attrs.frozen
+class Blocker:
+    """A blocker that was raised.
+
+    Attributes:
+        raised: The claim itself.
+        since_wall: When, epoch seconds.
+        level: Escalations so far.
+        hooked: Whether the hook was told (however it ended).
+    """
+
+    raised: BlockerRaised
+    since_wall: float
+    level: int = 0
+    hooked: bool = False

@@ -1,0 +1,496 @@
+"""The fold: what a session's journal amounts to.
+
+Every process that acts on a session folds the same records with the same code: the supervising process (which
+admits facts against it), the five roles and the runner. :class:`SessionState` is the only mutable thing here, it
+has one owner in each process, and it changes through :meth:`SessionState.apply` alone; what it holds is frozen.
+
+``admits`` is the journal's door: it says why a fact contradicts what is already known. By it a completed task can
+never be granted again, an attempt ends once and lands once, whoever asks and however often.
+
+Owns the meaning of facts. Refuses to know where they come from, files, processes, and time other than what the
+records carry.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+import attrs
+import msgspec
+
+from actors.events import (
+    AttemptEnded,
+    AttemptEvent,
+    AttemptGranted,
+    AttemptStarted,
+    BlockerEscalated,
+    BlockerEvent,
+    BlockerRaised,
+    BlockerResolved,
+    ChildEvent,
+    ChildGone,
+    ChildQuarantined,
+    ChildReady,
+    CompletionAlert,
+    DependencyAlert,
+    Event,
+    GitEvent,
+    GitIdle,
+    GitReady,
+    GitRefused,
+    HookRan,
+    LandConflicted,
+    Landed,
+    LandFailed,
+    MilestoneUpdated,
+    Outcome,
+    PreflightFailed,
+    PreflightPassed,
+    ProgressReported,
+    Pushed,
+    PushRefused,
+    Record,
+    ReportEvent,
+    RoleFinished,
+    SessionEnded,
+    SessionEvent,
+    SessionPaused,
+    SessionResumed,
+    SessionSettled,
+    SessionStarted,
+    SessionStatus,
+    SessionUnpaused,
+    Settings,
+    SlotFailed,
+    SlotPrepared,
+    StopRequested,
+    TaskCompleted,
+    TaskEvent,
+    TaskFailed,
+    TaskStalled,
+    UncommittedSeen,
+)
+from actors.model import FileStatus, Isolation, Milestone
+from actors.standing import ROLES, RUNNER, Attempt, Blocker, ChildState, Git, Phase, Stage, TaskState
+
+__all__ = [
+    "ROLES",
+    "RUNNER",
+    "Attempt",
+    "Blocker",
+    "ChildState",
+    "Git",
+    "Phase",
+    "SessionState",
+    "Stage",
+    "TaskState",
+    "decode_state",
+    "encode_state",
+]
+
+
+def _fresh(milestone: Milestone) -> dict[str, TaskState]:
+    phases = {FileStatus.COMPLETED: Phase.COMPLETED, FileStatus.CANCELLED: Phase.SKIPPED}
+    return {
+        task.id: TaskState(
+            phase=phases.get(task.status, Phase.PENDING), before=task.status is FileStatus.COMPLETED
+        )
+        for task in milestone.tasks
+    }
+
+
+@attrs.define
+class SessionState:
+    """The fold of one session's records.
+
+    Attributes:
+        session: Session id, ``""`` before the first record.
+        seq: Last record folded.
+        wall: When that was, epoch seconds.
+        started: The session's first fact.
+        milestone: The snapshot that is executed.
+        settings: How to run, as last told.
+        pid: The process that supervises (or supervised last).
+        boot: Boot id of the machine of the present life.
+        status: What the session is.
+        reason: Why it is paused or ended.
+        started_wall: When it began, epoch seconds.
+        life_wall: When its present life began, epoch seconds.
+        active_before: Seconds that former lives were active.
+        ended_wall: When it ended, epoch seconds; 0 while it lives.
+        stop: The request to stop, ``None`` without one.
+        paused: Why nothing is granted, ``""`` otherwise.
+        settled: The executor's last word, ``None`` before.
+        tasks: State of each task by id, in the file's order.
+        live: Task id of each attempt that is not over, by attempt id.
+        preflight: Whether pre-flight passed in this life; ``None`` before it is known.
+        preflight_problems: Why it did not.
+        git: What the git role found and did.
+        children: Roles and runner by id.
+        blockers: Unresolved blockers by claim.
+        stalled: Attempts reported as stalled.
+        alerts: Dependency alerts that hold: detail by claim.
+        finished: Roles that have done all in this life.
+        progress: The latest report.
+        completion: The completion alert of this life, ``None`` before.
+        progress_wall: When something last moved: an attempt started, ended, landed or completed.
+        task_seconds: Sum of the successful attempts' times in this session.
+        completed_here: Tasks completed by this session.
+    """
+
+    session: str = ""
+    seq: int = 0
+    wall: float = 0.0
+    started: SessionStarted | None = None
+    milestone: Milestone = Milestone(id="", title="")
+    settings: Settings = Settings()
+    pid: int = 0
+    boot: str = ""
+    status: SessionStatus = SessionStatus.RUNNING
+    reason: str = ""
+    started_wall: float = 0.0
+    life_wall: float = 0.0
+    active_before: float = 0.0
+    ended_wall: float = 0.0
+    stop: StopRequested | None = None
+    paused: str = ""
+    settled: SessionSettled | None = None
+    tasks: dict[str, TaskState] = attrs.Factory(dict)
+    live: dict[str, str] = attrs.Factory(dict)
+    preflight: bool | None = None
+    preflight_problems: tuple[str, ...] = ()
+    git: Git = Git()
+    children: dict[str, ChildState] = attrs.Factory(dict)
+    blockers: dict[str, Blocker] = attrs.Factory(dict)
+    stalled: dict[str, float] = attrs.Factory(dict)
+    alerts: dict[str, str] = attrs.Factory(dict)
+    finished: dict[str, str] = attrs.Factory(dict)
+    progress: ProgressReported | None = None
+    completion: CompletionAlert | None = None
+    progress_wall: float = 0.0
+    task_seconds: float = 0.0
+    completed_here: int = 0
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def isolated(self) -> bool:
+        """Whether attempts run in worktree slots: known once the git role has spoken, wished for before."""
+        return self.settings.isolation is Isolation.WORKTREE and not self.git.idle
+
+    @property
+    def git_known(self) -> bool:
+        """Whether the git role has said in this life that it is ready or idle."""
+        return self.git.ready is not None or bool(self.git.idle)
+
+    def active_seconds(self, wall: float) -> float:
+        """Seconds that the session has been active up to ``wall`` (epoch seconds), all lives together."""
+        end = self.ended_wall or wall
+        return self.active_before + max(0.0, end - self.life_wall)
+
+    def attempt(self, attempt_id: str) -> tuple[str, TaskState, Attempt] | None:
+        """Return task id, task and attempt if this is the latest attempt of its task and not over."""
+        task_id = self.live.get(attempt_id)
+        if task_id is None:
+            return None
+        task = self.tasks[task_id]
+        if task.attempt is None or task.attempt.id != attempt_id:
+            return None
+        return task_id, task, task.attempt
+
+    # --- admitting -----------------------------------------------------------------------------------------------
+
+    def admits(self, event: Event) -> str:
+        """Return why a fact contradicts what is known, ``""`` when it may be journaled.
+
+        Raises:
+            Nothing. Facts about attempts are judged; everything else is admitted.
+        """
+        match event:
+            case AttemptGranted():
+                return self._admits_grant(event)
+            case AttemptStarted(attempt=attempt):
+                return self._expect(attempt, Stage.GRANTED, Stage.PREPARED)
+            case SlotPrepared(attempt=attempt) | SlotFailed(attempt=attempt):
+                return self._expect(attempt, Stage.GRANTED)
+            case AttemptEnded(attempt=attempt):
+                return self._expect(attempt, Stage.GRANTED, Stage.PREPARED, Stage.STARTED)
+            case Landed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
+                return self._expect(attempt, Stage.ENDED)
+            case TaskCompleted(attempt=attempt):
+                return self._expect(
+                    attempt, *((Stage.LANDED,) if self.isolated else (Stage.ENDED, Stage.LANDED))
+                )
+            case TaskFailed(task=task):
+                return self._admits_failure(task)
+            case _:
+                return ""
+
+    def _expect(self, attempt_id: str, *stages: Stage) -> str:
+        found = self.attempt(attempt_id)
+        if found is None:
+            return f"attempt {attempt_id} is not alive"
+        stage = found[2].stage
+        return "" if stage in stages else f"attempt {attempt_id} is {stage.value}"
+
+    def _admits_grant(self, event: AttemptGranted) -> str:
+        task = self.tasks.get(event.task)
+        if task is None:
+            return f"there is no task {event.task}"
+        if task.phase is not Phase.PENDING:
+            return f"task {event.task} is {task.phase.value}"
+        if event.number != task.attempts + 1:
+            return f"attempt {event.number} of {event.task} does not follow {task.attempts}"
+        for dependency in self.milestone.by_id[event.task].depends_on:
+            if self.tasks[dependency].phase is not Phase.COMPLETED:
+                return f"task {event.task} needs {dependency}, which is {self.tasks[dependency].phase.value}"
+        for other in self.live.values():
+            attempt = self.tasks[other].attempt
+            if attempt is not None and attempt.slot == event.slot:
+                return f"slot {event.slot} is held by {attempt.id}"
+        return "" if self.stop is None else "the session is stopping"
+
+    def _admits_failure(self, task_id: str) -> str:
+        task = self.tasks.get(task_id)
+        if task is None:
+            return f"there is no task {task_id}"
+        return "" if task.phase is Phase.PENDING else f"task {task_id} is {task.phase.value}"
+
+    # --- folding -------------------------------------------------------------------------------------------------
+
+    def apply(self, record: Record, event: Event | None = None) -> Event:
+        """Fold one record.
+
+        Args:
+            record: The next record of this session.
+            event: Its fact where the caller has decoded it already.
+
+        Returns:
+            The fact, decoded.
+        """
+        fact = record.event() if event is None else event
+        self._fold(fact, record.wall)
+        self.session, self.seq, self.wall = record.session, record.seq, record.wall
+        return fact
+
+    def _fold(self, event: Event, wall: float) -> None:
+        if isinstance(event, AttemptEvent):
+            self._fold_attempt(event, wall)
+        elif isinstance(event, TaskEvent):
+            self._fold_task(event)
+        elif isinstance(event, SessionEvent):
+            self._fold_session(event, wall)
+        elif isinstance(event, ChildEvent):
+            self._fold_child(event)
+        elif isinstance(event, GitEvent):
+            self._fold_git(event)
+        elif isinstance(event, BlockerEvent):
+            self._fold_blocker(event, wall)
+        elif isinstance(event, ReportEvent):
+            self._fold_report(event)
+        else:
+            assert_never(event)
+
+    def _fold_session(self, event: SessionEvent, wall: float) -> None:
+        match event:
+            case SessionStarted(milestone=milestone, settings=settings, boot=boot, pid=pid):
+                self.started, self.milestone = event, milestone
+                self.started_wall = self.life_wall = self.progress_wall = wall
+                self.settings, self.boot, self.pid = settings, boot, pid
+                self.tasks = _fresh(milestone)
+            case SessionResumed(settings=settings, boot=boot, pid=pid):
+                self._begin_life(wall)
+                self.settings, self.boot, self.pid = settings, boot, pid
+            case MilestoneUpdated(milestone=milestone):
+                former, self.milestone = self.tasks, milestone
+                self.tasks = {key: former.get(key, new) for key, new in _fresh(milestone).items()}
+                self.live = {key: task for key, task in self.live.items() if task in self.tasks}
+            case StopRequested():
+                self.stop = event
+            case SessionPaused(reason=reason):
+                self.paused, self.status, self.reason = reason, SessionStatus.PAUSED, reason
+            case SessionUnpaused():
+                self.paused, self.status, self.reason = "", SessionStatus.RUNNING, ""
+            case SessionSettled():
+                self.settled = event
+            case SessionEnded(status=status, reason=reason):
+                self.status, self.reason, self.ended_wall = status, reason, wall
+            case _:
+                assert_never(event)
+
+    def _begin_life(self, wall: float) -> None:
+        # The former life may have been killed: it was active until its last record, not until now.
+        self.active_before += max(0.0, (self.ended_wall or self.wall) - self.life_wall)
+        self.life_wall = self.progress_wall = wall
+        self.ended_wall = 0.0
+        self.status, self.reason, self.paused = SessionStatus.RUNNING, "", ""
+        self.stop = self.settled = self.preflight = self.completion = None
+        self.git = attrs.evolve(self.git, ready=None, idle="", refused=None)
+        self.children, self.finished, self.stalled = {}, {}, {}
+
+    def _fold_task(self, event: TaskEvent) -> None:
+        task = self.tasks[event.task]
+        match event:
+            case AttemptGranted(attempt=name, number=number, slot=slot):
+                attempt = Attempt(name, number, slot, Stage.GRANTED, event)
+                self.live[name] = event.task
+                task = attrs.evolve(task, phase=Phase.PREPARING, attempts=number, attempt=attempt)
+            case TaskFailed(reason=reason):
+                task = attrs.evolve(task, phase=Phase.FAILED, reason=reason)
+            case _:
+                assert_never(event)
+        self.tasks[event.task] = task
+
+    def _fold_attempt(self, event: AttemptEvent, wall: float) -> None:
+        self.progress_wall = wall
+        found = self.attempt(event.attempt)
+        if found is None:  # admits() keeps such facts out; a journal written by hand might hold one
+            return
+        task_id, task, attempt = found
+        folded = self.tasks[task_id] = self._folded(event, task, attempt, wall)
+        if folded.attempt is not None and folded.attempt.stage is Stage.OVER:
+            del self.live[event.attempt]
+            self.stalled.pop(event.attempt, None)
+
+    def _folded(self, event: AttemptEvent, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
+        evolve = attrs.evolve
+        over = evolve(attempt, stage=Stage.OVER, granted=None)
+        match event:
+            case SlotPrepared(path=path, base=base):
+                return evolve(task, attempt=evolve(attempt, stage=Stage.PREPARED, path=path, base=base))
+            case AttemptStarted():
+                started = evolve(attempt, stage=Stage.STARTED, started_wall=wall)
+                return evolve(task, phase=Phase.RUNNING, attempt=started)
+            case AttemptEnded(outcome=Outcome.OK, seconds=seconds):
+                ended = evolve(
+                    attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds
+                )
+                return evolve(task, phase=Phase.LANDING, attempt=ended)
+            case AttemptEnded(outcome=outcome, explanation=detail, seconds=seconds):
+                failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}
+                return evolve(
+                    task,
+                    phase=Phase.PENDING,
+                    attempt=evolve(over, ended_wall=wall, outcome=outcome, detail=detail, seconds=seconds),
+                    failures=task.failures + failed,
+                    interruptions=task.interruptions + (not failed),
+                )
+            case SlotFailed(reason=reason):
+                gone = evolve(over, ended_wall=wall, detail=reason)
+                return evolve(task, phase=Phase.PENDING, attempt=gone, slot_failures=task.slot_failures + 1)
+            case Landed(sha=sha):
+                if sha:
+                    self.git = evolve(self.git, landed=self.git.landed + 1, tip=sha)
+                return evolve(task, attempt=evolve(attempt, stage=Stage.LANDED, sha=sha))
+            case LandConflicted(paths=paths):
+                gone = evolve(over, detail="conflicts in " + ", ".join(paths[:5]))
+                return evolve(task, phase=Phase.PENDING, attempt=gone, conflicts=task.conflicts + 1)
+            case LandFailed(reason=reason, lost=lost):
+                gone = evolve(over, outcome=Outcome.INTERRUPTED if lost else Outcome.FAILED, detail=reason)
+                return evolve(
+                    task,
+                    phase=Phase.PENDING,
+                    attempt=gone,
+                    failures=task.failures + (not lost),
+                    interruptions=task.interruptions + lost,
+                )
+            case TaskCompleted():
+                self.completed_here += 1
+                self.task_seconds += attempt.seconds
+                return evolve(task, phase=Phase.COMPLETED, attempt=over, completed_wall=wall)
+            case _:
+                assert_never(event)
+
+    def _fold_child(self, event: ChildEvent) -> None:
+        match event:
+            case ChildReady(child=child, pid=pid, incarnation=incarnation, restarts=restarts):
+                former = self.children.get(child, ChildState())
+                self.children[child] = ChildState(
+                    ready=True,
+                    pid=pid,
+                    incarnation=incarnation,
+                    restarts=restarts,
+                    last_exit=former.last_exit,
+                )
+            case ChildGone(child=child, incarnation=incarnation, reason=reason):
+                former = self.children.get(child, ChildState())
+                self.children[child] = attrs.evolve(
+                    former, ready=False, incarnation=incarnation, last_exit=reason
+                )
+            case ChildQuarantined(child=child, reason=reason):
+                former = self.children.get(child, ChildState())
+                self.children[child] = attrs.evolve(former, ready=False, fatal=True, last_exit=reason)
+            case RoleFinished(role=role, summary=summary):
+                self.finished[role] = summary
+            case _:
+                assert_never(event)
+
+    def _fold_git(self, event: GitEvent) -> None:
+        git = self.git
+        match event:
+            case GitReady(uncommitted=uncommitted):
+                self.git = attrs.evolve(git, ready=event, idle="", refused=None, uncommitted=uncommitted)
+            case GitIdle(reason=reason):
+                self.git = attrs.evolve(git, ready=None, idle=reason, refused=None)
+            case GitRefused():
+                self.git = attrs.evolve(git, ready=None, refused=event)
+            case Pushed(sha=sha, landed=landed):
+                self.git = attrs.evolve(git, pushed=landed, pushed_sha=sha, push_refused="")
+            case PushRefused(reason=reason, landed=landed):
+                # Counted as done for this round, so that a refusal is retried after the next three tasks.
+                self.git = attrs.evolve(git, pushed=landed, push_refused=reason)
+            case UncommittedSeen(count=count):
+                self.git = attrs.evolve(git, uncommitted=count)
+            case _:
+                assert_never(event)
+
+    def _fold_blocker(self, event: BlockerEvent, wall: float) -> None:
+        match event:
+            case BlockerRaised(claim=claim):
+                self.blockers[claim] = Blocker(event, wall)
+            case BlockerEscalated(claim=claim, level=level) if claim in self.blockers:
+                self.blockers[claim] = attrs.evolve(self.blockers[claim], level=level)
+            case HookRan(claim=claim) if claim in self.blockers:
+                self.blockers[claim] = attrs.evolve(self.blockers[claim], hooked=True)
+            case BlockerResolved(claim=claim):
+                self.blockers.pop(claim, None)
+            case BlockerEscalated() | HookRan():
+                pass
+            case _:
+                assert_never(event)
+
+    def _fold_report(self, event: ReportEvent) -> None:
+        match event:
+            case PreflightPassed():
+                self.preflight, self.preflight_problems = True, ()
+            case PreflightFailed(problems=problems):
+                self.preflight, self.preflight_problems = False, problems
+            case DependencyAlert(claim=claim, kind="resolved"):
+                self.alerts.pop(claim, None)
+            case DependencyAlert(claim=claim, detail=detail):
+                self.alerts[claim] = detail
+            case ProgressReported():
+                self.progress = event
+            case TaskStalled(attempt=attempt, quiet_seconds=quiet):
+                self.stalled[attempt] = quiet
+            case CompletionAlert():
+                self.completion = event
+            case _:
+                assert_never(event)
+
+
+_STATE_DECODER: Final = msgspec.json.Decoder(SessionState)
+
+
+def encode_state(state: SessionState) -> msgspec.Raw:
+    """Write a state down as JSON."""
+    return msgspec.Raw(msgspec.json.encode(state))
+
+
+def decode_state(raw: msgspec.Raw | bytes) -> SessionState:
+    """Read a state that :func:`encode_state` wrote.
+
+    Raises:
+        msgspec.ValidationError: It was written by another version.
+    """
+    return _STATE_DECODER.decode(raw)

@@ -1,0 +1,5 @@
+"""``python -m supervisor.cli`` is ``milestonectl``."""
+
+from supervisor.cli import main
+
+main()

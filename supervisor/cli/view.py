@@ -1,0 +1,173 @@
+"""How a run looks: plain lines, JSON lines, or a live table over the lines.
+
+A view folds the records itself, so nothing is shared with the threads that run the session. Refuses to know what a
+fact means to people (that is :mod:`supervisor.cli.narration`).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import click
+import msgspec
+
+from actors.events import SessionStatus
+from actors.plan import Plan
+from supervisor.cli.narration import TITLES, Line, Tone, narrate
+from supervisor.cli.output import print_json
+from supervisor.hub import Escalated, Recorded, Refused
+
+if TYPE_CHECKING:
+    from supervisor.run import MilestoneRun, Over, RunNotice
+
+COLOURS: Final = {Tone.PLAIN: None, Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "red"}
+
+
+def clock(wall: float) -> str:
+    """Write a moment as local time of day."""
+    return datetime.fromtimestamp(wall).strftime("%H:%M:%S")  # noqa: DTZ006 - local time, for people
+
+
+def line_text(line: Line) -> str:
+    """Write a line as the convention has it: ``[HH:MM:SS] Task Executor: Starting task-001``."""
+    return f"[{clock(line.wall)}] {TITLES.get(line.speaker, line.speaker)}: {line.text}"
+
+
+class View:
+    """The base of the three: folds, and knows the header and the last line.
+
+    Args:
+        run: Not started yet.
+    """
+
+    def __init__(self, run: MilestoneRun) -> None:
+        self.run = run
+        self.state = run.initial_state
+        self.plan = Plan.of(run.milestone)
+
+    def __enter__(self) -> Self:
+        """Show the header."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+
+    def show(self, notice: RunNotice) -> None:
+        """Take a notice."""
+        match notice:
+            case Recorded(record=record):
+                event = self.state.apply(record, notice.event)
+                for line in narrate(record, event, self.state, self.plan):
+                    self.line(line)
+            case Refused(child=child, reason=reason):
+                self.line(
+                    Line(time.time(), "supervisor", f"{child} stated what cannot be: {reason}", Tone.WARNING)
+                )
+            case Escalated(reason=reason):
+                self.line(Line(time.time(), "supervisor", reason, Tone.BAD))
+            case _:
+                pass
+
+    def line(self, line: Line) -> None:
+        """Show one line."""
+
+    def refresh(self) -> None:
+        """Nothing has happened for a moment."""
+
+    def over(self, over: Over) -> None:
+        """Show how it ended."""
+
+    def header(self) -> tuple[str, ...]:
+        """Return the lines before everything else."""
+        milestone = self.run.milestone
+        verb = "Resuming" if self.run.resumed else "Executing"
+        lines = [
+            f"{verb} milestone {milestone.id}: {milestone.title}",
+            f"Session {self.run.session}",
+        ]
+        if self.run.updated:
+            lines.append("The file was edited since: the session goes on with the edited tasks")
+        return tuple(lines)
+
+    def closing(self, over: Over) -> tuple[str, ...]:
+        """Return the lines after everything else."""
+        milestone = self.run.milestone.id
+        logs = self.run.paths.logs(self.run.session)
+        match over.status:
+            case SessionStatus.COMPLETED:
+                branch = self.state.git.ready.branch if self.state.git.ready is not None else ""
+                done = [f"Milestone {milestone} completed"]
+                if branch and self.state.git.landed:
+                    done.append(f"{self.state.git.landed} commits on {branch}: git log {branch}")
+                return tuple(done)
+            case SessionStatus.INTERRUPTED | SessionStatus.PAUSED:
+                reason = f": {over.reason}" if over.reason else ""
+                return (f"Session {over.status.value}{reason}", f"Go on with: milestonectl run {milestone}")
+            case _:
+                reason = f": {over.reason}" if over.reason else ""
+                return (
+                    f"Milestone {milestone} {over.status.value}{reason}",
+                    f"Output of the tasks: {logs}/tasks/",
+                    f"Mend it, then: milestonectl run {milestone}",
+                )
+
+
+class PlainView(View):
+    """Lines, one after the other; what a pipe gets."""
+
+    def __enter__(self) -> Self:
+        """Print the header."""
+        for text in self.header():
+            click.echo(text)
+        return self
+
+    def line(self, line: Line) -> None:
+        """Print the line."""
+        click.secho(line_text(line), fg=COLOURS[line.tone])
+
+    def over(self, over: Over) -> None:
+        """Print how it ended."""
+        for text in self.closing(over):
+            click.echo(text)
+
+
+class JsonView(View):
+    """One JSON object per journaled event."""
+
+    def show(self, notice: RunNotice) -> None:
+        """Print the record."""
+        if isinstance(notice, Recorded):
+            record = notice.record
+            self.state.apply(record, notice.event)
+            print_json(
+                {
+                    "seq": record.seq,
+                    "timestamp": record.wall,
+                    "session": record.session,
+                    "event": record.kind,
+                    "details": msgspec.json.decode(record.body),
+                }
+            )
+
+    def over(self, over: Over) -> None:
+        """Print the result as the last object."""
+        print_json(
+            {
+                "session": self.run.session,
+                "status": over.status.value,
+                "reason": over.reason,
+                "code": over.code,
+            }
+        )
+
+
+def live_view(run: MilestoneRun) -> View:
+    """Make the view for a terminal; imports rich, which nobody else pays for."""
+    from supervisor.cli.live import LiveView  # noqa: PLC0415
+
+    return LiveView(run)

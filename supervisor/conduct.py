@@ -1,0 +1,185 @@
+"""A session's supervision: which children it has, how they are started, and what is told of them.
+
+Owns the product's own tree (runner and five roles, one_for_one, ten restarts in sixty seconds, two roles that are
+left out rather than ending the session) and the two adapters between the supervisor actor and the hub. Refuses to
+know the core's rules and the hub's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actors.events import ChildGone, ChildQuarantined, ChildReady
+from actors.state import ROLES, RUNNER
+from supervisor import core_effects as published
+from supervisor.exits import describe
+from supervisor.spec import ChildSpec, SupervisorFlags
+
+if TYPE_CHECKING:
+    from actors.events import Settings
+    from supervisor.core import Core
+    from supervisor.core_effects import Ended, SupervisorEvent
+    from supervisor.exits import ExitReason
+    from supervisor.hub import Hub
+
+FLAGS: Final = SupervisorFlags(intensity=10, period=60.0)
+"""Of the session's own tree: one_for_one, ten restarts in sixty seconds (design, section 4)."""
+
+OPTIONAL_ROLES: Final = frozenset({"progress_monitor", "blocker_detector"})
+"""Roles that are quarantined beyond their budget; the session goes on without them."""
+
+HEARTBEAT_TIMEOUT: Final = 5.0
+"""Seconds without a beat after which a child's loop is called stuck (fault model, row F2)."""
+
+START_TIMEOUT: Final = 30.0
+"""Seconds from fork to ready; a snapshot of 20,000 tasks is folded within two."""
+
+ROLE_GRACE: Final = 5.0
+"""Seconds that a role has to end when asked."""
+
+PRELOAD: Final = ("actors.host", "actors.role", "actors.cast", "supervisor.runner")
+"""Modules that the fork server imports, so that a child's fork finds everything loaded."""
+
+
+def session_specs(session: str, project: str, logs: str, settings: Settings) -> tuple[ChildSpec, ...]:
+    """List a session's children in start order: the runner first, so that it is stopped last.
+
+    Args:
+        session: Session id.
+        project: Absolute path of the project directory.
+        logs: Absolute directory of the session's logs.
+        settings: Of the session.
+    """
+    runner = ChildSpec(
+        RUNNER,
+        "supervisor.runner:main",
+        args={"session": session, "project": project, "logs": logs},
+        shutdown=settings.stop_grace + ROLE_GRACE,
+        start_timeout=START_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    )
+    roles = (
+        ChildSpec(
+            role,
+            "actors.host:main",
+            args={"role": role, "session": session, "project": project},
+            shutdown=ROLE_GRACE,
+            start_timeout=START_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            quarantine=role in OPTIONAL_ROLES,
+        )
+        for role in ROLES
+    )
+    return (runner, *roles)
+
+
+class HubPort:
+    """Performs a core's effects through the hub; the :class:`~supervisor.supervisor_actor.ChildPort` of a session.
+
+    Args:
+        hub: The project's hub.
+        session: Session id.
+        specs: The session's children.
+    """
+
+    def __init__(self, hub: Hub, session: str, specs: tuple[ChildSpec, ...]) -> None:
+        self._hub = hub
+        self._session = session
+        self._grace = {
+            spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs
+        }
+
+    def spawn(self, spec: ChildSpec, incarnation: int, last_exit: ExitReason | None) -> None:
+        """Have the fork server start an incarnation."""
+        args = {
+            **spec.args,
+            "incarnation": incarnation,
+            "last_exit": "" if last_exit is None else describe(last_exit),
+        }
+        self._hub.spawn(self._session, spec.id, incarnation, spec.target, args, role=spec.id != RUNNER)
+
+    def ask_to_stop(self, child: str, incarnation: int) -> None:
+        """Send the child away."""
+        self._hub.ask_to_stop(self._session, child, incarnation, self._grace.get(child, ROLE_GRACE))
+
+    def kill(self, child: str, incarnation: int) -> None:
+        """Kill the child."""
+        self._hub.kill(self._session, child, incarnation)
+
+    def tick_at(self, mono: float) -> None:
+        """Ask for a tick."""
+        self._hub.tick_at(self._session, mono)
+
+
+@attrs.frozen
+class ChildView:
+    """What is shown of a child, without its samples.
+
+    Attributes:
+        child: Role id, or ``runner``.
+        state: Supervisor's word (``RUNNING``...).
+        pid: Its process; ``None`` when there is none.
+        restarts: Restarts in this life of the session.
+        last_exit: Why the former incarnation ended, ``""`` for none.
+        ready_mono: When it became ready, seconds of the monotonic clock; ``None`` when it is not.
+    """
+
+    child: str
+    state: str
+    pid: int | None = None
+    restarts: int = 0
+    last_exit: str = ""
+    ready_mono: float | None = None
+
+
+class Conduct:
+    """Listens to a session's supervisor: journals what happens to children, and shows it.
+
+    Runs in the supervisor actor's thread.
+
+    Args:
+        hub: The project's hub.
+        session: Session id.
+        show: Is called with each changed view; must not block.
+        over: Is called once, when the supervisor has ended.
+    """
+
+    def __init__(
+        self, hub: Hub, session: str, show: Callable[[ChildView], None], over: Callable[[Ended], None]
+    ) -> None:
+        self._hub = hub
+        self._session = session
+        self._show = show
+        self._over = over
+        self._views: dict[str, ChildView] = {}
+
+    def published(self, event: SupervisorEvent, core: Core) -> None:
+        """Journal and show what happened to a child."""
+        child = getattr(event, "child", None)
+        if child is None:
+            return
+        view = self._views.get(child, ChildView(child, "STOPPED"))
+        match event:
+            case published.ChildRunning(pid=pid, incarnation=incarnation, at=at):
+                restarts = core.restarts(child)
+                self._hub.state(self._session, ChildReady(child, pid or 0, incarnation, restarts))
+                view = attrs.evolve(view, pid=pid, restarts=restarts, ready_mono=at)
+            case published.ChildExited(incarnation=incarnation, reason=reason, expected=expected):
+                if not expected:
+                    self._hub.state(self._session, ChildGone(child, incarnation, describe(reason)))
+                view = attrs.evolve(view, pid=None, ready_mono=None, last_exit=describe(reason))
+            case published.ChildFatal(reason=reason):
+                self._hub.state(self._session, ChildQuarantined(child, describe(reason)))
+            case _:
+                pass
+        view = attrs.evolve(view, state=core.state(child))
+        if view != self._views.get(child):
+            self._views[child] = view
+            self._show(view)
+
+    def ended(self, end: Ended) -> None:
+        """Pass it on."""
+        self._over(end)

@@ -1,0 +1,300 @@
+"""What the supervision core asks for and says: effects, replies to requests, and its public events.
+
+Effects are values; whoever performs them may take its time, and reports the outcome as an event.
+This module owns the closed unions `Effect`, `Result` and `SupervisorEvent`; it refuses to know how
+an effect is performed and who listens.
+"""
+
+from enum import StrEnum, unique
+
+import attrs
+
+from supervisor.core_events import TryAgain
+from supervisor.exits import ExitReason, Shutdown, describe
+from supervisor.spec import ChildSpec
+
+# --- how a supervisor ends -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class FailedToStart:
+    """The initial start failed at this child; the children before it were ended again."""
+
+    child: str
+    reason: ExitReason
+
+    def __str__(self) -> str:
+        """Say it in one line, fit for the reason that a parent supervisor records."""
+        return f"child {self.child!r} failed to start: {describe(self.reason)}"
+
+
+EndReason = Shutdown | FailedToStart
+
+
+@unique
+class EndCause(StrEnum):
+    """What made a supervisor end; OTP's exit reason is `shutdown` for the first three alike."""
+
+    ASKED = "asked to stop"
+    INTENSITY = "restart budget exceeded"
+    AUTO_SHUTDOWN = "significant child ended"
+    START_FAILED = "initial start failed"
+
+
+# --- replies ---------------------------------------------------------------------------------------
+
+
+@unique
+class Refusal(StrEnum):
+    """Why a request was not fulfilled; OTP's closed atoms (reference 1.10) and the few of our own."""
+
+    ALREADY_STARTED = "already started"
+    ALREADY_PRESENT = "already present"
+    NOT_FOUND = "no such child"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    SIMPLE_ONE_FOR_ONE = "not possible under simple_one_for_one"
+    NOT_SIMPLE = "only possible under simple_one_for_one"
+    START_FAILED = "start failed"
+    TERMINATED = "terminated while it was being started"
+    INVALID = "invalid specification"
+    SHUTTING_DOWN = "the supervisor is shutting down"
+
+
+@attrs.frozen
+class Started:
+    """The child is ready; after `ignore` it has no incarnation that runs, and `running` is False."""
+
+    child: str
+    incarnation: int
+    pid: int | None
+    running: bool
+
+
+@attrs.frozen
+class Done:
+    """What was asked for has happened."""
+
+
+@attrs.frozen
+class Refused:
+    """What was asked for has not happened.
+
+    Args:
+        why: the closed reason.
+        child: the child it is about, if any.
+        detail: one line for people.
+        pid: of the running child, for `ALREADY_STARTED`.
+        reason: of the failed start, for `START_FAILED`.
+    """
+
+    why: Refusal
+    child: str | None = None
+    detail: str = ""
+    pid: int | None = None
+    reason: ExitReason | None = None
+
+
+Result = Started | Done | Refused
+
+# --- public events ---------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class SupervisorStarted:
+    """All children are up."""
+
+    at: float
+
+
+@attrs.frozen
+class SupervisorStopped:
+    """All children are gone, and the supervisor with them."""
+
+    at: float
+    reason: EndReason
+    cause: EndCause
+
+
+@attrs.frozen
+class IntensityExceeded:
+    """The restart budget is spent: this attempt would be one too many."""
+
+    at: float
+    child: str
+    attempts: int
+    intensity: int
+    period: float
+
+
+@attrs.frozen
+class ChildStarting:
+    """A new incarnation is being spawned."""
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class ChildRunning:
+    """An incarnation is ready, `took` seconds after its spawn was asked for."""
+
+    at: float
+    child: str
+    incarnation: int
+    pid: int | None
+    took: float
+
+
+@attrs.frozen
+class ChildIgnored:
+    """The child declined to run."""
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class ChildExited:
+    """An incarnation is gone. Not `expected`: OTP would write a report."""
+
+    at: float
+    child: str
+    incarnation: int
+    reason: ExitReason
+    expected: bool
+
+
+@attrs.frozen
+class ChildRestarting:
+    """A restart attempt begins, because of `reason`; `attempts` of the budget are used with it."""
+
+    at: float
+    child: str
+    reason: ExitReason
+    attempts: int
+
+
+@attrs.frozen
+class ChildBackoff:
+    """The next start waits until this monotonic time, after `failures` in a row."""
+
+    at: float
+    child: str
+    until: float
+    failures: int
+    reason: ExitReason
+
+
+@attrs.frozen
+class ChildFatal:
+    """A quarantined child is beyond its budget and stays down; its siblings go on."""
+
+    at: float
+    child: str
+    reason: ExitReason
+
+
+@attrs.frozen
+class ChildStopping:
+    """An incarnation was asked to stop, or killed; `why` is None for an ordinary stop."""
+
+    at: float
+    child: str
+    incarnation: int
+    why: ExitReason | None
+    killed: bool
+
+
+@attrs.frozen
+class ChildStopped:
+    """The child is down because it was stopped, and stays down."""
+
+    at: float
+    child: str
+    incarnation: int
+    reason: ExitReason
+
+
+SupervisorEvent = (
+    SupervisorStarted
+    | SupervisorStopped
+    | IntensityExceeded
+    | ChildStarting
+    | ChildRunning
+    | ChildIgnored
+    | ChildExited
+    | ChildRestarting
+    | ChildBackoff
+    | ChildFatal
+    | ChildStopping
+    | ChildStopped
+)
+
+# --- effects ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Spawn:
+    """Start this incarnation; answer `Spawned`, then `Ready`, or `SpawnFailed`/`Ignored`/`Exited`.
+
+    Args:
+        child: the spec to start.
+        incarnation: number of this start of the child, from 1.
+        last_exit: why the previous incarnation ended, for the new one to know; None at first.
+    """
+
+    child: ChildSpec
+    incarnation: int
+    last_exit: ExitReason | None
+
+
+@attrs.frozen
+class AskToStop:
+    """Ask this incarnation politely to end."""
+
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class Kill:
+    """Kill the whole group of this incarnation."""
+
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class TellSelf:
+    """Put this message at the end of the supervisor's own mailbox."""
+
+    event: TryAgain
+
+
+@attrs.frozen
+class Reply:
+    """Answer a request. Every request is answered exactly once."""
+
+    request: int
+    result: Result
+
+
+@attrs.frozen
+class Publish:
+    """Let the world know."""
+
+    event: SupervisorEvent
+
+
+@attrs.frozen
+class Ended:
+    """The supervisor has ended; no child is left, and no effect follows but refusals."""
+
+    reason: EndReason
+    cause: EndCause
+
+
+Effect = Spawn | AskToStop | Kill | TellSelf | Reply | Publish | Ended

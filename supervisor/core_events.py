@@ -1,0 +1,188 @@
+"""What the supervision core is told: observations about children, and requests.
+
+Every event is frozen and carries its own time: `at`, monotonic seconds, taken where the thing was
+seen. This module owns the closed union `Event`; it refuses to know who sends an event and how.
+
+What the sender of observations promises:
+
+- `Exited` is sent once per incarnation that was spawned, when the process *and its group* are gone.
+- `Ignored` and `SpawnFailed` are final as well: nothing of that incarnation is left.
+- An `AskToStop` or `Kill` that arrives before its `Spawned` is remembered and carried out; it too is
+  answered by `Exited`, `Ignored` or `SpawnFailed`.
+- What is waiting in the mailbox is told before a `Tick`, so that a beat is never overtaken.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from supervisor.exits import ExitReason
+from supervisor.spec import ChildSpec, SupervisorFlags
+
+
+@attrs.frozen
+class Begin:
+    """Start the children that the core was built with. Sent once."""
+
+    at: float
+
+
+@attrs.frozen
+class Spawned:
+    """The process of an incarnation exists; it is not ready yet. `pid` is None for an actor."""
+
+    at: float
+    child: str
+    incarnation: int
+    pid: int | None
+
+
+@attrs.frozen
+class SpawnFailed:
+    """The spawn itself failed: there is no process."""
+
+    at: float
+    child: str
+    incarnation: int
+    error: str
+
+
+@attrs.frozen
+class Ready:
+    """The child said that it is ready: its start has succeeded."""
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class Ignored:
+    """The child declined to run (OTP `ignore`), which counts as success; its process is gone."""
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class Exited:
+    """The process of an incarnation and its whole group are gone."""
+
+    at: float
+    child: str
+    incarnation: int
+    reason: ExitReason
+
+
+@attrs.frozen
+class Beat:
+    """A heartbeat that the child's own loop sent."""
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class OverLimitSeen:
+    """A sample of the child is over a limit. Soft: replace it politely; hard: kill it."""
+
+    at: float
+    child: str
+    incarnation: int
+    what: str
+    hard: bool
+
+
+@attrs.frozen
+class Tick:
+    """Nothing happened, but time passed; wanted at `Core.next_deadline`."""
+
+    at: float
+
+
+@attrs.frozen
+class TryAgain:
+    """The core's message to itself: retry the failed start of this incarnation (reference 1.6).
+
+    It goes through the mailbox, so that what arrived meanwhile is served first.
+    """
+
+    at: float
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
+class StartChild:
+    """Add a child, last in start order, and start it. Not for simple_one_for_one."""
+
+    at: float
+    request: int
+    spec: ChildSpec
+
+
+@attrs.frozen
+class StartInstance:
+    """Start one more child from the template of a simple_one_for_one supervisor.
+
+    Args:
+        at: monotonic seconds.
+        request: id that the reply carries.
+        args: laid over the template's arguments; kept for restarts, dropped when temporary.
+    """
+
+    at: float
+    request: int
+    args: Mapping[str, object] = attrs.field(factory=dict, hash=False)
+
+
+@attrs.frozen
+class TerminateChild:
+    """End a child and keep its spec (a temporary one loses it)."""
+
+    at: float
+    request: int
+    child: str
+
+
+@attrs.frozen
+class RestartChild:
+    """Start a child that is not running. Does not restart one that is: OTP's word."""
+
+    at: float
+    request: int
+    child: str
+
+
+@attrs.frozen
+class DeleteChild:
+    """Forget the spec of a child that is not running."""
+
+    at: float
+    request: int
+    child: str
+
+
+@attrs.frozen
+class ChangeSpecs:
+    """Take new flags and specs without restarting anybody (OTP code change, reference 1.12)."""
+
+    at: float
+    request: int
+    flags: SupervisorFlags
+    specs: tuple[ChildSpec, ...]
+
+
+@attrs.frozen
+class Stop:
+    """End all children in reverse start order, then the supervisor. Pre-empts everything."""
+
+    at: float
+    request: int
+
+
+Observation = Spawned | SpawnFailed | Ready | Ignored | Exited | Beat | OverLimitSeen
+Mutation = StartChild | StartInstance | TerminateChild | RestartChild | DeleteChild | ChangeSpecs
+Event = Begin | Observation | Tick | TryAgain | Mutation | Stop

@@ -1,0 +1,340 @@
+"""The processes that the hub watches: the fork server, the children, and their links.
+
+Exits are learned from the fork server, which reports them once the dead child's group is empty; a link's end is
+only a hint. When the fork server itself is gone its roles die with it, and the pidfds are believed instead; what a
+runner leaves behind then is swept by its mark.
+
+Owned by the hub's thread. Refuses to know the journal and what frames mean.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+import attrs
+
+from actors.frames import Frame, Leave, encode_frame
+from actors.state import RUNNER
+from supervisor import core_events as told
+from supervisor.environment import SESSION_MARK
+from supervisor.exits import Shutdown, Unknown, from_wait
+from supervisor.fork_protocol import ChildExited, LaunchFailed
+from supervisor.launcher import Launched, Launcher, Report, ServerGone
+from supervisor.links import Link
+from supervisor.linux import find_marked, kill_until_gone
+
+if TYPE_CHECKING:
+    from supervisor.exits import ExitReason
+
+SERVER_DEATHS: Final = 1
+"""Deaths of the fork server that are mended within :data:`SERVER_PERIOD`; one more escalates."""
+
+SERVER_PERIOD: Final = 60.0
+"""Seconds."""
+
+SWEEP_SECONDS: Final = 2.0
+"""Longest time that a sweep of marked processes takes."""
+
+
+def sweep_session(session: str) -> tuple[int, ...]:
+    """Kill whatever still runs for a session; return what could not be killed."""
+    return kill_until_gone(lambda: find_marked(SESSION_MARK, session), SWEEP_SECONDS)
+
+
+@attrs.define
+class Child:
+    """One incarnation of a child.
+
+    Attributes:
+        key: ``<session>/<id>``: what the fork server calls it.
+        session: Session id.
+        id: Id within the session.
+        incarnation: Its number.
+        link: Our end; ``None`` once closed.
+        server: Number of the fork server that forked it.
+        pid: Its process, 0 before it is known.
+        pidfd: Stands for its process, -1 before it is known.
+        kill_asked: Whether it is to be killed as soon as it can be.
+        leaving: Whether it was asked to end.
+        dead_hint: Whether its pidfd has become readable.
+    """
+
+    key: str
+    session: str
+    id: str
+    incarnation: int
+    link: Link | None
+    server: int
+    pid: int = 0
+    pidfd: int = -1
+    kill_asked: bool = False
+    leaving: bool = False
+    dead_hint: bool = False
+
+
+class Owner(Protocol):
+    """What the fleet tells; all in the hub's thread."""
+
+    def tell(self, session: str, message: told.Event) -> None:
+        """Something happened to a child."""
+
+    def received(self, child: Child, frame: Frame) -> None:
+        """A child sent a frame."""
+
+    def server_lost(self, reason: str) -> None:
+        """The fork server died more often than is mended."""
+
+
+class Fleet:
+    """Fork server, children and links.
+
+    Args:
+        selector: Of the hub; the fleet registers what it watches, with itself findable through ``ready``.
+        preload: Modules that the fork server imports before it forks.
+        owner: Is told.
+        output: Descriptor for what fork server and children print; standard error when not given.
+    """
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        preload: Sequence[str],
+        owner: Owner,
+        output: int | None = None,
+    ) -> None:
+        self._selector = selector
+        self._preload = tuple(preload)
+        self._output = output
+        self._owner = owner
+        self._children: dict[str, Child] = {}
+        self._launcher: Launcher | None = None
+        self._server = 0
+        self._deaths: list[float] = []
+        self._releasing = False
+
+    @property
+    def server_pid(self) -> int:
+        """Process id of the fork server, 0 without one."""
+        return 0 if self._launcher is None else self._launcher.pid
+
+    def of_session(self, session: str) -> Iterator[Child]:
+        """Iterate over the children of a session that have been welcomed."""
+        for child in tuple(self._children.values()):
+            if child.session == session and child.link is not None and child.link.welcomed:
+                yield child
+
+    def find(self, session: str, child: str, incarnation: int) -> Child | None:
+        """Return an incarnation, ``None`` when it is gone."""
+        found = self._children.get(f"{session}/{child}")
+        return found if found is not None and found.incarnation == incarnation else None
+
+    # --- doing ---------------------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        """Exec a fork server; returns while it still imports.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        self._launcher = Launcher.start(self._preload, output=self._output)
+        self._server += 1
+        self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)
+
+    def spawn(
+        self,
+        session: str,
+        child: str,
+        incarnation: int,
+        entry: str,
+        args: Mapping[str, object],
+        *,
+        role: bool,
+    ) -> None:
+        """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn`."""
+        key = f"{session}/{child}"
+        if self._launcher is None:
+            self._owner.tell(
+                session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server")
+            )
+            return
+        sock = self._launcher.launch(key, incarnation, entry, dict(args), dies_with_server=role)
+        link = Link(sock, key, incarnation)
+        self._children[key] = Child(key, session, child, incarnation, link, self._server)
+        self._selector.register(sock, selectors.EVENT_READ, link)
+
+    def send(self, child: Child | None, frame: Frame) -> None:
+        """Send a frame to a child, if it is there."""
+        if child is not None:
+            self.send_bytes(child, encode_frame(frame))
+
+    def send_bytes(self, child: Child, data: bytes) -> None:
+        """Send an encoded frame to a child; one that takes nothing any more is killed."""
+        link = child.link
+        if link is None:
+            return
+        if link.send_bytes(data):
+            self._watch(link)
+        else:
+            self.kill(child)
+
+    def ask_to_stop(self, session: str, child: str, incarnation: int, grace: float) -> None:
+        """Send a child away."""
+        found = self.find(session, child, incarnation)
+        if found is not None:
+            found.leaving = True
+            self.send(found, Leave(grace))
+
+    def kill(self, child: Child | None) -> None:
+        """Kill a child, at once or as soon as its process is known."""
+        if child is None:
+            return
+        child.kill_asked = True
+        if child.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it is dead already, and will be reported
+
+    def release(self) -> None:
+        """End everything: links first (roles go, a runner ends its tasks and goes), then the fork server."""
+        self._releasing = True
+        children = tuple(self._children.values())
+        for child in children:
+            self._close_link(child)
+        if self._launcher is not None:
+            self._selector.unregister(self._launcher)
+            self._launcher.stop()
+            self._launcher = None
+        for child in children:
+            self._forget(child)
+
+    # --- what became ready ---------------------------------------------------------------------------------------
+
+    def ready(self, key: selectors.SelectorKey, events: int) -> None:
+        """Handle one of our descriptors."""
+        match key.data:
+            case Launcher() as launcher:
+                for message in launcher.read():
+                    self._reported(message)
+            case Link() as link:
+                self._link_ready(link, events)
+            case Child() as child:
+                self._pidfd_ready(child)
+            case _:
+                raise TypeError(f"the fleet watches nothing like {key.data!r}")
+
+    def _reported(self, message: Report) -> None:
+        now = time.monotonic()
+        match message:
+            case Launched():
+                self._launched(message)
+            case LaunchFailed(child=key, incarnation=incarnation, error=error):
+                child = self._named(key, incarnation)
+                if child is not None:
+                    self._forget(child)
+                    self._owner.tell(child.session, told.SpawnFailed(now, child.id, incarnation, error))
+            case ChildExited(child=key, incarnation=incarnation, status=status):
+                child = self._named(key, incarnation)
+                if child is not None:
+                    code, number = (status, None) if status >= 0 else (None, -status)
+                    self._exited(child, from_wait(code, number))
+            case ServerGone():
+                self._server_gone()
+            case _:
+                assert_never(message)
+
+    def _named(self, key: str, incarnation: int) -> Child | None:
+        child = self._children.get(key)
+        return child if child is not None and child.incarnation == incarnation else None
+
+    def _launched(self, message: Launched) -> None:
+        child = self._named(message.child, message.incarnation)
+        if child is None:
+            if message.pidfd is not None:
+                os.close(message.pidfd)
+            return
+        child.pid = message.pid
+        if message.pidfd is not None:
+            child.pidfd = message.pidfd
+            self._selector.register(child.pidfd, selectors.EVENT_READ, child)
+        self._owner.tell(
+            child.session, told.Spawned(time.monotonic(), child.id, child.incarnation, child.pid)
+        )
+        if child.kill_asked:
+            self.kill(child)
+
+    def _server_gone(self) -> None:
+        now = time.monotonic()
+        if self._launcher is not None:
+            self._selector.unregister(self._launcher)
+            self._launcher.stop()
+            self._launcher = None
+        if self._releasing:
+            return
+        self._deaths = [*(at for at in self._deaths if now - at <= SERVER_PERIOD), now]
+        if len(self._deaths) > SERVER_DEATHS:
+            self._owner.server_lost(
+                f"the fork server died {len(self._deaths)} times within {SERVER_PERIOD:.0f} s"
+            )
+        self.start_server()
+        for child in tuple(self._children.values()):
+            if child.server != self._server and child.dead_hint:
+                self._exited(child, Unknown("the fork server died"))
+
+    def _pidfd_ready(self, child: Child) -> None:
+        self._selector.unregister(child.pidfd)
+        child.dead_hint = True
+        if child.server != self._server:
+            # Its fork server is gone: nobody else reports it, nor ends what it left behind.
+            if child.id == RUNNER:
+                sweep_session(child.session)
+            # Its exit status went to nobody, but who was asked to end and ended did as it was told.
+            self._exited(child, Shutdown() if child.leaving else Unknown("the fork server died"))
+
+    def _exited(self, child: Child, reason: ExitReason) -> None:
+        if child.link is not None:
+            frames, _ = child.link.read()
+            for frame in frames:
+                self._owner.received(child, frame)
+        self._forget(child)
+        self._owner.tell(child.session, told.Exited(time.monotonic(), child.id, child.incarnation, reason))
+
+    def _forget(self, child: Child) -> None:
+        self._children.pop(child.key, None)
+        self._close_link(child)
+        if child.pidfd >= 0:
+            if not child.dead_hint:
+                self._selector.unregister(child.pidfd)
+            os.close(child.pidfd)
+            child.pidfd = -1
+
+    def _close_link(self, child: Child) -> None:
+        if child.link is not None:
+            self._selector.unregister(child.link.sock)
+            child.link.close()
+            child.link = None
+
+    def _link_ready(self, link: Link, events: int) -> None:
+        child = self._children.get(link.child)
+        if child is None or child.link is not link:
+            return
+        gone = bool(events & selectors.EVENT_WRITE) and not link.flush()
+        if events & selectors.EVENT_READ:
+            frames, ended = link.read()
+            for frame in frames:
+                self._owner.received(child, frame)
+            gone = gone or ended
+        if gone:
+            self._close_link(child)
+        else:
+            self._watch(link)
+
+    def _watch(self, link: Link) -> None:
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
+        if self._selector.get_key(link.sock).events != wanted:
+            self._selector.modify(link.sock, wanted, link)

@@ -1,0 +1,390 @@
+"""The hub: the one thread that writes the journal, holds the links and watches processes.
+
+The loop, told once. Wait for whatever is ready: links, the fork server's socket, pidfds, the wake-up of another
+thread. Read everything. What children proposed in this turn is judged in order, journaled in *one* transaction,
+and then delivered: one frame to each child of the session, which also carries the tickets of that child's own
+proposals. So a burst shares one commit, and nobody is told of a fact that is not durable.
+
+Runs in the supervising process, in a daemon thread of its own. Other threads reach it through the methods of the
+section "from other threads" only. Refuses to know strategies (the supervisor actor's), the meaning of facts (the
+ledger's) and how processes are watched (the fleet's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+import attrs
+
+from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
+from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome, encode_frame
+from actors.state import encode_state
+from supervisor import core_events as told
+from supervisor.fleet import Child, Fleet
+from supervisor.journal_errors import JournalBrokenError, JournalFullError
+from supervisor.ledger import Ledger
+
+if TYPE_CHECKING:
+    from supervisor.journal import Journal
+
+DISK_FULL: Final = "disk"
+"""Reason of the pause that a full disk causes."""
+
+_RETRY_FULL: Final = 1.0
+_MAX_WAIT: Final = 60.0
+
+
+@attrs.frozen
+class Recorded:
+    """A record was journaled."""
+
+    record: Record
+    event: Event
+
+
+@attrs.frozen
+class Refused:
+    """A child stated a fact that was not admitted."""
+
+    session: str
+    child: str
+    reason: str
+
+
+@attrs.frozen
+class Escalated:
+    """What the hub itself could not mend; the session must stop.
+
+    Attributes:
+        reason: One line for people.
+        fatal: True when the journal can no longer be written, or the hub is broken: nothing may go on.
+    """
+
+    reason: str
+    fatal: bool
+
+
+Notice = Recorded | Refused | Escalated
+
+
+class Teller(Protocol):
+    """Where observations about a session's children are told; a pykka actor reference fits."""
+
+    def tell(self, message: told.Event) -> None:
+        """Put a message into the mailbox; never blocks."""
+
+
+@attrs.define
+class _Session:
+    ledger: Ledger
+    teller: Teller
+    observe: Callable[[Notice], None]
+    tick_at: float | None = None
+
+
+@attrs.frozen
+class _Proposal:
+    """Facts on their way; without a child they are the supervising process's own."""
+
+    session: str
+    facts: tuple[Fact, ...]
+    child: str = ""
+    incarnation: int = 0
+    ticket: int = 0
+
+
+@attrs.define
+class _Answer:
+    """What a child's next ``Deliver`` tells it of its own proposals."""
+
+    tickets: list[int] = attrs.Factory(list)
+    refusals: list[str] = attrs.Factory(list)
+
+
+_Answers = dict[tuple[str, str, int], _Answer]
+
+
+class Hub(threading.Thread):
+    """The supervising process's only writer and only reader.
+
+    Args:
+        journal: Open for writing; the hub owns it from here on and closes it.
+        preload: Modules that the fork server imports before it forks.
+        output: Descriptor for what children print, open as long as the hub; standard error when not given.
+    """
+
+    def __init__(self, journal: Journal, preload: Sequence[str], output: int | None = None) -> None:
+        super().__init__(name="hub", daemon=True)
+        self._journal = journal
+        self._selector = selectors.DefaultSelector()
+        self._fleet = Fleet(self._selector, preload, self, output)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._calls: deque[Callable[[], None]] = deque()
+        self._sessions: dict[str, _Session] = {}
+        self._proposals: list[_Proposal] = []
+        self._full_until: float | None = None
+        self._closing = False
+        self._closed = False
+
+    # --- from other threads --------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a function run in the hub's thread, soon; never blocks. A closed hub does nothing."""
+        self._calls.append(function)
+        with contextlib.suppress(OSError):  # a closed hub has no wake-up any more, and nothing left to do
+            os.eventfd_write(self._wake, 1)
+
+    def open_session(self, ledger: Ledger, teller: Teller, observe: Callable[[Notice], None]) -> None:
+        """Take up a session.
+
+        Args:
+            ledger: Its fold up to now; the hub's thread owns it from here on.
+            teller: Is told what happens to its children.
+            observe: Is called with notices, in the hub's thread; must not block.
+        """
+        self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
+
+    def state(self, session: str, *events: Event) -> None:
+        """State facts of the supervising process itself."""
+        proposal = _Proposal(session, tuple(encode_event(event) for event in events))
+        self.call(lambda: self._proposals.append(proposal))
+
+    def spawn(
+        self,
+        session: str,
+        child: str,
+        incarnation: int,
+        entry: str,
+        args: Mapping[str, object],
+        *,
+        role: bool,
+    ) -> None:
+        """Start an incarnation of a child.
+
+        Args:
+            session: Session id.
+            child: Id of the child within the session.
+            incarnation: Its number.
+            entry: ``module:function`` that is called with the link and ``args``.
+            args: Plain values.
+            role: Whether it dies with the fork server (a role does, the runner goes on).
+        """
+        self.call(lambda: self._fleet.spawn(session, child, incarnation, entry, args, role=role))
+
+    def ask_to_stop(self, session: str, child: str, incarnation: int, grace: float) -> None:
+        """Ask an incarnation to end in order, within ``grace`` seconds."""
+        self.call(lambda: self._fleet.ask_to_stop(session, child, incarnation, grace))
+
+    def kill(self, session: str, child: str, incarnation: int) -> None:
+        """Kill an incarnation."""
+        self.call(lambda: self._fleet.kill(self._fleet.find(session, child, incarnation)))
+
+    def tick_at(self, session: str, mono: float) -> None:
+        """Have a tick told to the session's supervisor at a moment of the monotonic clock."""
+        self.call(lambda: self._set_tick(session, mono))
+
+    def close(self, timeout: float = 15.0) -> None:
+        """End the fork server and whatever is left of the children, close the journal, end the thread."""
+        if self.is_alive():
+            self.call(self._begin_close)
+            self.join(timeout)
+        elif not self._closed:
+            self._release()
+
+    @property
+    def fork_server_pid(self) -> int:
+        """Process id of the fork server, 0 without one."""
+        return self._fleet.server_pid
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Loop until closed; in the hub's thread."""
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        try:
+            self._fleet.start_server()
+            while not self._closing:
+                for key, events in self._selector.select(self._timeout()):
+                    if key.data is None:
+                        os.eventfd_read(self._wake)
+                    else:
+                        self._fleet.ready(key, events)
+                while self._calls:
+                    self._calls.popleft()()
+                self._commit()
+                self._tell_ticks()
+        except JournalBrokenError as error:
+            self._fail(f"the journal cannot be written: {error}")
+        except Exception as error:  # noqa: BLE001 - a broken hub must not leave a session that looks alive
+            self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}")
+        finally:
+            self._release()
+
+    def _timeout(self) -> float:
+        now = time.monotonic()
+        moments = [session.tick_at for session in self._sessions.values() if session.tick_at is not None]
+        if self._full_until is not None:
+            moments.append(self._full_until)
+        return max(0.0, min([*moments, now + _MAX_WAIT]) - now)
+
+    def _tell_ticks(self) -> None:
+        now = time.monotonic()
+        for session in self._sessions.values():
+            if session.tick_at is not None and now >= session.tick_at:
+                session.tick_at = None
+                session.teller.tell(told.Tick(at=now))
+
+    def _set_tick(self, session: str, mono: float) -> None:
+        if session in self._sessions:
+            self._sessions[session].tick_at = mono
+
+    # --- what the fleet tells (the protocol fleet.Owner) ---------------------------------------------------------
+
+    def tell(self, session: str, message: told.Event) -> None:
+        """Pass on what happened to a child."""
+        if session in self._sessions:
+            self._sessions[session].teller.tell(message)
+
+    def received(self, child: Child, frame: Frame) -> None:
+        """Take a frame of a child."""
+        now = time.monotonic()
+        match frame:
+            case Hello(since=since):
+                self._welcome(child, since)
+            case Propose(ticket=ticket, facts=facts):
+                self._proposals.append(_Proposal(child.session, facts, child.id, child.incarnation, ticket))
+            case Ready():
+                self.tell(child.session, told.Ready(now, child.id, child.incarnation))
+            case Beat():
+                self.tell(child.session, told.Beat(now, child.id, child.incarnation))
+            case Welcome() | Deliver() | Leave():
+                self._fleet.kill(child)  # no child says these: it does not speak our protocol
+            case _:
+                assert_never(frame)
+
+    def server_lost(self, reason: str) -> None:
+        """Let every session stop."""
+        for session in self._sessions.values():
+            session.observe(Escalated(reason, fatal=False))
+
+    def _welcome(self, child: Child, since: int) -> None:
+        session = self._sessions.get(child.session)
+        if session is None or child.link is None:
+            return
+        state = session.ledger.state
+        missed = tuple(self._journal.records(child.session, since)) if 0 <= since < state.seq else ()
+        child.link.welcomed = True
+        self._fleet.send(child, Welcome(child.session, encode_state(state), state.seq, missed))
+
+    # --- the journal ---------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        if self._full_until is not None and time.monotonic() < self._full_until:
+            return
+        while self._proposals:
+            proposals, self._proposals = self._proposals, []
+            try:
+                self._commit_together(proposals)
+            except JournalFullError:
+                self._disk_full(proposals)
+                return
+
+    def _commit_together(self, proposals: Sequence[_Proposal]) -> None:
+        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
+        facts: list[tuple[str, Fact]] = []
+        events: list[Event] = []
+        answers: _Answers = {}
+        for proposal in proposals:
+            session = self._sessions.get(proposal.session)
+            if session is None:
+                continue
+            judged = session.ledger.admit(proposal.facts, self._journal.last_seq + 1 + len(facts), wall, mono)
+            facts.extend((proposal.session, fact) for fact, _ in judged.admitted)
+            events.extend(event for _, event in judged.admitted)
+            for reason in judged.refusals:
+                session.observe(Refused(proposal.session, proposal.child, reason))
+            if proposal.child:
+                key = (proposal.session, proposal.child, proposal.incarnation)
+                answer = answers.setdefault(key, _Answer())
+                answer.tickets.append(proposal.ticket)
+                answer.refusals.extend(judged.refusals)
+        records = self._journal.append(facts, wall, mono) if facts else ()
+        if records and self._full_until is not None:
+            self._disk_free()
+        self._deliver(records, events, answers)
+        self._end_sessions(records)
+
+    def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: _Answers) -> None:
+        for name, session in self._sessions.items():
+            own = tuple(record for record in records if record.session == name)
+            shared = encode_frame(Deliver(own)) if own else b""
+            for child in self._fleet.of_session(name):
+                answer = answers.get((name, child.id, child.incarnation))
+                if answer is not None:
+                    self._fleet.send(child, Deliver(own, tuple(answer.tickets), tuple(answer.refusals)))
+                elif own:
+                    self._fleet.send_bytes(child, shared)
+            for record, event in zip(records, events, strict=True):
+                if record.session == name:
+                    session.observe(Recorded(record, event))
+
+    def _end_sessions(self, records: Sequence[Record]) -> None:
+        for name in {record.session for record in records}:
+            ending = self._sessions[name].ledger.ending()
+            if ending is not None:
+                self._proposals.append(_Proposal(name, (encode_event(ending),)))
+
+    def _disk_full(self, proposals: list[_Proposal]) -> None:
+        # Nothing of the batch is in the journal, but the folds have it: take them back to what is durable. The
+        # proposals wait, unanswered: so nothing more is granted, and results stay with who holds them.
+        for name, session in self._sessions.items():
+            session.ledger = Ledger(name, self._journal.records(name))
+        self._proposals = proposals + self._proposals
+        first = self._full_until is None
+        self._full_until = time.monotonic() + _RETRY_FULL
+        if first:
+            self._journal.use_reserve()
+            self._pause_for_disk()
+
+    def _pause_for_disk(self) -> None:
+        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
+        event = SessionPaused(DISK_FULL)
+        try:
+            records = self._journal.append(
+                [(name, encode_event(event)) for name in self._sessions], wall, mono
+            )
+        except JournalFullError:
+            return  # not even the reserve helps: that nothing is acknowledged pauses the session all the same
+        for record in records:
+            self._sessions[record.session].ledger.state.apply(record, event)
+        self._deliver(records, [event] * len(records), {})
+
+    def _disk_free(self) -> None:
+        self._full_until = None
+        for name, session in self._sessions.items():
+            if session.ledger.state.paused == DISK_FULL:
+                self._proposals.append(_Proposal(name, (encode_event(SessionUnpaused()),)))
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _begin_close(self) -> None:
+        self._closing = True
+
+    def _fail(self, reason: str) -> None:
+        for session in self._sessions.values():
+            session.observe(Escalated(reason, fatal=True))
+
+    def _release(self) -> None:
+        self._fleet.release()
+        self._journal.close()
+        self._closed = True
+        self._selector.close()
+        wake, self._wake = self._wake, -1
+        os.close(wake)

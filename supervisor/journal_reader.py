@@ -1,0 +1,157 @@
+"""Reading a journal without owning it, for `status` and the like, beside a live writer or without one.
+
+A reader never changes the journal and never makes it wait. What it returns is checked event by event; the
+chain as a whole is verified by the writer when it opens the file.
+
+Owns reading. Refuses to know writing and verification. An instance belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+import msgspec
+
+from actors.events import Record, SessionStarted
+from supervisor import chain, journal_file, journal_verify
+from supervisor.journal_errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalMissingError,
+    JournalVersionError,
+)
+from supervisor.journal_file import Form
+from supervisor.journal_verify import SessionSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CURRENT: Final = Form()
+"""The form that this version writes."""
+
+_CHUNK: Final = 1_000
+_SELECT: Final = "SELECT seq, session, wall, mono, kind, body, crc FROM events"
+
+
+class JournalReader:
+    """A journal that is only read; the writer may be alive, or nobody.
+
+    Args:
+        path: The file, for messages.
+        connection: To it; closed by :meth:`close`.
+    """
+
+    _checks: ClassVar[bool] = True
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path: Final = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a journal for reading, without the project lock.
+
+        Raises:
+            JournalMissingError: There is none.
+            JournalVersionError: It has another form.
+            JournalDamagedError: It is no journal.
+            JournalBrokenError: It cannot be read.
+        """
+        if not path.exists():
+            raise JournalMissingError(path)
+        connection = None
+        try:
+            connection = _connect_to_read(path)
+            version = journal_verify.version_of(connection, path, CURRENT)
+            if version != CURRENT.version:
+                raise JournalVersionError(path, version, CURRENT.version)
+        except (sqlite3.Error, JournalError) as error:
+            if connection is not None:
+                connection.close()
+            raise journal_file.failure(path, error) if isinstance(error, sqlite3.Error) else error from error
+        return cls(path, connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def last_seq(self) -> int:
+        """Seq of the last event; 0 for none."""
+        ((seq,),) = self._fetch("SELECT coalesce(max(seq), 0) FROM events", ())
+        return int(seq)
+
+    def sessions(self) -> tuple[SessionSummary, ...]:
+        """Return where each session stands, in the order in which they began."""
+        spans = self._fetch("SELECT session, min(seq), max(seq) FROM events GROUP BY session ORDER BY 2", ())
+        found = []
+        for session, first, last in spans:
+            body = self._fetch("SELECT body FROM events WHERE seq = ? AND kind = ?", (first, SessionStarted.__name__))
+            milestone = journal_verify.milestone_of(body[0][0]) if body else ""
+            found.append(SessionSummary(session.decode(), milestone, first, last))
+        return tuple(found)
+
+    def records(self, session: str | None = None, after: int = 0) -> Iterator[Record]:
+        """Yield events in order.
+
+        Args:
+            session: Only those of this session; ``None`` for all.
+            after: Only those with a greater seq.
+
+        Raises:
+            JournalDamagedError: One is not what was written.
+            JournalBrokenError: They cannot be read.
+        """
+        where, parameters = " WHERE seq > ?", [after]
+        if session is not None:
+            where += " AND session = ?"
+        # In chunks, so that no statement stays open: a reader that is slow would keep the log from being
+        # reset.
+        while rows := self._fetch(
+            f"{_SELECT}{where} ORDER BY seq LIMIT {_CHUNK}",
+            (*parameters, session) if session is not None else (*parameters,),
+        ):
+            yield from self._decoded(rows)
+            parameters[0] = rows[-1][0]
+            if len(rows) < _CHUNK:
+                return
+
+    def _decoded(self, rows: list[tuple[int, bytes, float, float, bytes, bytes, int]]) -> Iterator[Record]:
+        texts: dict[bytes, str] = {}
+        checks = self._checks
+        for seq, session, wall, mono, kind, body, check in rows:
+            if checks and chain.crc(chain.canonical(seq, session, wall, mono, kind, body)) != check:
+                raise JournalDamagedError(self.path, seq, "its checksum is not that of what stands there")
+            name = texts.get(session) or texts.setdefault(session, session.decode())
+            word = texts.get(kind) or texts.setdefault(kind, kind.decode())
+            yield Record(seq, name, wall, mono, word, msgspec.Raw(body))
+
+    def _fetch(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise journal_file.failure(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        self._connection.close()
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    connection = journal_file.connect(path, "ro")
+    try:
+        connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        log = path.with_name(path.name + "-wal")
+        # SQLite shares memory through a file beside the database. Where we may not make one and nobody has
+        # left a log, nobody can be writing either.
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+            raise
+        return journal_file.connect(path, "ro&immutable=1")
+    return connection

@@ -1,0 +1,89 @@
+"""One session in the supervising process: its fold, and the door through which facts enter the journal.
+
+Facts are judged against the fold in the order in which they came, each on its own: one that contradicts what is
+known (a second grant of a completed task, a late end of a dead attempt) is refused with the reason and never
+journaled. That is where the promises about tasks are kept, whoever asks and however often.
+
+Owned by the hub's thread. Refuses to know links, processes and files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import msgspec
+
+from actors.events import Event, Fact, Record, SessionEnded, UnknownKindError, decode_event
+from actors.state import ROLES, SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@attrs.frozen
+class Judged:
+    """What became of a proposal.
+
+    Attributes:
+        admitted: Facts to journal, with what they decode to.
+        refusals: A line for each fact that was not admitted.
+    """
+
+    admitted: tuple[tuple[Fact, Event], ...]
+    refusals: tuple[str, ...]
+
+
+class Ledger:
+    """A session's fold and admission.
+
+    Args:
+        session: Session id.
+        records: The session's journal so far, in order.
+    """
+
+    def __init__(self, session: str, records: Iterable[Record] = ()) -> None:
+        self.session = session
+        self.state = SessionState(session=session)
+        for record in records:
+            self.state.apply(record)
+
+    def admit(self, facts: Iterable[Fact], seq: int, wall: float, mono: float) -> Judged:
+        """Judge facts and fold those that are admitted, as if they were journaled from ``seq`` on.
+
+        The caller must journal exactly ``admitted``, or throw this ledger away and fold the journal again.
+
+        Args:
+            facts: In the order in which they were stated.
+            seq: The seq that the first admitted fact will get.
+            wall: Seconds since the epoch that they will carry.
+            mono: Seconds of the monotonic clock that they will carry.
+        """
+        admitted: list[tuple[Fact, Event]] = []
+        refusals: list[str] = []
+        for fact in facts:
+            try:
+                event = decode_event(fact.kind, fact.body)
+            except (UnknownKindError, msgspec.ValidationError, msgspec.DecodeError) as error:
+                refusals.append(f"{fact.kind}: {error}")
+                continue
+            refusal = self.state.admits(event)
+            if refusal:
+                refusals.append(f"{fact.kind}: {refusal}")
+                continue
+            self.state.apply(
+                Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event
+            )
+            admitted.append((fact, event))
+        return Judged(tuple(admitted), tuple(refusals))
+
+    def ending(self) -> SessionEnded | None:
+        """Return the fact that ends the session, when it has settled and every role has finished."""
+        state = self.state
+        if state.settled is None or state.ended_wall:
+            return None
+        for role in ROLES:
+            child = state.children.get(role)
+            if role not in state.finished and not (child is not None and child.fatal):
+                return None
+        return SessionEnded(state.settled.status, state.settled.reason)

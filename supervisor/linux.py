@@ -1,0 +1,338 @@
+"""What is asked of Linux itself: process control by prctl and pidfd, and who is there by reading /proc.
+
+Owns the few calls that Python has no function for, and looking at processes. Every function that looks is
+tolerant: a process that vanishes meanwhile is simply not there. Refuses to know what the processes are for,
+and decides nothing about them.
+
+A process id alone is a poor name, because numbers are used again. Three things help, in this order: the id of
+an own child is safe until it was waited for; a pidfd is safe for ever; a pid together with its start time is
+safe as long as the number does not come round within one clock tick (reference, finding 12).
+"""
+
+import ctypes
+import functools
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_ENDED: Final = "ZXx"
+"""States of /proc/PID/stat in which nothing runs any more."""
+
+_ROUND_SECONDS: Final = 0.05
+_READ_BYTES: Final = 1 << 16
+
+
+@attrs.frozen
+class Stat:
+    """One line of /proc/PID/stat, as far as it is used here.
+
+    Attributes:
+        pid: Process id.
+        state: One letter; ``Z`` is a zombie.
+        parent: Its parent's process id.
+        group: Process group id.
+        session: Session id.
+        start_ticks: When it started, in clock ticks since boot.
+    """
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    session: int
+    start_ticks: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still do anything: it is no zombie."""
+        return self.state not in _ENDED
+
+
+# --- prctl -----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.prctl.argtypes = [ctypes.c_int, *(ctypes.c_ulong,) * 4]
+    library.prctl.restype = ctypes.c_int
+    return library
+
+
+@functools.cache
+def _name_setter() -> Callable[[int, bytes], int]:
+    setter = _libc()["prctl"]  # a function object of its own, with types of its own
+    setter.argtypes = [ctypes.c_int, ctypes.c_char_p]
+    setter.restype = ctypes.c_int
+    return setter
+
+
+def _prctl(option: int, value: int) -> None:
+    _check(_libc().prctl(option, value, 0, 0, 0), f"prctl({option}, {value})")
+
+
+def _check(result: int, call: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def set_child_subreaper() -> None:
+    """Adopt the orphans among this process's descendants; children do not inherit that.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_parent_death_signal(sig: int) -> None:
+    """Get a signal when the *thread* that forked this process ends.
+
+    Only of use below a single-threaded parent, and only with a look at `os.getppid` afterwards: the parent
+    may have died before. Children do not inherit it.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _prctl(_PR_SET_PDEATHSIG, int(sig))
+
+
+def set_process_name(name: str) -> None:
+    """Set what `ps -o comm` and `top` show for the calling process's main thread; the kernel keeps 15 bytes.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _check(_name_setter()(_PR_SET_NAME, name.encode()[:15]), "prctl(PR_SET_NAME)")
+
+
+# --- pidfd -----------------------------------------------------------------------------------------------
+
+
+def pidfd_open(pid: int) -> int | None:
+    """Open a descriptor (close-on-exec) that stands for a process and becomes readable when it ends.
+
+    Returns:
+        The descriptor, the caller's to close; ``None`` when there is no such process.
+
+    Raises:
+        OSError: No descriptor is left.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def kill_by_pidfd(pid: int, start_ticks: int, sig: int) -> bool:
+    """Send a signal to exactly the process that started at that time.
+
+    Returns:
+        Whether it was sent; ``False`` when that process has ended (or is not ours to signal).
+    """
+    descriptor = pidfd_open(pid)
+    if descriptor is None:
+        return False
+    try:
+        found = stat_of(pid)
+        if found is None or found.start_ticks != start_ticks:
+            return False
+        return _send(descriptor, sig)
+    finally:
+        os.close(descriptor)
+
+
+def _send(descriptor: int, sig: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, sig)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def kill_until_gone(find: Callable[[], Iterable[int]], seconds: float) -> tuple[int, ...]:
+    """Send SIGKILL to what `find` names, again and again, until it names nothing.
+
+    A number is signalled only when `find` names it before and after its pidfd was opened: so it cannot have
+    come to stand for somebody else between. Waits for pidfds, not for time. Blocks the calling thread.
+
+    Args:
+        find: Names living processes, for example with `members_of_session` or `find_marked`.
+        seconds: Longest time to spend.
+
+    Returns:
+        The processes that are left, none of them when all went well.
+    """
+    give_up_at = time.monotonic() + seconds
+    while found := tuple(find()):
+        if time.monotonic() >= give_up_at:
+            return found
+        opened = {pid: descriptor for pid in found if (descriptor := pidfd_open(pid)) is not None}
+        try:
+            still = set(find())
+            killed = [fd for pid, fd in opened.items() if pid in still and _send(fd, signal.SIGKILL)]
+            _wait_for_ends(
+                killed or list(opened.values()), min(give_up_at, time.monotonic() + _ROUND_SECONDS)
+            )
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
+    return ()
+
+
+def _wait_for_ends(descriptors: list[int], give_up_at: float) -> None:
+    waiting = set(descriptors)
+    poller = select.poll()
+    for descriptor in waiting:
+        poller.register(descriptor, select.POLLIN)
+    while waiting and (left := give_up_at - time.monotonic()) > 0:
+        for descriptor, _ in poller.poll(left * 1000):
+            poller.unregister(descriptor)
+            waiting.discard(descriptor)
+
+
+# --- /proc -----------------------------------------------------------------------------------------------
+
+
+def _read(pid: int | str, name: str) -> bytes | None:
+    # Plain system calls: this is what crash-to-ready waits for, and half as long as through a file object.
+    try:
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        content = b""
+        while part := os.read(descriptor, _READ_BYTES):
+            content += part
+    except OSError:  # it ended between the two
+        return None
+    else:
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def stat_of(pid: int) -> Stat | None:
+    """Read what the kernel says about a process, zombies included; ``None`` when it is not there."""
+    line = _read(pid, "stat")
+    if not line:
+        return None
+    # The name stands in parentheses and may hold anything, parentheses and spaces too: count from its end.
+    fields = line[line.rindex(b")") + 2 :].split()
+    return Stat(
+        pid=pid,
+        state=fields[0].decode(),
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_ticks=int(fields[19]),
+    )
+
+
+def start_ticks(pid: int) -> int | None:
+    """Say when a process started, in clock ticks since boot; ``None`` when it is not there."""
+    found = stat_of(pid)
+    return None if found is None else found.start_ticks
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    found = stat_of(pid)
+    return found is not None and found.alive
+
+
+def boot_id() -> str:
+    """Name this boot of the machine: process ids and start times of another boot mean nothing in it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def all_pids() -> Iterator[int]:
+    """Name every process that this one may see, zombies included."""
+    with os.scandir("/proc") as listing:
+        for entry in listing:
+            if entry.name.isdigit():
+                yield int(entry.name)
+
+
+def _all_stats() -> Iterator[Stat]:
+    return (found for pid in all_pids() if (found := stat_of(pid)) is not None)
+
+
+@functools.cache
+def _lists_children() -> bool:
+    # The kernel may be built without it (CONFIG_PROC_CHILDREN).
+    return Path("/proc/thread-self/children").exists()
+
+
+def children_of(pid: int) -> tuple[int, ...]:
+    """Name the children of a process, zombies included.
+
+    Complete for the calling process when only this thread waits for children. For another process one may be
+    missing while its neighbours end: look again before believing that there is none.
+    """
+    if not _lists_children():
+        return tuple(found.pid for found in _all_stats() if found.parent == pid)
+    try:
+        with os.scandir(f"/proc/{pid}/task") as listing:
+            threads = [entry.name for entry in listing]
+    except OSError:
+        return ()
+    lists = (_read(pid, f"task/{thread}/children") for thread in threads)
+    return tuple(int(number) for one in lists if one for number in one.split())
+
+
+def descendants(pid: int) -> tuple[int, ...]:
+    """Name the living processes below one, parents before their children."""
+    found: list[int] = []
+    waiting = [pid]
+    seen = {pid}
+    for parent in waiting:
+        for child in children_of(parent):
+            if child not in seen:
+                seen.add(child)
+                waiting.append(child)
+                if is_alive(child):
+                    found.append(child)
+    return tuple(found)
+
+
+def members_of_group(group: int) -> tuple[int, ...]:
+    """Name the living processes of a process group."""
+    return tuple(found.pid for found in _all_stats() if found.group == group and found.alive)
+
+
+def members_of_session(session: int) -> tuple[int, ...]:
+    """Name the living processes of a session."""
+    return tuple(found.pid for found in _all_stats() if found.session == session and found.alive)
+
+
+def environment_of(pid: int) -> dict[bytes, bytes]:
+    """Read the environment that a process was exec'd with; empty when it cannot be read.
+
+    What a process changed since, and what a forked child set without exec, does not show.
+    """
+    block = _read(pid, "environ") or b""
+    entries = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
+    return {name: value for name, _, value in entries}
+
+
+def find_marked(name: str, value: str) -> tuple[int, ...]:
+    """Name the living processes that were exec'd with this variable set to this value, this one left out."""
+    entry = f"{name}={value}".encode()
+    return tuple(pid for pid in all_pids() if pid != os.getpid() and _has_entry(pid, entry) and is_alive(pid))
+
+
+def _has_entry(pid: int, entry: bytes) -> bool:
+    block = _read(pid, "environ")
+    return block is not None and entry in block and entry in block.split(b"\0")

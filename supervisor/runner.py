@@ -1,0 +1,379 @@
+"""The task runner: the process that starts a session's tasks, waits for them and ends them.
+
+One per session, forked by the fork server, in a session of its own, single-threaded, a subreaper. It is a
+reconciler: it folds the session's records like a role, and acts on the difference between the fold and what
+it has begun. A grant is an intent that needs no other fact, so nothing is asked and nothing is answered; an
+attempt id is begun at most once, and every result is kept until the journal has it.
+
+The loop, told once. It waits for the link, for signals (a child ended, an order to leave) and for the next
+moment at which something is due, at most a second away, when it says that it lives. Everything that happened
+in one turn is stated in one proposal.
+
+Three ways to go. *Asked* (``Leave``, SIGTERM): all attempts are ended with the full grace, their ends are
+stated and waited for. *Alone* (the link ended: the supervising process is dead): the same with a short grace
+and nobody to tell, over in less than :data:`ALONE_SECONDS`. *Killed*: the fork server empties the trees, and
+the next incarnation calls what was left ``interrupted``, after making sure that nothing of it lives.
+
+Owns the process, the link, and the decision what to begin. Refuses to know how trees are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from actors.events import AttemptEnded, Outcome, encode_event
+from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
+from actors.state import RUNNER, Stage, decode_state
+from supervisor import linux
+from supervisor.attempts import Attempts, Verdict
+from supervisor.cgroups import containment_for
+from supervisor.environment import SESSION_MARK, TaskEnvironment
+from supervisor.links import Link
+from supervisor.steps import Place
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from actors.events import AttemptGranted, Event, StopRequested
+    from actors.frames import Frame
+    from actors.state import Attempt, SessionState
+
+BEAT_SECONDS: Final = 1.0
+"""Seconds between two signs of life."""
+
+ALONE_GRACE: Final = 2.0
+"""Most seconds between TERM and KILL when the supervising process is dead."""
+
+ALONE_SECONDS: Final = 3.5
+"""Seconds after which the runner exits when the supervising process is dead, whatever is left."""
+
+LEAVE_SLACK: Final = 5.0
+"""Seconds beyond the grace that the journal has to take the last results when the runner was told to end."""
+
+SWEEP_SECONDS: Final = 2.0
+"""Most seconds spent on what a former incarnation left."""
+
+_WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_DIED: Final = "the runner died"
+
+
+def main(link: socket.socket, args: Mapping[str, object]) -> int:
+    """Be the task runner of a session until it is asked to go or the link ends.
+
+    Runs in the main thread of a process forked by the fork server.
+
+    Args:
+        link: The runner's end of the link.
+        args: ``session`` (id), ``project`` (absolute directory), ``logs`` (absolute directory of the
+            session's logs), ``incarnation``; optionally ``nofile`` (soft limit of descriptors that tasks
+            get), ``umask``, and ``cgroup`` (directory of a control group that is handed to us).
+
+    Returns:
+        The exit status of the process.
+    """
+    runner = Runner(link, args)
+    try:
+        return runner.run()
+    finally:
+        runner.close()
+
+
+class Runner:
+    """The runner's loop. See the module for its story and :func:`main` for the arguments."""
+
+    def __init__(self, link: socket.socket, args: Mapping[str, object]) -> None:
+        self._session = str(args["session"])
+        self._project = str(args["project"])
+        self._logs = Path(str(args["logs"]), "tasks")
+        self._incarnation = int(str(args["incarnation"]))
+        _prepare_process(args)
+        link.settimeout(0.0)
+        self._link = Link(link, RUNNER, self._incarnation)
+        self._linked = True
+        self._signals = _SignalPipe()
+        self._epoll = select.epoll()
+        self._epoll.register(link.fileno(), select.EPOLLIN)
+        self._epoll.register(self._signals.descriptor, select.EPOLLIN)
+        self._writing = False
+        self.trees = containment_for(self._session, args)
+        self._attempts = Attempts(self.trees, 0.0)
+        self._state: SessionState | None = None
+        self._environment: TaskEnvironment | None = None
+        self._begun: set[str] = set()
+        self._facts: list[Event] = []
+        self._unacknowledged: dict[int, tuple[Event, ...]] = {}
+        self._ticket = 0
+        self._leave_by = float("inf")
+        self._leaving = False
+        self._stopping: Verdict | None = None
+        self._beat_at = time.monotonic() + BEAT_SECONDS
+
+    @property
+    def containment(self) -> str:
+        """Name of the containment in force, for ``status``."""
+        return self.trees.name
+
+    def run(self) -> int:
+        """Work until there is nothing more to do; return the exit status."""
+        self._send(Hello(RUNNER, self._incarnation, os.getpid(), -1))
+        while not self._finished():
+            ready = dict(self._epoll.poll(self._patience()))
+            now = time.monotonic()
+            if self._signals.descriptor in ready:
+                self._heed_signals(now)
+            if self._linked and self._link.sock.fileno() in ready:
+                self._read_link(now)
+            self._attempts.tick(now)
+            self._state_facts()
+            self._say_alive(now)
+        return 0
+
+    def close(self) -> None:
+        """Give everything back; kill what lives, should the loop have ended by an error."""
+        now = time.monotonic()
+        self._attempts.end_all(Verdict(Outcome.INTERRUPTED), 0.0, now)
+        self._attempts.tick(now)
+        self._epoll.close()
+        self._signals.close()
+        self.trees.close()
+        self._link.close()
+
+    # --- the loop -------------------------------------------------------------------------------------------
+
+    def _finished(self) -> bool:
+        if not self._leaving:
+            return False
+        if time.monotonic() >= self._leave_by:
+            return True
+        told = not self._linked or not (self._unacknowledged or self._facts or self._link.wants_to_write)
+        return not len(self._attempts) and told
+
+    def _patience(self) -> float:
+        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by)
+        return max(0.0, moment - time.monotonic())
+
+    def _say_alive(self, now: float) -> None:
+        if now < self._beat_at:
+            return
+        self._beat_at = now + BEAT_SECONDS
+        if not self._link.wants_to_write:  # nobody reads at present; a sign of life can be left out
+            self._send(Beat(now))
+
+    def _heed_signals(self, now: float) -> None:
+        received = self._signals.take()
+        if received - {signal.SIGCHLD}:
+            grace = self._attempts.grace
+            self._go("the runner was told to end", grace, now + grace + LEAVE_SLACK, now)
+        self._attempts.children_ended(now)
+
+    def _read_link(self, now: float) -> None:
+        frames, gone = self._link.read()
+        for frame in frames:
+            self._take_frame(frame, now)
+        if gone:
+            self._alone(now)
+            return
+        if self._writing and not self._link.flush():
+            self._alone(now)
+            return
+        self._watch_writing()
+
+    def _send(self, frame: Frame) -> None:
+        if self._linked and not self._link.send(frame):
+            self._alone(time.monotonic())
+        self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        if self._linked and self._writing != self._link.wants_to_write:
+            self._writing = self._link.wants_to_write
+            mask = select.EPOLLIN | (select.EPOLLOUT if self._writing else 0)
+            self._epoll.modify(self._link.sock.fileno(), mask)
+
+    # --- frames ---------------------------------------------------------------------------------------------
+
+    def _take_frame(self, frame: Frame, now: float) -> None:
+        match frame:
+            case Welcome(state=state):
+                self._welcomed(decode_state(state), now)
+            case Deliver(records=records, tickets=tickets, refusals=refusals):
+                if self._state is None:
+                    return
+                for record in records:
+                    if record.seq > self._state.seq:
+                        self._state.apply(record)
+                for ticket in tickets:
+                    self._acknowledged(self._unacknowledged.pop(ticket, ()))
+                for refusal in refusals:
+                    _warn(f"not admitted: {refusal}")
+                self._reconcile(now)
+            case Leave(grace=grace):
+                # A second is kept of what we are given, to see the dead off and to tell of it.
+                patience = max(0.0, min(self._attempts.grace, grace - 1.0))
+                self._go("the session is shutting down", patience, now + max(grace, 1.0), now)
+            case _:
+                _warn(f"a frame that is not for a child: {type(frame).__name__}")
+
+    def _welcomed(self, state: SessionState, now: float) -> None:
+        self._state = state
+        self._attempts.grace = state.settings.stop_grace
+        self._environment = TaskEnvironment(
+            os.environ, session=self._session, milestone=state.milestone.id, project=self._project
+        )
+        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._settle_former(state)
+        self._state_facts()
+        self._send(Ready())
+        self._reconcile(now)
+
+    def _settle_former(self, state: SessionState) -> None:
+        """Call interrupted what a former incarnation or life may have begun; nothing of it lives then."""
+        first = self._incarnation <= 1 and not _was_resumed(state)
+        former = [
+            attempt.id for _, attempt in _open_attempts(state) if attempt.stage is Stage.STARTED or not first
+        ]
+        if not former:
+            return
+        left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), SWEEP_SECONDS)
+        if left:
+            _warn(f"processes of a former runner cannot be killed: {', '.join(map(str, left))}")
+        self._begun.update(former)
+        self._facts += [AttemptEnded(attempt, Outcome.INTERRUPTED, detail=_DIED) for attempt in former]
+
+    def _acknowledged(self, facts: tuple[Event, ...]) -> None:
+        for fact in facts:
+            if isinstance(fact, AttemptEnded) and self._state is not None:
+                found = self._state.attempt(fact.attempt)
+                if found is None or found[2].stage not in {Stage.GRANTED, Stage.PREPARED}:
+                    self._begun.discard(fact.attempt)
+
+    # --- reconciling ----------------------------------------------------------------------------------------
+
+    def _reconcile(self, now: float) -> None:
+        state, environment = self._state, self._environment
+        if state is None or environment is None:
+            return
+        self._attempts.grace = state.settings.stop_grace
+        if state.stop is not None:
+            self._stop(state, state.stop, now)
+            return
+        if self._leaving or not state.git_known:
+            return
+        for granted, attempt in _open_attempts(state):
+            if attempt.id not in self._begun and _may_start(state, attempt):
+                self._begun.add(attempt.id)
+                directory = attempt.path if state.isolated else self._project
+                log = str(self._logs / f"{attempt.id}.log")
+                variables = environment.of(granted, directory)
+                secrets = filter(None, (variables.get(name) for name in state.settings.secrets))
+                place = Place(directory, variables, log, tuple(secrets))
+                self._attempts.begin(granted, place, now)
+
+    def _stop(self, state: SessionState, stop: StopRequested, now: float) -> None:
+        """End what lives and refuse what was granted but not begun."""
+        outcome = Outcome.CANCELLED if stop.final else Outcome.INTERRUPTED
+        verdict = Verdict(outcome, detail=stop.reason)
+        if verdict != self._stopping:
+            self._stopping = verdict
+            self._attempts.end_all(verdict, self._attempts.grace, now)
+        for _, attempt in _open_attempts(state):
+            if attempt.id not in self._begun:
+                self._begun.add(attempt.id)
+                self._facts.append(AttemptEnded(attempt.id, outcome, detail=stop.reason))
+
+    def _go(self, why: str, grace: float, leave_by: float, now: float) -> None:
+        self._leaving = True
+        self._leave_by = min(self._leave_by, leave_by)
+        self._attempts.end_all(Verdict(Outcome.INTERRUPTED, detail=why), grace, now)
+
+    def _alone(self, now: float) -> None:
+        if not self._linked:
+            return
+        self._linked = False
+        self._epoll.unregister(self._link.sock.fileno())
+        grace = min(ALONE_GRACE, self._attempts.grace)
+        self._go("the supervising process died", grace, now + ALONE_SECONDS, now)
+
+    def _state_facts(self) -> None:
+        facts = (*self._facts, *self._attempts.take_facts())
+        self._facts = []
+        if not facts or not self._linked:
+            return
+        self._ticket += 1
+        self._unacknowledged[self._ticket] = facts
+        self._send(Propose(self._ticket, tuple(map(encode_event, facts))))
+
+
+def _open_attempts(state: SessionState) -> list[tuple[AttemptGranted, Attempt]]:
+    """Return the attempts that have not ended, with their grants."""
+    found = (state.attempt(attempt_id) for attempt_id in state.live)
+    stages = {Stage.GRANTED, Stage.PREPARED, Stage.STARTED}
+    return [
+        (attempt.granted, attempt)
+        for one in found
+        if one is not None
+        for attempt in (one[2],)
+        if attempt.stage in stages and attempt.granted is not None
+    ]
+
+
+def _may_start(state: SessionState, attempt: Attempt) -> bool:
+    return attempt.stage is (Stage.PREPARED if state.isolated else Stage.GRANTED)
+
+
+def _was_resumed(state: SessionState) -> bool:
+    started = state.started
+    return started is not None and (state.life_wall != state.started_wall or state.pid != started.pid)
+
+
+class _SignalPipe:
+    """Signals as something to wait for: Python writes their numbers into a pipe."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._orders: set[int] = set()
+        for number in _WAKING:
+            # A function, not SIG_IGN: what is ignored stays ignored in the tasks that we start.
+            signal.signal(number, lambda number, _frame: self._orders.add(number))
+
+    def take(self) -> set[int]:
+        """Return the signals that came since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.descriptor, 1 << 16)
+        received, self._orders = self._orders, set()
+        return received
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        os.close(self.descriptor)
+        os.close(self._writer)
+
+
+def _prepare_process(args: Mapping[str, object]) -> None:
+    """Make this process what a runner is, and undo what tasks shall not inherit."""
+    linux.set_child_subreaper()
+    with contextlib.suppress(PermissionError):  # it leads one already
+        os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    if "nofile" in args:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(int(str(args["nofile"])), hard), hard))
+    if "umask" in args:
+        os.umask(int(str(args["umask"])))
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"milestoned: runner: {text}\n")
+    sys.stderr.flush()

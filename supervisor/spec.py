@@ -1,0 +1,366 @@
+"""What a supervisor is asked to keep: child specs and supervisor flags, as frozen data.
+
+This module owns the words of supervision (restart, strategy, shutdown, backoff), their defaults and
+what makes a spec invalid. It refuses to know how a child is started, watched or ended, and where a
+spec was read from. Everything is validated at construction, before anything is started; the error
+names the field and the value (OTP `check_childspecs`, reference rows 9, 10, 20, 21).
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, StrEnum, unique
+from math import isfinite
+from typing import Any, Final, TypeVar
+
+import attrs
+
+
+class SpecError(ValueError):
+    """A spec or a flag that no supervisor can keep.
+
+    Attributes:
+        owner: what the field belongs to, as a person would call it (`child 'git'`, `supervisor flags`).
+        field: name of the offending field.
+        value: the value that was refused.
+        why: what is wrong with it, and what is allowed.
+    """
+
+    def __init__(self, owner: str, field: str, value: object, why: str) -> None:
+        """Remember the parts, so that a reader of a file can point at the place."""
+        super().__init__(f"{owner}: {field} = {value!r}: {why}")
+        self.owner = owner
+        self.field = field
+        self.value = value
+        self.why = why
+
+
+@unique
+class Restart(StrEnum):
+    """When a child that ended is started again."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    TEMPORARY = "temporary"
+
+
+@unique
+class Strategy(StrEnum):
+    """Whom a restart touches beside the child that ended."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+    SIMPLE_ONE_FOR_ONE = "simple_one_for_one"
+
+
+@unique
+class AutoShutdown(StrEnum):
+    """When the end of significant children ends their supervisor."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+@unique
+class ChildType(StrEnum):
+    """Whether a child is itself a supervisor."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+@unique
+class Unbounded(Enum):
+    """The two shutdown values that are not a number of seconds."""
+
+    BRUTAL_KILL = "brutal_kill"
+    INFINITY = "infinity"
+
+
+BRUTAL_KILL: Final = Unbounded.BRUTAL_KILL
+INFINITY: Final = Unbounded.INFINITY
+
+ShutdownTime = float | Unbounded
+"""Seconds between the polite request and the kill, or kill at once, or wait for ever."""
+
+DEFAULT_SHUTDOWN: Final = 5.0
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether `value` is a finite int or float; a bool is not a number here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _require(owner: str, field: str, value: object, *, ok: bool, why: str) -> None:
+    if not ok:
+        raise SpecError(owner, field, value, why)
+
+
+def _require_choice(owner: str, field: str, value: object, choices: type[Enum]) -> None:
+    allowed = ", ".join(str(choice.value) for choice in choices)
+    _require(owner, field, value, ok=isinstance(value, choices), why=f"must be one of {allowed}")
+
+
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """How long to wait before the next start of a child that keeps failing.
+
+    The first failure in a row is answered at once, as OTP answers every one; the second waits
+    `initial`, each further one `factor` times longer. Not in OTP; off in strict mode.
+
+    Args:
+        initial: seconds before the restart that follows the second failure in a row.
+        maximum: cap in seconds. Jitter stays inside it (Pekko's does not, reference 1.14).
+        factor: growth per failure, at least 1.
+        jitter: share of the delay, 0 to 1, that is drawn at random: the delay lies between
+            `(1 - jitter) * d` and `d`.
+        healthy_after: seconds of running after which earlier failures are forgotten.
+
+    Raises:
+        SpecError: a value is out of its range.
+    """
+
+    initial: float = 0.5
+    maximum: float = 30.0
+    factor: float = 2.0
+    jitter: float = 0.1
+    healthy_after: float = 10.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be computed with."""
+        owner = "backoff"
+        for field in ("initial", "maximum", "factor", "jitter", "healthy_after"):
+            value = getattr(self, field)
+            _require(
+                owner, field, value, ok=_is_number(value) and value >= 0, why="must be a number, 0 or more"
+            )
+        _require(owner, "factor", self.factor, ok=self.factor >= 1, why="must be at least 1")
+        _require(owner, "jitter", self.jitter, ok=self.jitter <= 1, why="must be between 0 and 1")
+        longer = self.maximum >= self.initial
+        _require(owner, "maximum", self.maximum, ok=longer, why=f"must be at least initial ({self.initial})")
+
+    def delay(self, failures: int, unit: float) -> float:
+        """Return the seconds to wait after this many failures in a row.
+
+        Args:
+            failures: failures in a row, the present one included; the first waits 0 s.
+            unit: a number in [0, 1) drawn by the caller; the same number gives the same delay.
+        """
+        if failures <= 1:
+            return 0.0
+        try:
+            grown = self.initial * self.factor ** (failures - 2)
+        except OverflowError:
+            grown = self.maximum
+        return min(grown, self.maximum) * (1.0 - self.jitter * unit)
+
+
+def _own(args: Mapping[str, object]) -> Mapping[str, object]:
+    """Copy the arguments: whoever built the spec may go on with its dict."""
+    return dict(args)
+
+
+def _default_shutdown(spec: "ChildSpec") -> ShutdownTime:
+    return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
+
+
+@attrs.frozen
+class ChildSpec:
+    """The immutable wish for one child.
+
+    Args:
+        id: name of the slot, unique within its supervisor.
+        target: what to start, opaque to the supervisor: an import path or the name of a role.
+        args: keyword arguments for the target.
+        restart: when to start it again.
+        significant: its end may end the supervisor (reference 1.11).
+        type: worker or supervisor.
+        shutdown: seconds from the polite request to the kill, `BRUTAL_KILL` or `INFINITY`.
+            Defaults to 5 for workers and `INFINITY` for supervisors (OTP row 9).
+        start_timeout: seconds from spawn to ready, after which the start has failed; None: no limit.
+        heartbeat_timeout: seconds without a beat after which a running child is called silent and
+            killed; None: never.
+        backoff: delays between failing restarts; None: none, as OTP.
+        quarantine: beyond the restart budget this child alone is set FATAL and the supervisor goes
+            on. Such a child has a budget of its own, of the same intensity and period, so that it
+            never spends that of its siblings.
+
+    Raises:
+        SpecError: a value is not allowed; OTP's error terms are in reference row 20.
+    """
+
+    id: str
+    target: str
+    args: Mapping[str, object] = attrs.field(factory=dict, converter=_own, hash=False, kw_only=True)
+    restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
+    significant: bool = attrs.field(default=False, kw_only=True)
+    type: ChildType = attrs.field(default=ChildType.WORKER, kw_only=True)
+    shutdown: ShutdownTime = attrs.field(
+        default=attrs.Factory(_default_shutdown, takes_self=True), kw_only=True
+    )
+    start_timeout: float | None = attrs.field(default=None, kw_only=True)
+    heartbeat_timeout: float | None = attrs.field(default=None, kw_only=True)
+    backoff: Backoff | None = attrs.field(default=None, kw_only=True)
+    quarantine: bool = attrs.field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field, then the pairs that exclude each other."""
+        owner = f"child {self.id!r}"
+        for field, value in (("id", self.id), ("target", self.target)):
+            named = isinstance(value, str) and bool(value.strip())
+            _require(owner, field, value, ok=named, why="must be a text that is not empty")
+        _require_choice(owner, "restart", self.restart, Restart)
+        _require_choice(owner, "type", self.type, ChildType)
+        for field in ("significant", "quarantine"):
+            value = getattr(self, field)
+            _require(owner, field, value, ok=isinstance(value, bool), why="must be true or false")
+        _check_times(owner, self)
+        backed = self.backoff is None or isinstance(self.backoff, Backoff)
+        _require(owner, "backoff", self.backoff, ok=backed, why="must be a Backoff or nothing")
+        self._check_pairs(owner)
+
+    def _check_pairs(self, owner: str) -> None:
+        if not self.significant:
+            return
+        permanent = self.restart is Restart.PERMANENT
+        _require(
+            owner, "significant", value=True, ok=not permanent, why="a permanent child cannot be significant"
+        )
+        quarantined = (
+            "significant ends the supervisor with the child, quarantine goes on without it: choose one"
+        )
+        _require(owner, "quarantine", self.quarantine, ok=not self.quarantine, why=quarantined)
+
+
+def _check_times(owner: str, spec: ChildSpec) -> None:
+    stop = spec.shutdown
+    stoppable = isinstance(stop, Unbounded) or (_is_number(stop) and stop >= 0)
+    _require(
+        owner, "shutdown", stop, ok=stoppable, why="must be seconds (0 or more), brutal_kill or infinity"
+    )
+    for field in ("start_timeout", "heartbeat_timeout"):
+        value = getattr(spec, field)
+        timed = value is None or (_is_number(value) and value > 0)
+        _require(owner, field, value, ok=timed, why="must be seconds, more than 0, or nothing")
+
+
+@attrs.frozen(kw_only=True)
+class SupervisorFlags:
+    """How a supervisor treats its children as a group.
+
+    Args:
+        strategy: whom a restart touches.
+        intensity: restart attempts that are allowed within `period`; 0: the first one gives up.
+        period: seconds, more than 0.
+        auto_shutdown: when the end of significant children ends the supervisor.
+        strict: OTP and nothing else: no backoff, start timeout, heartbeat, limit or quarantine.
+
+    Raises:
+        SpecError: a value is not allowed (OTP `supervisor_data`, reference row 21).
+    """
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int = 1
+    period: float = 5.0
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+    strict: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field, then the pair that OTP calls `bad_combination`."""
+        owner = "supervisor flags"
+        _require_choice(owner, "strategy", self.strategy, Strategy)
+        _require_choice(owner, "auto_shutdown", self.auto_shutdown, AutoShutdown)
+        whole = (
+            isinstance(self.intensity, int) and not isinstance(self.intensity, bool) and self.intensity >= 0
+        )
+        _require(owner, "intensity", self.intensity, ok=whole, why="must be a whole number, 0 or more")
+        timed = _is_number(self.period) and self.period > 0
+        _require(owner, "period", self.period, ok=timed, why="must be seconds, more than 0")
+        _require(owner, "strict", self.strict, ok=isinstance(self.strict, bool), why="must be true or false")
+        simple = self.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+        combined = simple and self.auto_shutdown is not AutoShutdown.NEVER
+        why = "must be never with simple_one_for_one"
+        _require(owner, "auto_shutdown", self.auto_shutdown, ok=not combined, why=why)
+
+
+def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
+    """Check specs against each other and against the flags that they will live under.
+
+    Raises:
+        SpecError: a duplicate id, a significant child that no auto_shutdown listens to, or a
+            simple_one_for_one supervisor without exactly one template.
+    """
+    listed = tuple(specs)
+    seen: set[str] = set()
+    for spec in listed:
+        _require(f"child {spec.id!r}", "id", spec.id, ok=spec.id not in seen, why="another child has this id")
+        seen.add(spec.id)
+        check_significance(flags, spec)
+    if flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
+        why = f"simple_one_for_one needs exactly one template, not {len(listed)}"
+        ids = [spec.id for spec in listed]
+        _require("supervisor flags", "strategy", ids, ok=len(listed) == 1, why=why)
+    return listed
+
+
+def check_significance(flags: SupervisorFlags, spec: ChildSpec) -> None:
+    """Refuse a significant child under auto_shutdown=never (OTP row 20)."""
+    heard = not spec.significant or flags.auto_shutdown is not AutoShutdown.NEVER
+    why = "a significant child needs auto_shutdown any_significant or all_significant"
+    _require(f"child {spec.id!r}", "significant", spec.significant, ok=heard, why=why)
+
+
+_E = TypeVar("_E", bound=Enum)
+
+
+def _choice(owner: str, field: str, value: object, choices: type[_E]) -> _E:
+    for choice in choices:
+        if value is choice or value == choice.value:
+            return choice
+    allowed = ", ".join(str(choice.value) for choice in choices)
+    raise SpecError(owner, field, value, f"must be one of {allowed}")
+
+
+def _known(owner: str, data: object, wanted: type[attrs.AttrsInstance]) -> dict[str, Any]:
+    """Keep the keys that `wanted` has; OTP ignores the others (reference 1.1)."""
+    if not isinstance(data, Mapping):
+        raise SpecError(owner, "spec", data, "must be a mapping of field names to values")
+    return {field.name: data[field.name] for field in attrs.fields(wanted) if field.name in data}
+
+
+def parse_child(data: object) -> ChildSpec:
+    """Build a spec from plain data, with the enums by name. Unknown keys are ignored (OTP row 10).
+
+    Raises:
+        SpecError: not a mapping, `id` or `target` missing, or a value that is not allowed.
+    """
+    known = _known("child", data, ChildSpec)
+    owner = f"child {known.get('id')!r}"
+    for field in ("id", "target"):
+        _require(owner, field, None, ok=field in known, why="is missing")
+    if "restart" in known:
+        known["restart"] = _choice(owner, "restart", known["restart"], Restart)
+    if "type" in known:
+        known["type"] = _choice(owner, "type", known["type"], ChildType)
+    if isinstance(known.get("shutdown"), str):
+        known["shutdown"] = _choice(owner, "shutdown", known["shutdown"], Unbounded)
+    if not isinstance(known.get("args", {}), Mapping):
+        raise SpecError(owner, "args", known["args"], "must be a mapping of names to values")
+    if isinstance(known.get("backoff"), Mapping):
+        known["backoff"] = Backoff(**_known(f"{owner}: backoff", known["backoff"], Backoff))
+    return ChildSpec(**known)
+
+
+def parse_flags(data: object) -> SupervisorFlags:
+    """Build flags from plain data, with the enums by name. Unknown keys are ignored (OTP row 21).
+
+    Raises:
+        SpecError: not a mapping, or a value that is not allowed.
+    """
+    owner = "supervisor flags"
+    known = _known(owner, data, SupervisorFlags)
+    if "strategy" in known:
+        known["strategy"] = _choice(owner, "strategy", known["strategy"], Strategy)
+    if "auto_shutdown" in known:
+        known["auto_shutdown"] = _choice(owner, "auto_shutdown", known["auto_shutdown"], AutoShutdown)
+    return SupervisorFlags(**known)

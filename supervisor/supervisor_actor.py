@@ -1,0 +1,128 @@
+"""The supervisor actor: it owns a pure core, tells it what happened, and performs what it asks for.
+
+Everything reaches the actor as a told message: observations about children from the hub, ticks at the deadlines
+that the core names, requests from the embedding program. The actor never waits: effects are handed to a
+:class:`ChildPort`, and their outcome comes back as the next message.
+
+Runs in the supervising process, in the actor's own (daemon) thread. Refuses to know what children do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
+
+import attrs
+import pykka
+
+from supervisor.core import Core
+from supervisor.core_effects import (
+    AskToStop,
+    Effect,
+    Ended,
+    Kill,
+    Publish,
+    Reply,
+    Spawn,
+    SupervisorEvent,
+    TellSelf,
+)
+from supervisor.core_events import Event, Stop, Tick
+
+if TYPE_CHECKING:
+    from supervisor.exits import ExitReason
+    from supervisor.spec import ChildSpec, SupervisorFlags
+
+
+class ChildPort(Protocol):
+    """What performs the effects of a core on processes; called in the actor's thread, never blocks."""
+
+    def spawn(self, spec: ChildSpec, incarnation: int, last_exit: ExitReason | None) -> None:
+        """Start an incarnation; ``Spawned`` or ``SpawnFailed`` is told later."""
+
+    def ask_to_stop(self, child: str, incarnation: int) -> None:
+        """Ask an incarnation to end in order; ``Exited`` is told later."""
+
+    def kill(self, child: str, incarnation: int) -> None:
+        """Kill an incarnation; ``Exited`` is told later."""
+
+    def tick_at(self, mono: float) -> None:
+        """Have a ``Tick`` told at this moment of the monotonic clock, instead of the one asked for before."""
+
+
+class Listener(Protocol):
+    """Who wants to know what happens to the children; called in the actor's thread, must not block."""
+
+    def published(self, event: SupervisorEvent, core: Core) -> None:
+        """A public event; the core may be read."""
+
+    def ended(self, end: Ended) -> None:
+        """The supervisor has ended, and no child of it lives."""
+
+
+@attrs.frozen
+class Call:
+    """A function to run on the core in the actor's thread; its result answers an ``ask``."""
+
+    function: Callable[[Core], object]
+
+
+class SupervisorActor(pykka.ThreadingActor):
+    """A supervisor.
+
+    Args:
+        flags: How it treats its children as a group.
+        specs: Its children in start order.
+        port: Performs the effects.
+        listener: Is told of the public events.
+    """
+
+    use_daemon_thread: ClassVar[bool] = True
+
+    def __init__(
+        self, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], port: ChildPort, listener: Listener
+    ) -> None:
+        super().__init__()
+        self._core = Core(flags, specs)
+        self._port = port
+        self._listener = listener
+        self._deadline: float | None = None
+
+    def on_receive(self, message: Event | Call) -> object:
+        """Handle one message, in the actor's thread."""
+        if isinstance(message, Call):
+            return message.function(self._core)
+        for effect in self._core.handle(message):
+            self._perform(effect)
+        deadline = self._core.next_deadline
+        # Asked for anew after each tick: one that came a little early leaves the deadline where it was.
+        if deadline is not None and (deadline != self._deadline or isinstance(message, Tick)):
+            self._port.tick_at(deadline)
+        self._deadline = deadline
+        return None
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Spawn(child=child, incarnation=incarnation, last_exit=last_exit):
+                self._port.spawn(child, incarnation, last_exit)
+            case AskToStop(child=child, incarnation=incarnation):
+                self._port.ask_to_stop(child, incarnation)
+            case Kill(child=child, incarnation=incarnation):
+                self._port.kill(child, incarnation)
+            case TellSelf(event=event):
+                self.actor_ref.tell(event)
+            case Publish(event=event):
+                self._listener.published(event, self._core)
+            case Reply():
+                pass  # who asks through the actor is answered by what happens
+            case Ended():
+                self._listener.ended(effect)
+                self.stop()
+            case _:
+                assert_never(effect)
+
+
+def stop_now() -> Stop:
+    """Make the request that ends a supervisor and all its children in reverse start order."""
+    return Stop(at=time.monotonic(), request=0)

@@ -1,0 +1,219 @@
+"""What a session shows to the outside: ``session.json``, ``agents/<role>.json`` and the samples of its processes.
+
+A projection, rebuilt from the journal and the supervisor's views at any time; nothing reads it back but ``status``
+and people. One daemon thread owns it: others tell it what happened. Writes are coalesced: a file is written no more
+than four times a second, and never takes more than a tenth of the thread's time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, assert_never, cast
+
+import attrs
+import psutil
+
+from actors.events import Record
+from actors.plan import Plan
+from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
+from supervisor.conduct import ChildView
+from supervisor.core_events import Beat
+from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from supervisor.paths import ProjectPaths
+
+SAMPLE_SECONDS: Final = 2.0
+"""Seconds between two samples of the session's processes."""
+
+WRITE_SECONDS: Final = 0.25
+"""Shortest time between two writings of ``session.json``."""
+
+WRITE_SHARE: Final = 10.0
+"""After a writing that took t seconds the next one waits t times this."""
+
+
+@attrs.frozen
+class Sample:
+    """What psutil saw of a process.
+
+    Attributes:
+        cpu_percent: Of one core, since the sample before.
+        rss_bytes: Resident set.
+    """
+
+    cpu_percent: float
+    rss_bytes: int
+
+
+@attrs.frozen
+class Sampled:
+    """Samples of the session's children by id."""
+
+    samples: dict[str, Sample]
+
+
+class _Stop:
+    """Told last."""
+
+
+class Watch(threading.Thread):
+    """The projection's owner.
+
+    Args:
+        paths: Of the project.
+        session: Session id.
+        state: The fold so far; copied.
+        notify: Is called with each :class:`Sampled`, in this thread; must not block.
+    """
+
+    def __init__(
+        self, paths: ProjectPaths, session: str, state: SessionState, notify: Callable[[Sampled], None]
+    ) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._paths = paths
+        self._session = session
+        self._state = decode_state(encode_state(state))
+        self._plan = Plan.of(state.milestone)
+        self._notify = notify
+        self._inbox: queue.SimpleQueue[Record | ChildView | Beat | _Stop] = queue.SimpleQueue()
+        self._views: dict[str, ChildView] = {}
+        self._processes: dict[str, psutil.Process] = {}
+        self._samples: dict[str, Sample] = {}
+        self._beats: dict[str, float] = {}
+        self._dirty = True
+        self._next_write = 0.0
+        self._next_sample = 0.0
+
+    # --- from other threads --------------------------------------------------------------------------------------
+
+    def recorded(self, record: Record) -> None:
+        """Tell of a journaled record."""
+        self._inbox.put(record)
+
+    def shown(self, view: ChildView) -> None:
+        """Tell of a child."""
+        self._inbox.put(view)
+
+    def beaten(self, beat: Beat) -> None:
+        """Tell of a child's heartbeat."""
+        self._inbox.put(beat)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Write what is left and end the thread."""
+        self._inbox.put(_Stop())
+        if self.is_alive():
+            self.join(timeout)
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Fold, sample and write until told to stop."""
+        while self._take(self._wait()):
+            now = time.monotonic()
+            if now >= self._next_sample:
+                self._next_sample = now + SAMPLE_SECONDS
+                self._sample()
+            if self._dirty and now >= self._next_write:
+                self._write()
+        self._write()
+
+    def _wait(self) -> float:
+        moments = [self._next_sample, *([self._next_write] if self._dirty else [])]
+        return max(0.0, min(moments) - time.monotonic())
+
+    def _take(self, timeout: float) -> bool:
+        try:
+            message = self._inbox.get(timeout=timeout)
+        except queue.Empty:
+            return True
+        while True:
+            match message:
+                case Record():
+                    self._state.apply(message)
+                    self._dirty = True
+                case Beat(child=child, at=at):
+                    self._beats[child] = at
+                case ChildView(child=child):
+                    self._views[child] = message
+                    self._write_agent(child)
+                case _Stop():
+                    return False
+                case _:
+                    assert_never(message)
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                return True
+
+    def _sample(self) -> None:
+        samples: dict[str, Sample] = {}
+        for child, view in self._views.items():
+            sample = self._sample_one(child, view.pid)
+            if sample is not None:
+                samples[child] = sample
+        self._samples = samples
+        for role in ROLES:
+            if role in samples:
+                self._write_agent(role)
+        self._notify(Sampled(samples))
+
+    def _sample_one(self, child: str, pid: int | None) -> Sample | None:
+        if pid is None:
+            self._processes.pop(child, None)
+            return None
+        try:
+            process = self._processes.get(child)
+            if process is None or process.pid != pid:
+                process = self._processes[child] = psutil.Process(pid)
+            return Sample(process.cpu_percent(), process.memory_info().rss)
+        except psutil.Error:
+            self._processes.pop(child, None)
+            return None
+
+    def _write(self) -> None:
+        started = time.monotonic()
+        self._replace(self._paths.session_json(self._session), session_json(self._state, self._unreachable()))
+        self._dirty = False
+        took = time.monotonic() - started
+        self._next_write = started + max(WRITE_SECONDS, took * WRITE_SHARE)
+
+    def _unreachable(self) -> list[str]:
+        failed = [
+            key for key, task in self._state.tasks.items() if task.phase in {Phase.FAILED, Phase.SKIPPED}
+        ]
+        gone = self._plan.unreachable(failed) if failed else set()
+        return [key for key, task in self._state.tasks.items() if key in gone and task.phase is Phase.PENDING]
+
+    def _write_agent(self, child: str) -> None:
+        if child not in ROLES:
+            return
+        view, sample = self._views[child], self._samples.get(child)
+        sheet = AgentSheet(
+            role=child,
+            pid=view.pid,
+            state=cast("AgentWord", view.state),
+            restarts=view.restarts,
+            last_exit=view.last_exit,
+            started_at=_wall(view.ready_mono),
+            last_heartbeat=_wall(self._beats.get(child)),
+            cpu_percent=0.0 if sample is None else sample.cpu_percent,
+            rss_bytes=0 if sample is None else sample.rss_bytes,
+        )
+        self._replace(self._paths.agent_json(self._session, child), agent_json(sheet))
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        # A full disk must not end a session for the sake of what can be rebuilt: it is written next time.
+        with contextlib.suppress(OSError):
+            replace_file(path, content)
+
+
+def _wall(mono: float | None) -> float | None:
+    """Return the wall-clock moment of a monotonic one of this boot."""
+    return None if mono is None else time.time() - (time.monotonic() - mono)  # noqa: TID251 - shown to people

@@ -1,0 +1,1 @@
+"""The supervision core in virtual time: events in, effects out, no processes."""

@@ -1,0 +1,1 @@
+"""Tests of the pure domain logic, in virtual time."""

@@ -1,0 +1,501 @@
+"""The executor's decisions: sessions in virtual time, and single rules."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.attempts import delay
+from actors.conflicts import overlapping
+from actors.events import (
+    AgentRunner,
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    ChildQuarantined,
+    Event,
+    GitRefused,
+    MilestoneUpdated,
+    Outcome,
+    PreflightFailed,
+    PreflightPassed,
+    SessionPaused,
+    SessionResumed,
+    SessionSettled,
+    SessionStatus,
+    SessionUnpaused,
+    Settings,
+    SlotPrepared,
+    Step,
+    StopRequested,
+    TaskCompleted,
+    TaskFailed,
+)
+from actors.execution import Execution, missing_agents
+from actors.model import FileStatus, Isolation, Milestone, OnCrash, Task
+from actors.state import Phase, SessionState
+from tests.domain.simulator import GIT, START, Script, Simulation, interrupt, milestones, scripts
+
+SETTINGS = Settings(max_parallel=2)
+
+
+def milestone(*tasks: Task) -> Milestone:
+    return Milestone(id="m", title="M", tasks=tasks)
+
+
+def task(key: str, *needs: str, **fields: object) -> Task:
+    return attrs.evolve(Task(id=key, title=key, depends_on=needs, run="true"), **fields)  # type: ignore[arg-type]
+
+
+def granted(simulation: Simulation) -> list[str]:
+    return [one.attempt for one in simulation.of(AttemptGranted) if isinstance(one, AttemptGranted)]
+
+
+def reasons(simulation: Simulation) -> dict[str, str]:
+    return {one.task: one.reason for one in simulation.of(TaskFailed) if isinstance(one, TaskFailed)}
+
+
+# --- whole sessions ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> tuple[Milestone, Settings, Script, bool, int]:
+    drawn = draw(milestones(largest=10))
+    chosen = Settings(
+        max_parallel=draw(st.integers(1, 4)),
+        fail_fast=draw(st.booleans()),
+        conflict_reruns=draw(st.integers(0, 3)),
+    )
+    return drawn, chosen, draw(scripts(drawn)), draw(st.booleans()), draw(st.integers(0, 1 << 30))
+
+
+@settings(max_examples=150)
+@given(sessions())
+def test_every_session_comes_to_the_one_end_that_its_tasks_call_for(
+    session: tuple[Milestone, Settings, Script, bool, int],
+) -> None:
+    drawn, chosen, script, in_place, _ = session
+    simulation = Simulation(drawn, chosen, script, in_place=in_place)
+    settled = simulation.run()
+    phases = {key: one.phase for key, one in simulation.state.tasks.items()}
+    counted = [phase for phase in phases.values() if phase is not Phase.SKIPPED]
+    if Phase.FAILED in counted:
+        assert settled.status is SessionStatus.FAILED
+    elif all(phase is Phase.COMPLETED for phase in counted):
+        assert settled.status is SessionStatus.COMPLETED
+    else:
+        assert settled.status is SessionStatus.BLOCKED
+    if not chosen.fail_fast:
+        for one in drawn.tasks:
+            startable = all(phases[needed] is Phase.COMPLETED for needed in one.depends_on)
+            assert phases[one.id] is not Phase.PENDING or not startable, "a task that could run was left"
+    assert simulation.state.live == {}
+
+
+@settings(max_examples=100)
+@given(sessions())
+def test_an_executor_built_from_the_fold_before_each_decision_decides_the_same(
+    session: tuple[Milestone, Settings, Script, bool, int],
+) -> None:
+    drawn, chosen, script, in_place, seed = session
+    histories = []
+    for rebuild in (False, True):
+        simulation = Simulation(drawn, chosen, script, in_place=in_place, rebuild=rebuild)
+        interrupt(simulation, seed)
+        end = run_out(simulation)
+        histories.append((end, simulation.history))
+    assert histories[0] == histories[1]
+
+
+def run_out(simulation: Simulation) -> SessionSettled:
+    """Run to the end with things on the agenda that nobody waits for any more."""
+    while simulation.state.settled is None:
+        if not simulation.decide():
+            assert simulation.step(), "stuck"
+    return simulation.state.settled
+
+
+@settings(max_examples=100)
+@given(sessions(), st.data())
+def test_what_was_stopped_at_any_moment_and_resumed_completes_each_task_once(
+    session: tuple[Milestone, Settings, Script, bool, int], data: st.DataObject
+) -> None:
+    drawn, chosen, script, in_place, _ = session
+    simulation = Simulation(drawn, chosen, script, in_place=in_place)
+    for _ in range(data.draw(st.integers(0, 3), label="lives")):
+        simulation.later(data.draw(st.floats(0, 15), label="stop after"), StopRequested("by the user"))
+        settled = run_out(simulation)
+        if settled.status is not SessionStatus.INTERRUPTED:
+            break
+        assert simulation.state.live == {}
+        resume(simulation, in_place=in_place)
+    run_out(simulation)
+    done = [one.task for one in simulation.of(TaskCompleted) if isinstance(one, TaskCompleted)]
+    assert len(done) == len(set(done))
+
+
+def resume(simulation: Simulation, *, in_place: bool) -> None:
+    simulation.history = [one for one in simulation.history if not isinstance(one[1], SessionSettled)]
+    simulation.record(SessionResumed(simulation.state.settings, "b", 2))
+    assert simulation.decide() == (), "nothing is granted before pre-flight and git"
+    simulation.record(PreflightPassed())
+    if in_place:
+        simulation.state.git = attrs.evolve(simulation.state.git, idle="not a repository")
+    else:
+        simulation.record(GIT)
+
+
+@settings(max_examples=100)
+@given(sessions())
+def test_what_is_granted_is_what_walking_the_ready_tasks_by_rank_gives(
+    session: tuple[Milestone, Settings, Script, bool, int],
+) -> None:
+    drawn, chosen, _, in_place, _ = session
+    simulation = Simulation(drawn, chosen, in_place=in_place)
+    while simulation.state.settled is None:
+        expected = walk(simulation)
+        events = simulation.decide()
+        assert [one.task for one in events if isinstance(one, AttemptGranted)] == expected
+        if not events:
+            assert simulation.step()
+
+
+def walk(simulation: Simulation) -> list[str]:
+    state, plan = simulation.state, simulation.execution.plan
+    tasks = state.milestone.by_id
+    place = {key: at for at, key in enumerate(tasks)}
+    ready = [
+        key
+        for key, one in state.tasks.items()
+        if one.phase is Phase.PENDING
+        and all(state.tasks[needed].phase is Phase.COMPLETED for needed in tasks[key].depends_on)
+    ]
+    started: list[str] = []
+    for key in sorted(ready, key=lambda one: (-plan.rank[one], place[one])):
+        others = [tasks[one] for one in (*state.live.values(), *started)]
+        if len(others) < state.settings.max_parallel and not any(
+            overlapping(tasks[key], one) for one in others
+        ):
+            started.append(key)
+    return started
+
+
+# --- granting ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_granted_before_preflight_passed_and_git_has_spoken() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    simulation.state.preflight = None
+    assert simulation.decide() == ()
+    simulation.state.preflight = True
+    simulation.state.git = attrs.evolve(simulation.state.git, ready=None)
+    assert simulation.decide() == ()
+    simulation.record(GIT)
+    assert len(simulation.decide()) == 1
+
+
+def test_the_slot_of_an_attempt_is_held_until_it_has_landed() -> None:
+    simulation = Simulation(milestone(task("a"), task("b")), Settings(max_parallel=1))
+    simulation.run()
+    order = [
+        type(one).__name__ for one in simulation.events if not isinstance(one, SlotPrepared | AttemptStarted)
+    ]
+    assert order[3:] == ["AttemptGranted", "AttemptEnded", "Landed", "TaskCompleted"] * 2 + ["SessionSettled"]
+
+
+def test_the_lowest_free_slot_is_taken() -> None:
+    tasks = milestone(task("a"), task("b", estimated_hours=9.0), task("c"))
+    simulation = Simulation(tasks, SETTINGS, Script(seconds={"a": 1.0, "b": 50.0, "c": 1.0}))
+    simulation.run()
+    slots = {one.task: one.slot for one in simulation.of(AttemptGranted) if isinstance(one, AttemptGranted)}
+    assert slots == {"b": 0, "a": 1, "c": 1}
+
+
+def test_an_agent_task_that_cannot_be_started_costs_no_slot() -> None:
+    tasks = milestone(task("a", run=None, agent="nobody"), task("b"), task("c"))
+    simulation = Simulation(tasks, SETTINGS)
+    events = simulation.decide()
+    assert [type(one) for one in events] == [TaskFailed, AttemptGranted, AttemptGranted]
+    assert [one.slot for one in events if isinstance(one, AttemptGranted)] == [0, 1]
+    assert "agents.runners.nobody.command" in reasons(simulation)["a"]
+
+
+def test_a_grant_says_all_that_its_runner_needs() -> None:
+    one = task("a", run=("make", "x"), verify=("true", ("test", "-f", "x")), env=(("K", "v"),), timeout=5.0)
+    (event,) = Simulation(milestone(one), SETTINGS).decide()
+    steps = (Step("run", ("make", "x")), Step("verify 1", "true"), Step("verify 2", ("test", "-f", "x")))
+    assert event == AttemptGranted("a.1", "a", 1, 0, steps, env=(("K", "v"),), timeout=5.0)
+
+
+AGENTS = (
+    AgentRunner("reader", ("agent", "-p"), timeout=9.0),
+    AgentRunner("arguer", ("agent", "--task={prompt}", "-y"), prompt="argument"),
+    AgentRunner("appender", ("agent",), prompt="argument"),
+)
+
+
+@pytest.mark.parametrize("name", ["reader", "arguer", "appender"])
+def test_a_task_without_run_goes_to_its_agent_with_the_prompt(name: str) -> None:
+    one = task("a", run=None, agent=name, title="Say hello", verify=("true",))
+    (event,) = Simulation(milestone(one), Settings(agents=AGENTS)).decide()
+    assert isinstance(event, AttemptGranted)
+    agent, check = event.steps
+    text = agent.stdin if name == "reader" else next(word for word in agent.command if "Say hello" in word)
+    assert text.removeprefix("--task=").startswith("# Say hello\n")
+    assert "{prompt}" not in "".join(agent.command)
+    assert check == Step("verify 1", "true")
+    assert event.timeout == (9.0 if name == "reader" else None)
+
+
+def test_the_default_agent_takes_tasks_that_name_none_and_the_task_s_timeout_wins() -> None:
+    one = task("a", run=None, timeout=3.0)
+    (event,) = Simulation(milestone(one), Settings(agents=AGENTS, default_agent="reader")).decide()
+    assert isinstance(event, AttemptGranted)
+    assert event.steps[0].command == ("agent", "-p")
+    assert event.timeout == 3.0
+
+
+def test_a_prompt_too_long_for_an_argument_fails_the_task_with_the_key_to_set() -> None:
+    one = task("a", run=None, agent="appender", description="x" * 140_000)
+    simulation = Simulation(milestone(one), Settings(agents=AGENTS))
+    simulation.run()
+    assert "agents.runners.appender.prompt to stdin" in reasons(simulation)["a"]
+
+
+def test_missing_agents_are_named_with_the_key_to_set_and_only_for_tasks_that_need_one() -> None:
+    done = task("d", run=None, status=FileStatus.COMPLETED)
+    tasks = milestone(task("a", run=None), task("b", run=None, agent="claude"), task("c"), done)
+    none, other = missing_agents(tasks, Settings())
+    assert none.startswith("task a: no 'run'")
+    assert "agents.default" in none
+    assert other.startswith("task b: 'agent' names the agent runner 'claude', which is not configured")
+    assert "agents.runners.claude.command in .milestones/config/milestoned.yaml" in other
+    (wrong,) = missing_agents(milestone(task("a", run=None)), Settings(agents=AGENTS, default_agent="x"))
+    assert wrong.startswith("task a: agents.default names the agent runner 'x'")
+    assert missing_agents(milestone(task("a", run=None, agent="reader")), Settings(agents=AGENTS)) == ()
+
+
+# --- retries, conflicts, interruptions ---------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_repeated_after_a_delay_that_doubles() -> None:
+    script = Script({("a", number): "failed" for number in (1, 2, 3)})
+    simulation = Simulation(milestone(task("a", retries=3, retry_delay=2.0)), SETTINGS, script)
+    assert simulation.run().status is SessionStatus.COMPLETED
+    ends = [wall for wall, one in simulation.history if isinstance(one, AttemptEnded)]
+    grants = [wall for wall, one in simulation.history if isinstance(one, AttemptGranted)]
+    waits = [start - end for start, end in zip(grants[1:], ends[:-1], strict=True)]
+    assert waits == pytest.approx([2.0, 4.0, 8.0])
+    assert granted(simulation) == ["a.1", "a.2", "a.3", "a.4"]
+
+
+def test_a_task_fails_when_its_retries_are_used_up_with_the_reason_of_the_last_attempt() -> None:
+    script = Script({("a", 1): "failed", ("a", 2): "failed"})
+    simulation = Simulation(milestone(task("a", retries=1), task("b", "a"), task("c")), SETTINGS, script)
+    settled = simulation.run()
+    assert reasons(simulation) == {"a": "verify 1 exited with 1 (attempt 2)"}
+    assert settled.status is SessionStatus.FAILED
+    assert settled.reason.startswith("task a failed: verify 1 exited with 1")
+    assert settled.reason.endswith("1 of the tasks were not run")
+    assert simulation.state.tasks["c"].phase is Phase.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("retry_delay", "failures", "seconds"),
+    [(1.0, 1, 1.0), (1.0, 4, 8.0), (1.0, 5000, 3600.0), (9000.0, 3, 9000.0)],
+)
+def test_doubling_stops_at_an_hour_and_never_shortens_the_task_s_own_delay(
+    retry_delay: float, failures: int, seconds: float
+) -> None:
+    assert delay(task("a", retry_delay=retry_delay), failures) == seconds
+
+
+def test_a_clock_set_back_makes_nobody_wait_for_it_to_catch_up() -> None:
+    simulation = Simulation(
+        milestone(task("a", retries=1, retry_delay=5.0)), SETTINGS, Script({("a", 1): "failed"})
+    )
+    while not simulation.of(AttemptEnded):
+        if not simulation.decide():
+            assert simulation.step()
+    assert simulation.decide() == ()
+    simulation.wall -= 100_000
+    assert [type(one) for one in simulation.decide()] == [AttemptGranted]
+
+
+def test_nothing_is_granted_after_a_failure_when_told_to_fail_fast() -> None:
+    script = Script({("a", 1): "failed"}, {"b": 5.0})
+    simulation = Simulation(
+        milestone(task("a"), task("b"), task("c")), Settings(max_parallel=2, fail_fast=True), script
+    )
+    assert simulation.run().status is SessionStatus.FAILED
+    assert granted(simulation) == ["a.1", "b.1"]
+    assert simulation.state.tasks["b"].phase is Phase.COMPLETED
+
+
+def test_a_conflicting_change_is_made_again_on_the_new_tip_until_it_was_enough() -> None:
+    script = Script({("a", number): "conflict" for number in (1, 2, 3)})
+    simulation = Simulation(milestone(task("a")), Settings(conflict_reruns=2), script)
+    simulation.run()
+    assert granted(simulation) == ["a.1", "a.2", "a.3"]
+    assert reasons(simulation) == {
+        "a": "did not merge with what landed meanwhile, 3 times: conflicts in a.txt"
+    }
+
+
+def test_a_slot_that_could_not_be_made_is_tried_again_without_counting_as_a_failure_of_the_task() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS, Script({("a", 1): "slot", ("a", 2): "slot"}))
+    assert simulation.run().status is SessionStatus.COMPLETED
+    grants = [wall for wall, one in simulation.history if isinstance(one, AttemptGranted)]
+    assert [later - earlier for earlier, later in pairwise(grants)] == pytest.approx([0.6, 1.1])
+    assert simulation.state.tasks["a"].failures == 0
+
+
+def test_a_task_for_which_no_slot_can_ever_be_made_fails_with_the_reason() -> None:
+    script = Script({("a", number): "slot" for number in range(1, 9)})
+    simulation = Simulation(milestone(task("a")), SETTINGS, script)
+    simulation.run()
+    assert granted(simulation) == ["a.1", "a.2", "a.3", "a.4"]
+    assert reasons(simulation) == {"a": "no worktree for it: no space left"}
+
+
+def test_an_interrupted_task_is_run_again_unless_it_says_otherwise() -> None:
+    tasks = milestone(task("again"), task("fail", on_crash=OnCrash.FAIL), task("ask", on_crash=OnCrash.ASK))
+    script = Script({(key, 1): "interrupted" for key in ("again", "fail", "ask")})
+    simulation = Simulation(tasks, SETTINGS, script)
+    assert simulation.run().status is SessionStatus.FAILED
+    assert simulation.state.tasks["again"].phase is Phase.COMPLETED
+    assert reasons(simulation)["fail"] == "interrupted: its runner died (on_crash: fail)"
+    assert "run it again with 'milestonectl run m'" in reasons(simulation)["ask"]
+
+
+def test_an_attempt_that_never_had_a_slot_is_repeated_whatever_on_crash_says() -> None:
+    simulation = Simulation(milestone(task("a", on_crash=OnCrash.FAIL)), SETTINGS)
+    simulation.decide()
+    simulation.record(AttemptEnded("a.1", Outcome.INTERRUPTED))
+    assert simulation.run().status is SessionStatus.COMPLETED
+    assert granted(simulation) == ["a.1", "a.2"]
+
+
+def test_what_a_stop_interrupted_is_judged_when_the_session_goes_on() -> None:
+    simulation = Simulation(milestone(task("a", on_crash=OnCrash.FAIL)), SETTINGS)
+    simulation.later(0.5, StopRequested("by the user"))
+    assert run_out(simulation).status is SessionStatus.INTERRUPTED
+    assert reasons(simulation) == {}
+    resume(simulation, in_place=False)
+    run_out(simulation)
+    assert reasons(simulation) == {"a": "interrupted: by the user (on_crash: fail)"}
+
+
+# --- pausing, stopping, settling ---------------------------------------------------------------------------
+
+
+def test_a_pause_lets_running_attempts_finish_and_grants_nothing_until_it_is_over() -> None:
+    simulation = Simulation(milestone(task("a"), task("b", "a")), SETTINGS)
+    simulation.decide()
+    simulation.record(SessionPaused("by the user"))
+    while simulation.decide() or simulation.step():
+        pass
+    assert simulation.state.tasks["a"].phase is Phase.COMPLETED
+    assert simulation.state.settled is None
+    simulation.record(SessionUnpaused())
+    assert simulation.run().status is SessionStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("final", "status"), [(False, SessionStatus.INTERRUPTED), (True, SessionStatus.CANCELLED)]
+)
+def test_a_stop_settles_the_session_once_nothing_lives(*, final: bool, status: SessionStatus) -> None:
+    simulation = Simulation(milestone(task("a"), task("b", "a")), SETTINGS)
+    simulation.decide()
+    simulation.record(StopRequested("by the user", final=final))
+    assert simulation.decide() == ()
+    assert run_out(simulation) == SessionSettled(status, "by the user")
+
+
+def test_a_stop_before_anything_was_known_settles_at_once() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    simulation.state.preflight = None
+    simulation.record(StopRequested("by the user"))
+    assert simulation.decide() == (SessionSettled(SessionStatus.INTERRUPTED, "by the user"),)
+
+
+def test_what_ended_before_a_stop_still_lands() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    while not simulation.landing():
+        if not simulation.decide():
+            assert simulation.step()
+    simulation.record(StopRequested("by the user"))
+    run_out(simulation)
+    assert simulation.state.tasks["a"].phase is Phase.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "fact", [GitRefused("m is checked out", "leave it"), ChildQuarantined("git_integration", "x")]
+)
+def test_a_stop_does_not_wait_for_a_git_role_that_cannot_land(fact: Event) -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    while not simulation.landing():
+        if not simulation.decide():
+            assert simulation.step()
+    simulation.record(fact)
+    simulation.record(StopRequested("by the user"))
+    assert simulation.decide() == (SessionSettled(SessionStatus.INTERRUPTED, "by the user"),)
+
+
+def test_a_refused_preflight_blocks_with_its_first_problem_and_the_number_of_the_others() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    simulation.record(PreflightFailed(("make is not on PATH", "CC is not set", "no space")))
+    expected = "make is not on PATH (and 2 more problems)"
+    assert simulation.decide() == (SessionSettled(SessionStatus.BLOCKED, expected),)
+
+
+def test_a_git_role_that_cannot_work_blocks_with_its_cure() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    simulation.record(GitRefused("milestone/m is checked out in /w", "switch /w to another branch"))
+    (settled,) = simulation.decide()
+    reason = "milestone/m is checked out in /w; switch /w to another branch"
+    assert settled == SessionSettled(SessionStatus.BLOCKED, reason)
+    assert simulation.decide() == ()
+
+
+def test_a_milestone_without_tasks_is_completed() -> None:
+    assert Simulation(milestone(), SETTINGS).run() == SessionSettled(SessionStatus.COMPLETED)
+
+
+def test_tasks_behind_a_cancelled_one_block_the_milestone_with_the_reason() -> None:
+    tasks = milestone(task("a", status=FileStatus.CANCELLED), task("b", "a"), task("c", "b"))
+    assert Simulation(tasks, SETTINGS).run() == SessionSettled(
+        SessionStatus.BLOCKED, "task b needs a, which is cancelled"
+    )
+
+
+def test_what_lies_in_a_worktree_is_not_called_completed_in_place() -> None:
+    simulation = Simulation(milestone(task("a"), task("b")), SETTINGS)
+    while not simulation.landing():
+        if not simulation.decide():
+            assert simulation.step()
+    here = Settings(max_parallel=2, isolation=Isolation.NONE)
+    simulation.record(SessionResumed(here, "b", 2))
+    simulation.record(PreflightPassed())
+    simulation.state.git = attrs.evolve(simulation.state.git, idle="told to run in place")
+    while simulation.state.settled is None and (simulation.decide() or simulation.step()):
+        pass
+    assert simulation.state.settled is not None
+    assert simulation.state.settled.status is SessionStatus.BLOCKED
+    assert "ended in a worktree slot" in simulation.state.settled.reason
+
+
+def test_a_newer_snapshot_is_executed_from_then_on() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    simulation.decide()
+    simulation.record(MilestoneUpdated(milestone(task("a"), task("new", "a"))))
+    assert simulation.run().status is SessionStatus.COMPLETED
+    assert granted(simulation) == ["a.1", "new.1"]
+
+
+def test_nothing_is_decided_before_the_session_has_begun() -> None:
+    assert Execution(SessionState()).decide(START).events == ()

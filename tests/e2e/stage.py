@@ -1,0 +1,231 @@
+"""A project with milestones, and `milestonectl` in processes of its own, for end-to-end tests.
+
+Owns starting, watching and reading; refuses to look inside the product: what it asserts is what a user can see, or
+what the journal says.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from actors.events import AttemptStarted, Event, Record, TaskCompleted
+from actors.state import ROLES, SessionState
+from supervisor.environment import SESSION_MARK
+from supervisor.journal_reader import JournalReader
+from supervisor.linux import find_marked, is_alive
+from tests.repositories import git
+from tests.waiting import wait_until
+
+COMMAND: Final = (sys.executable, "-m", "supervisor.cli")
+
+GONE_SECONDS: Final = 5.0
+"""Seconds after which nothing of a session may live once its supervising process is gone."""
+
+
+@frozen
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@frozen
+class Project:
+    """A project directory."""
+
+    path: Path
+
+    def write(self, milestone_id: str, text: str) -> Path:
+        """Write an active milestone file."""
+        target = self.path / ".milestones" / "active" / f"{milestone_id}.yaml"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        return target
+
+    def configure(self, text: str) -> None:
+        """Write the project's configuration."""
+        target = self.path / ".milestones" / "config" / "milestoned.yaml"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def ctl(self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None) -> Done:
+        """Run `milestonectl` to its end."""
+        done = subprocess.run(
+            [*COMMAND, "-C", str(self.path), *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=None if env is None else {**os.environ, **env},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str) -> "Running":
+        """Start `milestonectl` and go on."""
+        output = self.path.parent / f"output-{len(list(self.path.parent.glob('output-*')))}.txt"
+        with output.open("wb") as sink:
+            process = subprocess.Popen(
+                [*COMMAND, "-C", str(self.path), *words],
+                stdout=sink,
+                stderr=sink,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return Running(self, process, output)
+
+    def records(self) -> list[tuple[Record, Event]]:
+        """Read the journal; empty before there is one."""
+        database = self.path / ".milestones" / "state.db"
+        if not database.exists():
+            return []
+        with JournalReader.open(database) as journal:
+            return [(record, record.event()) for record in journal.records()]
+
+    def last_seq(self) -> int:
+        """Return the journal's last seq, 0 before there is one."""
+        database = self.path / ".milestones" / "state.db"
+        if not database.exists():
+            return 0
+        with JournalReader.open(database) as journal:
+            return journal.last_seq
+
+    def fold(self) -> SessionState:
+        """Fold the latest session."""
+        records = self.records()
+        state = SessionState()
+        for record, event in records:
+            if record.session == records[-1][0].session:
+                state.apply(record, event)
+        return state
+
+    def session(self) -> str:
+        """Return the id of the latest session."""
+        return self.records()[-1][0].session
+
+    def session_json(self) -> dict[str, Any]:
+        """Read the latest session's `session.json`."""
+        path = self.path / ".milestones" / "sessions" / self.session() / "session.json"
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Read one of the latest session's JSONL files."""
+        path = self.path / ".milestones" / "logs" / self.session() / f"{name}.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def commits(self, branch: str, base: str = "main") -> list[dict[str, str]]:
+        """Return subject and trailers of the commits of a branch, oldest first."""
+        keys = ("Milestone", "Task", "Session")
+        trailers = "%x1f".join(f"%(trailers:key={key},valueonly,separator=%x2c)" for key in keys)
+        text = git(self.path, "log", "--reverse", f"--format=%H%x1f%s%x1f{trailers}%x1e", f"{base}..{branch}")
+        entries = [entry.strip("\n").split("\x1f") for entry in text.split("\x1e") if entry.strip("\n")]
+        return [dict(zip(("sha", "subject", *keys), entry, strict=True)) for entry in entries]
+
+
+@frozen
+class Running:
+    """A `milestonectl` that runs."""
+
+    project: Project
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def text(self) -> str:
+        """Return what it has printed so far."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, timeout: float = 90.0) -> int:
+        """Wait for its end and return its exit code."""
+        return self.process.wait(timeout)
+
+    def wait_for_seq(self, seq: int) -> None:
+        """Wait until the journal has come so far, or the process has ended."""
+        wait_until(
+            lambda: self.project.last_seq() >= seq or self.process.poll() is not None,
+            60.0,
+            f"journal at {seq}",
+        )
+
+    def kill(self) -> None:
+        """Kill the process itself, nothing else."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10.0)
+
+
+def pids_of_children(records: list[tuple[Record, Event]]) -> dict[str, int]:
+    """Return the latest pid of each child by id."""
+    return {event.child: event.pid for _, event in records if type(event).__name__ == "ChildReady"}  # type: ignore[union-attr]
+
+
+def fork_server_of(pid: int) -> int:
+    """Return the fork server below a supervising process: its only child that has children."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text(encoding="ascii").split():
+            return int(child)
+    raise AssertionError(f"process {pid} has no child")
+
+
+def assert_nothing_lives(project: Project, pids: Iterator[int] | list[int]) -> None:
+    """Assert that, in time, no process of the session's tasks and none of these lives."""
+    session = project.session()
+    known = list(pids)
+    wait_until(
+        lambda: not find_marked(SESSION_MARK, session) and not any(is_alive(pid) for pid in known),
+        GONE_SECONDS,
+        "nothing of the session lives",
+    )
+
+
+def assert_done_once(project: Project, milestone_id: str, tasks: Mapping[str, tuple[str, ...]]) -> None:
+    """Assert what holds of every completed run, however it went.
+
+    One commit for each task and no other, with the three trailers, in an order that respects the dependencies; each
+    task reported completed once and never started again after that; nothing started before what it depends on.
+
+    Args:
+        project: The project.
+        milestone_id: The milestone.
+        tasks: What each task depends on.
+    """
+    commits = project.commits(f"milestone/{milestone_id}")
+    assert Counter(commit["Task"] for commit in commits) == Counter(list(tasks))
+    assert {commit["Milestone"] for commit in commits} == {milestone_id}
+    assert {commit["Session"] for commit in commits} == {project.session()}
+    landed = [commit["Task"] for commit in commits]
+    for task, needed in tasks.items():
+        assert all(landed.index(before) < landed.index(task) for before in needed), (task, landed)
+    completed: set[str] = set()
+    for _, event in project.records():
+        match event:
+            case AttemptStarted(attempt=attempt):
+                task = attempt.rpartition(".")[0]
+                assert task not in completed, f"{task} was started after it was completed"
+                assert set(tasks[task]) <= completed, f"{task} was started before {tasks[task]}"
+            case TaskCompleted(task=task):
+                assert task not in completed, f"{task} was completed twice"
+                completed.add(task)
+            case _:
+                pass
+    assert completed == set(tasks)
+
+
+def assert_files_written(project: Project) -> None:
+    """Assert that the latest session left its five JSONL files, with each seq once and in order."""
+    for name in ("execution", "progress", "git", "dependencies", "blockers"):
+        lines = project.lines(name)
+        seqs = [line["seq"] for line in lines]
+        assert seqs == sorted(set(seqs)), name
+        assert all(line["session_id"] == project.session() for line in lines)
+    agents = project.path / ".milestones" / "sessions" / project.session() / "agents"
+    assert {path.stem for path in agents.iterdir()} == set(ROLES)

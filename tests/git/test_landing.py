@@ -1,0 +1,399 @@
+"""Landing: one commit per task, whatever happens between two programs."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actors.git import (
+    AlreadyLanded,
+    Captured,
+    Conflict,
+    Landed,
+    Lost,
+    NothingToLand,
+    Refusal,
+    capture,
+    land,
+    start,
+)
+from actors.programs import Finished, Program
+from tests.git.driver import KilledError, drive, execute
+from tests.git.project import AUTHOR, WHEN, MakeProject, Project, begin, message, write
+from tests.repositories import git
+
+
+def _landed(outcome: object) -> Landed:
+    assert isinstance(outcome, Landed), outcome
+    return outcome
+
+
+def test_a_task_becomes_one_commit_with_its_trailers_dates_and_author(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "src/one.txt", "one\n")
+    write(ready.path, "new/three.txt", "3\n")
+    Path(ready.path, "src/two.txt").unlink()
+    landed = _landed(project.land("task-1", base=ready.base))
+    assert landed.tip_before == project.base
+    assert landed.files == 3
+    assert landed.sha == project.tip
+    shown = git(
+        project.folder, "show", "--format=%an <%ae> %at %ct%n%B", "--name-status", project.repo.branch
+    )
+    assert shown.splitlines() == [
+        f"Test Author <author@example.org> {WHEN} {WHEN}",
+        "feat(milestone-001): Do task-1",
+        "",
+        "Milestone: milestone-001",
+        "Task: task-1",
+        "Session: exec-milestone-001-20260102_030405-0a1b2c3d",
+        "",
+        "",
+        "A\tnew/three.txt",
+        "M\tsrc/one.txt",
+        "D\tsrc/two.txt",
+    ]
+
+
+def test_parallel_changes_of_different_files_are_merged_into_a_straight_history(project: Project) -> None:
+    for number in range(3):
+        ready = project.slot(number, project.base)
+        write(ready.path, f"file-{number}.txt", "x\n")
+    for number in range(3):
+        _landed(project.land(f"task-{number}", number, base=project.base))
+    assert project.commits() == ["task-0", "task-1", "task-2"]
+    assert git(project.folder, "ls-tree", "--name-only", project.repo.branch).split() == [
+        "README.md",
+        "file-0.txt",
+        "file-1.txt",
+        "file-2.txt",
+        "src",
+    ]
+    assert git(project.folder, "rev-list", "--merges", project.repo.branch) == ""
+
+
+def test_a_conflict_names_the_paths_however_odd_they_are(make_project: MakeProject) -> None:
+    names = ["plain.txt", "with space.txt", "with\nnewline", 'quote".txt', "tab\there", "-dash", "ümlaut"]
+    project = make_project(dict.fromkeys(names, "base\n"))
+    for number in range(2):
+        ready = project.slot(number, project.base)
+        for name in names:
+            write(ready.path, name, f"{number}\n")
+    _landed(project.land("task-0", 0, base=project.base))
+    tip = project.tip
+    outcome = project.land("task-1", 1, base=project.base)
+    assert isinstance(outcome, Conflict)
+    assert sorted(outcome.paths) == sorted(names)
+    assert project.tip == tip
+
+
+def test_a_file_deleted_by_one_task_and_changed_by_another_conflicts(project: Project) -> None:
+    Path(project.slot(0, project.base).path, "src/one.txt").unlink()
+    write(project.slot(1, project.base).path, "src/one.txt", "changed\n")
+    _landed(project.land("task-0", 0, base=project.base))
+    assert project.land("task-1", 1, base=project.base) == Conflict(("src/one.txt",))
+
+
+def test_a_task_that_changed_nothing_has_nothing_to_land(project: Project) -> None:
+    ready = project.slot()
+    Path(ready.path, "src/one.txt").touch()
+    assert project.land("task-1", base=ready.base) == NothingToLand()
+    assert project.tip == project.base
+
+
+def test_the_same_change_by_two_tasks_lands_once(project: Project) -> None:
+    for number in range(2):
+        write(project.slot(number, project.base).path, "same.txt", "same\n")
+    _landed(project.land("task-0", 0, base=project.base))
+    assert project.land("task-1", 1, base=project.base) == NothingToLand()
+    assert project.commits() == ["task-0"]
+
+
+def test_landing_twice_finds_the_first_commit(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(first.sha, 1)
+    assert project.commits() == ["task-1"]
+
+
+def test_lost_work_that_had_landed_is_found_on_the_branch(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+    subprocess.run(["rm", "-rf", ready.path], check=True)
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(first.sha, 1)
+    assert isinstance(project.land("task-2", base=ready.base), Lost)
+
+
+def test_the_same_task_of_another_session_lands_again(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    _landed(project.land("task-1", base=ready.base))
+    write(ready.path, "a.txt", "b\n")
+    captured = drive(capture(project.repo, 0, ready.base))
+    assert isinstance(captured, Captured)
+    flow = land(
+        project.repo, captured, project.tip, message=message("task-1", "another"), when=WHEN, identity=AUTHOR
+    )
+    _landed(drive(flow))
+    assert project.commits() == ["task-1", "task-1"]
+
+
+def test_the_same_inputs_give_the_same_commit_in_another_copy_of_the_repository(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project()
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", project.folder, copy], check=True)
+    shas = []
+    for one in (project, begin(copy, tmp_path / "other-cache")):
+        ready = one.slot()
+        write(ready.path, "a.txt", "a\n")
+        shas.append(_landed(one.land("task-1", base=ready.base)).sha)
+    assert shas[0] == shas[1]
+
+
+class _KillAt:
+    """Runs programs until the n-th, which is not run or run without telling, and then the flow is dropped."""
+
+    def __init__(self, number: int, *, after: bool) -> None:
+        self._left = number
+        self._after = after
+
+    def __call__(self, program: Program) -> Finished:
+        self._left -= 1
+        if self._left == 0:
+            if self._after:
+                execute(program)
+            raise KilledError
+        return execute(program)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("parallel", [False, True])
+def test_cut_short_between_any_two_programs_and_done_again_there_is_exactly_one_commit(
+    make_project: MakeProject, after: bool, parallel: bool
+) -> None:
+    project = make_project()
+    shas = set()
+    points = 0
+    for point in range(1, 40):
+        git(project.folder, "update-ref", project.repo.ref, project.base)
+        write(project.slot(1, project.base, attempt="other.1").path, "other.txt", "x\n")
+        ready = project.slot(0, project.base)
+        write(ready.path, "a.txt", "a\n")
+        if parallel:
+            _landed(project.land("other", 1, base=project.base))
+        try:
+            project.land("task-1", base=ready.base, run=_KillAt(point, after=after))
+        except KilledError:
+            points += 1
+        else:
+            break
+        outcome = project.land("task-1", base=ready.base)
+        assert isinstance(outcome, Landed | AlreadyLanded)
+        shas.add(outcome.sha)
+        assert project.commits() == (["other", "task-1"] if parallel else ["task-1"])
+    assert points >= (9 if parallel else 6)
+    assert len(shas) == 1
+
+
+def _traced(program: Program, folder: Path) -> list[str]:
+    """Run the program once under strace and return the names of its calls that change the disk."""
+    calls = "openat,write,fsync,rename,link,linkat,unlink,mkdir"
+    log = folder / "trace"
+    argv = ("strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}", *program.argv)
+    done = execute(Program(argv, program.cwd, program.env, program.stdin))
+    assert done.ok, done.stderr
+    return re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(errors="replace"), re.MULTILINE)
+
+
+def _killed_at(call: str, number: int) -> Callable[[Program], Finished]:
+    """Return a runner that kills ``update-ref`` before its n-th call of that name."""
+
+    def run(program: Program) -> Finished:
+        if program.argv[1] != "update-ref":
+            return execute(program)
+        inject = f"inject={call}:signal=KILL:when={number}"
+        argv = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", inject, *program.argv)
+        done = execute(Program(argv, program.cwd, program.env, program.stdin))
+        if done.code in {-9, 137}:
+            raise KilledError
+        return done
+
+    return run
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to kill a program at a system call")
+def test_update_ref_killed_at_its_writes_and_renames_lands_exactly_once_when_done_again(
+    project: Project, tmp_path: Path
+) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    names: list[str] = []
+
+    def watched(program: Program) -> Finished:
+        if program.argv[1] != "update-ref":
+            return execute(program)
+        names.extend(_traced(program, tmp_path))
+        return Finished(0, b"", b"")
+
+    expected = _landed(project.land("task-1", base=ready.base, run=watched)).sha
+    points = [
+        (name, number) for name in ("write", "fsync", "rename") for number in range(1, names.count(name) + 1)
+    ]
+    assert {"write", "fsync", "rename"} <= {name for name, _ in points}
+    locks = 0
+    for name, number in points:
+        git(project.folder, "update-ref", project.repo.ref, project.base)
+        with pytest.raises(KilledError):
+            project.land("task-1", base=ready.base, run=_killed_at(name, number))
+        locks += Path(project.repo.common_dir, f"{project.repo.ref}.lock").exists()
+        outcome = project.land("task-1", base=ready.base)
+        assert isinstance(outcome, Landed | AlreadyLanded), (name, number, outcome)
+        assert outcome.sha == expected
+        assert project.commits() == ["task-1"]
+    assert locks > 0
+
+
+def test_a_lock_that_may_be_somebody_elses_is_never_removed(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    lock = Path(project.repo.common_dir, f"{project.repo.ref}.lock")
+    lock.write_text(project.base + "\n")
+    outcome = project.land("task-1", base=ready.base)
+    assert isinstance(outcome, Refusal)
+    assert str(lock) in outcome.reason
+    assert f"rm {lock}" in outcome.cure
+    assert lock.exists()
+    lock.unlink()
+    _landed(project.land("task-1", base=ready.base))
+
+
+def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    lock = Path(project.repo.common_dir, f"{project.repo.ref}.lock")
+    lock.touch()
+    with subprocess.Popen(
+        ["git", "cat-file", "--batch"], cwd=project.folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as at_work:
+        assert isinstance(project.land("task-1", base=ready.base), Refusal)
+        assert at_work.stdin is not None
+        at_work.stdin.close()
+    assert lock.exists()
+    _landed(project.land("task-1", base=ready.base))
+    assert not lock.exists()
+
+
+def test_a_branch_that_moves_between_reading_and_moving_it_is_read_again(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    moves = iter(range(2))
+
+    def moving(program: Program) -> Finished:
+        if program.argv[1] == "update-ref" and next(moves, None) is not None:
+            tree = git(project.folder, "rev-parse", f"{project.tip}^{{tree}}")
+            foreign = git(project.folder, "commit-tree", tree, "-p", project.tip, "-m", "foreign")
+            git(project.folder, "update-ref", project.repo.ref, foreign)
+        return execute(program)
+
+    landed = _landed(project.land("task-1", base=ready.base, run=moving))
+    assert git(project.folder, "rev-list", "--count", f"{project.base}..{landed.sha}") == "3"
+
+
+def test_a_branch_that_always_moves_ends_in_a_refusal(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+
+    def moving(program: Program) -> Finished:
+        if program.argv[1] == "update-ref":
+            tree = git(project.folder, "rev-parse", f"{project.tip}^{{tree}}")
+            git(
+                project.folder,
+                "update-ref",
+                project.repo.ref,
+                git(project.folder, "commit-tree", tree, "-p", project.tip, "-m", "foreign"),
+            )
+        return execute(program)
+
+    outcome = project.land("task-1", base=ready.base, run=moving)
+    assert isinstance(outcome, Refusal)
+    assert "moved 8 times" in outcome.reason
+
+
+def test_a_branch_that_somebody_set_back_is_refused(project: Project) -> None:
+    first = project.slot()
+    write(first.path, "a.txt", "a\n")
+    _landed(project.land("task-1", base=first.base))
+    second = project.slot(1)
+    write(second.path, "b.txt", "b\n")
+    git(project.folder, "update-ref", project.repo.ref, project.base)
+    outcome = project.land("task-2", 1, base=second.base)
+    assert isinstance(outcome, Refusal)
+    assert "somebody took commits off milestone/milestone-001" in outcome.reason
+    git(project.folder, "update-ref", "-d", project.repo.ref)
+    outcome = project.land("task-2", 1, base=second.base)
+    assert isinstance(outcome, Refusal)
+    assert "is gone" in outcome.reason
+
+
+def test_nothing_lands_while_a_worktree_has_the_branch_checked_out(project: Project, tmp_path: Path) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    elsewhere = tmp_path / "elsewhere"
+    git(project.folder, "worktree", "add", "--quiet", str(elsewhere), project.repo.branch)
+    outcome = project.land("task-1", base=ready.base)
+    assert isinstance(outcome, Refusal)
+    assert str(elsewhere) in outcome.reason
+    assert isinstance(drive(start(project.repo)), Refusal)
+    git(elsewhere, "checkout", "--quiet", "--detach")
+    _landed(project.land("task-1", base=ready.base))
+
+
+def test_nothing_lands_while_the_checkout_itself_or_a_rebase_has_the_branch(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    git(project.folder, "checkout", "--quiet", project.repo.branch)
+    assert isinstance(project.land("task-1", base=ready.base), Refusal)
+    write(project.folder, "x.txt", "x\n")
+    git(project.folder, "add", "x.txt")
+    git(project.folder, "commit", "--quiet", "-m", "mine")
+    environment = {**os.environ, "GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"}
+    subprocess.run(
+        ["git", "rebase", "--quiet", "-i", project.base],
+        cwd=project.folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    outcome = project.land("task-1", base=ready.base)
+    assert isinstance(outcome, Refusal)
+    assert str(project.folder) in outcome.reason
+
+
+def test_many_tasks_landing_at_once_each_get_a_commit(project: Project) -> None:
+    count = 4
+    for number in range(count):
+        write(project.slot(number, project.base).path, f"{number}.txt", "x\n")
+    outcomes: list[object] = []
+    threads = [
+        threading.Thread(
+            target=lambda number=number: outcomes.append(
+                project.land(f"task-{number}", number, base=project.base)
+            )
+        )
+        for number in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(outcome, Landed) for outcome in outcomes), outcomes
+    assert sorted(project.commits()) == [f"task-{number}" for number in range(count)]

@@ -1,0 +1,1 @@
+"""Milestone files: reading, refusing, editing and comparing them."""

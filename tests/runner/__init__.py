@@ -1,0 +1,1 @@
+"""Tests of the task runner, each against a real process."""

@@ -1,0 +1,266 @@
+"""What becomes of attempts that end by themselves, and of those that take too long."""
+
+import shutil
+import stat
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from actors.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    Outcome,
+    Settings,
+    SlotPrepared,
+    Step,
+    TaskCompleted,
+)
+from actors.model import Isolation
+from supervisor.attempts import Attempts
+from supervisor.containment import Trees
+from supervisor.memory_kills import MemoryKills
+from supervisor.steps import Place
+from tests.runner.conftest import MakeStage
+from tests.runner.harness import Stage, sh
+from tests.runner.programs import program
+
+
+def test_an_attempt_whose_steps_all_succeed_is_ok(stage: Stage) -> None:
+    ended = stage.run(sh("echo made > file"), sh("grep -q made file", label="verify 1"))
+    assert (ended.outcome, ended.code, ended.detail, ended.step) == (Outcome.OK, 0, "", "verify 1")
+    assert ended.seconds > 0
+    assert ended.max_rss > 0
+    assert [fact.attempt for fact in stage.facts(AttemptStarted)] == ["t.1"]
+
+
+def test_what_the_processes_of_an_attempt_used_is_added_up(stage: Stage) -> None:
+    spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
+    ended = stage.run(sh(f"({spin}) & {spin}; wait"), sh(spin, label="verify 1"))
+    assert ended.outcome is Outcome.OK
+    assert 0.01 < ended.cpu_seconds < 10
+
+
+def test_a_failing_step_decides_and_the_next_is_not_started(stage: Stage) -> None:
+    ended = stage.run(sh("exit 7"), sh("touch never", label="verify 1"))
+    assert (ended.outcome, ended.code, ended.detail, ended.step) == (Outcome.FAILED, 7, "", "run")
+    assert not (stage.project / "never").exists()
+
+
+def test_a_failing_verify_fails_the_attempt(stage: Stage) -> None:
+    ended = stage.run(sh("true"), sh("exit 3", label="verify 1"), sh("touch never", label="verify 2"))
+    assert (ended.outcome, ended.code, ended.step) == (Outcome.FAILED, 3, "verify 1")
+    assert not (stage.project / "never").exists()
+
+
+def test_a_task_that_kills_itself_failed_by_that_signal(stage: Stage) -> None:
+    ended = stage.run(sh("kill -SEGV $$"))
+    assert (ended.outcome, ended.code, ended.detail) == (Outcome.FAILED, -11, "killed by SIGSEGV")
+
+
+def test_a_task_that_was_killed_failed_by_that(stage: Stage) -> None:
+    ended = stage.run(sh("kill -KILL $$"))
+    assert (ended.outcome, ended.code, ended.detail) == (Outcome.FAILED, -9, "killed by SIGKILL")
+
+
+def test_a_task_that_was_killed_while_the_kernel_killed_for_memory_says_so(make_stage: MakeStage) -> None:
+    limit = memory_group()
+    stage = make_stage()
+    stage.start()
+    hog = program(
+        "import sys; open(sys.argv[1], 'w').write('0'); print(len(bytearray(300_000_000)))",
+        str(limit / "tasks"),
+    )
+    try:
+        ended = stage.run(sh(hog))
+    finally:
+        limit.rmdir()
+    assert ended.outcome is Outcome.FAILED
+    assert ended.detail == "killed, while the kernel killed for want of memory"
+
+
+def memory_group() -> Path:
+    """Make a control group (version 1) with 20 MB of memory; skip where that cannot be done."""
+    group = Path("/sys/fs/cgroup/memory", f"milestoned-test-{uuid4().hex[:8]}")
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no writable control group of version 1 for memory here")
+    (group / "memory.limit_in_bytes").write_text("20000000", encoding="ascii")
+    return group
+
+
+def test_the_count_of_kills_for_memory_is_read_from_among_the_others(tmp_path: Path) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 5\nnot_oom_kill 9\noom_kill 3\n", encoding="ascii")
+    kills = MemoryKills(counters)
+    assert not kills.happened()
+    counters.write_text("nr_free_pages 6\nnot_oom_kill 10\noom_kill 4\n", encoding="ascii")
+    assert kills.happened()
+    assert not kills.happened()
+
+
+def test_an_argument_list_runs_without_a_shell(stage: Stage) -> None:
+    ended = stage.run(Step("run", ("printf", "%s|", "$HOME", "a b", "*")))
+    assert ended.outcome is Outcome.OK
+    assert stage.log() == b"$ run: printf '%s|' '$HOME' 'a b' '*'\n$HOME|a b|*|"
+
+
+def test_a_program_that_does_not_exist_fails_with_the_reason(stage: Stage) -> None:
+    ended = stage.run(Step("run", ("no-such-program", "x")))
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 127)
+    assert ended.detail == "no-such-program cannot be started: No such file or directory"
+    assert b"milestoned: no-such-program cannot be started" in stage.log()
+
+
+def test_a_shell_line_whose_command_does_not_exist_fails_as_the_shell_says(stage: Stage) -> None:
+    ended = stage.run(sh("no-such-program"))
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 127)
+
+
+def test_a_file_that_is_no_program_fails_with_the_reason(stage: Stage) -> None:
+    (stage.project / "data").write_text("", encoding="ascii")
+    ended = stage.run(Step("run", ("./data",)))
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
+    assert ended.detail == "./data cannot be started: Permission denied"
+
+
+def test_an_argument_that_no_program_can_get_fails_with_the_reason(stage: Stage) -> None:
+    ended = stage.run(Step("run", ("echo", "a\0b")))
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
+    assert "null byte" in ended.detail
+
+
+def test_a_directory_that_is_gone_is_named(make_stage: MakeStage) -> None:
+    stage = make_stage(settings=Settings())
+    stage.start()
+    attempt = stage.grant("t", sh("true"))
+    gone = str(stage.project / "gone")
+    stage.journal(SlotPrepared(attempt, gone, "0" * 40))
+    ended = stage.ended(attempt)
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
+    assert ended.detail == f"its directory {gone} cannot be entered: No such file or directory"
+
+
+def test_a_prompt_finds_the_end_of_input_at_once(stage: Stage) -> None:
+    ended = stage.run(
+        sh('read answer; echo "got:$answer:$?"; test ! -t 0; (: < /dev/tty) 2> /dev/null || echo alone')
+    )
+    assert ended.outcome is Outcome.OK
+    assert stage.log().endswith(b"got::1\nalone\n")
+
+
+def test_a_step_gets_its_text_on_standard_input(stage: Stage) -> None:
+    text = "a prompt with ü and\nlines\n" * 10_000
+    ended = stage.run(sh("cat > got", stdin=text))
+    assert ended.outcome is Outcome.OK
+    assert (stage.project / "got").read_text(encoding="utf-8") == text
+
+
+def test_output_of_both_streams_and_all_steps_is_in_one_private_file(stage: Stage) -> None:
+    stage.run(sh("echo out; echo err >&2; printf end"), sh("echo checked", label="verify 1"))
+    first = b"$ run: echo out; echo err >&2; printf end\nout\nerr\nend\n"
+    assert stage.log() == first + b"$ verify 1: echo checked\nchecked\n"
+    log = stage.logs / "tasks" / "t.1.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+
+def test_output_that_is_no_text_is_kept_byte_for_byte(stage: Stage) -> None:
+    ended = stage.run(sh(r"printf '\377\000\200\r\033[1m'"))
+    assert ended.outcome is Outcome.OK
+    assert stage.log().partition(b"\n")[2] == b"\xff\x00\x80\r\x1b[1m"
+
+
+def test_ten_megabytes_of_output_block_nobody(stage: Stage) -> None:
+    ended = stage.run(sh("head -c 10000000 /dev/zero"))
+    assert ended.outcome is Outcome.OK
+    assert len(stage.log().partition(b"\n")[2]) == 10_000_000
+
+
+def test_values_of_secrets_do_not_stand_in_what_the_runner_writes(make_stage: MakeStage) -> None:
+    stage = make_stage(settings=Settings(isolation=Isolation.NONE, secrets=("TOKEN", "UNSET")))
+    stage.start(env={"TOKEN": "s3cr3t"})
+    ended = stage.run(Step("run", ("no-such-s3cr3t",)))
+    assert ended.detail == "no-such-*** cannot be started: No such file or directory"
+    assert b"s3cr3t" not in stage.log()
+    assert b"***" in stage.log()
+
+
+def test_an_attempt_that_takes_too_long_is_ended(stage: Stage) -> None:
+    ended = stage.run(sh("sleep 60"), timeout=0.2)
+    assert (ended.outcome, ended.step, ended.code) == (Outcome.TIMEOUT, "run", -15)
+    assert ended.detail == "not done after 0.2 s"
+    assert 0.2 <= ended.seconds < 1.0
+    assert stage.standing_here() == []
+
+
+def test_the_timeout_counts_all_steps_together(stage: Stage) -> None:
+    ended = stage.run(sh("sleep 0.2"), sh("sleep 60", label="verify 1"), timeout=0.4)
+    assert (ended.outcome, ended.step) == (Outcome.TIMEOUT, "verify 1")
+    assert ended.seconds < 1.5
+
+
+def test_an_isolated_attempt_waits_for_its_slot_and_runs_there(make_stage: MakeStage) -> None:
+    stage = make_stage(tasks=("a", "b"), settings=Settings())
+    stage.start()
+    slot = stage.project / "slot"
+    slot.mkdir()
+    stage.grant("a", sh("pwd > where"), slot=0)
+    stage.grant("b", sh("pwd > where"), slot=1)
+    stage.journal(SlotPrepared("b.1", str(slot), "0" * 40))
+    assert stage.ended("b.1").outcome is Outcome.OK
+    assert (slot / "where").read_text(encoding="utf-8").strip() == str(slot)
+    assert "a.1" not in {fact.attempt for fact in stage.facts(AttemptStarted)}
+
+
+def test_attempts_that_do_nothing_cost_no_descriptor(make_stage: MakeStage) -> None:
+    stage = make_stage(tasks=tuple(f"t{number}" for number in range(200)))
+    pid = stage.start()
+    descriptors = Path("/proc", str(pid), "fd")
+    before = len(list(descriptors.iterdir()))
+    for number in range(200):
+        if number >= 8:
+            stage.ended(f"t{number - 8}.1")
+            # What was completed gives its slot back.
+            stage.journal(TaskCompleted(f"t{number - 8}", f"t{number - 8}.1"))
+        stage.grant(f"t{number}", sh("true"), slot=number % 8)
+    for number in range(192, 200):
+        assert stage.ended(f"t{number}.1").outcome is Outcome.OK
+    assert len(list(descriptors.iterdir())) == before
+    assert stage.refusals == []
+
+
+def test_a_program_that_is_busy_is_tried_again(stage: Stage) -> None:
+    busy = stage.project / "busy"
+    shutil.copy("/bin/true", busy)
+    with busy.open("r+b"):  # "text file busy" for as long as somebody may write to it
+        attempt = stage.grant("t", Step("run", ("./busy",)))
+        stage.until((stage.logs / "tasks" / "t.1.log").exists)
+        assert stage.facts(AttemptEnded) == []
+    assert stage.ended(attempt).outcome is Outcome.OK
+
+
+def test_what_cannot_be_started_for_long_fails_with_the_reason(tmp_path: Path) -> None:
+    busy = tmp_path / "busy"
+    shutil.copy("/bin/true", busy)
+    trees = Trees("s")
+    attempts = Attempts(trees, grace=1.0)
+    place = Place(str(tmp_path), {}, str(tmp_path / "log"))
+    now = 100.0
+    with busy.open("r+b"):
+        attempts.begin(AttemptGranted("t.1", "t", 1, 0, (Step("run", ("./busy",)),)), place, now)
+        while len(attempts):
+            now = attempts.next_moment()
+            attempts.tick(now)
+    trees.close()
+    (ended,) = attempts.take_facts()
+    assert isinstance(ended, AttemptEnded)
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
+    assert ended.detail == "./busy cannot be started: Text file busy (tried 12 times)"
+    assert 5.0 < now - 100.0 < 10.0
+
+
+def test_an_attempt_without_steps_is_ok(stage: Stage) -> None:
+    assert stage.run().outcome is Outcome.OK

@@ -1,0 +1,157 @@
+"""How the runner goes, and what the next one makes of what it finds."""
+
+import signal
+from time import monotonic
+
+import pytest
+
+from actors.events import AttemptEnded, AttemptStarted, Outcome, SessionResumed, Settings, StopRequested
+from actors.frames import Leave
+from actors.model import Isolation
+from supervisor import linux
+from tests.runner.conftest import MakeStage
+from tests.runner.harness import Stage, sh
+from tests.runner.programs import DAEMON, RUNAWAY, STUBBORN, program
+from tests.waiting import wait_until
+
+
+def test_a_runner_without_attempts_leaves_at_once(stage: Stage) -> None:
+    stage.send(Leave(5.0))
+    assert stage.wait_for_exit(2.0) == 0
+
+
+def test_a_runner_that_is_asked_to_leave_states_what_it_interrupted(stage: Stage) -> None:
+    attempt = stage.grant("t", sh("sleep 60"))
+    pid = stage.started(attempt).pid
+    stage.send(Leave(5.0))
+    assert stage.wait_for_exit() == 0
+    ended = stage.ended(attempt)
+    assert (ended.outcome, ended.detail) == (Outcome.INTERRUPTED, "the session is shutting down")
+    assert not linux.is_alive(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_is_the_same_as_being_asked(stage: Stage, number: signal.Signals) -> None:
+    attempt = stage.grant("t", sh("sleep 60"))
+    stage.started(attempt)
+    stage.signal_runner(number)
+    assert stage.wait_for_exit() == 0
+    assert stage.ended(attempt).outcome is Outcome.INTERRUPTED
+
+
+def test_leaving_keeps_to_the_time_it_was_given(make_stage: MakeStage) -> None:
+    stage = make_stage(settings=Settings(isolation=Isolation.NONE, stop_grace=30.0))
+    stage.start()
+    attempt = stage.grant("t", sh("exec " + program(STUBBORN, "pid")))
+    stage.pid_in("pid")
+    began = monotonic()
+    stage.send(Leave(1.5))
+    assert stage.wait_for_exit() == 0
+    assert monotonic() - began < 3.0
+    assert stage.ended(attempt).code == -signal.SIGKILL
+
+
+def test_nothing_is_begun_after_the_order_to_leave(make_stage: MakeStage) -> None:
+    stage = make_stage(tasks=("a", "b"))
+    stage.start()
+    stage.grant("a", sh("trap 'sleep 0.3; exit' TERM; touch ready; while :; do sleep 0.01; done"), slot=0)
+    stage.until((stage.project / "ready").exists)
+    stage.send(Leave(5.0))
+    stage.grant("b", sh("touch begun"), slot=1)
+    assert stage.wait_for_exit() == 0
+    assert not (stage.project / "begun").exists()
+    assert [fact.attempt for fact in stage.facts(AttemptStarted)] == ["a.1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sleep 60",
+        "exec " + program(STUBBORN, "pid"),
+        program(STUBBORN, "pid") + " & " + program(DAEMON, "daemon") + "; wait",
+        program(DAEMON, "pid", env="env -i") + "; sleep 60",
+        program(RUNAWAY, "0.005") + "; sleep 60",
+        "kill -STOP $$",
+    ],
+    ids=["plain", "stubborn", "tree", "unmarked", "runaway", "stopped"],
+)
+def test_a_runner_that_is_alone_ends_everything_within_four_seconds(make_stage: MakeStage, line: str) -> None:
+    stage = make_stage(settings=Settings(isolation=Isolation.NONE, stop_grace=30.0))
+    stage.start()
+    stage.started(stage.grant("t", sh(line)))
+    if "pid" in line:
+        stage.pid_in("pid")
+    began = monotonic()
+    stage.hang_up()
+    assert stage.runner is not None
+    assert stage.runner.wait(4.0) == 0
+    assert stage.standing_here() == []
+    assert monotonic() - began < 4.0
+
+
+def test_a_runner_whose_tasks_obey_is_alone_only_for_a_moment(make_stage: MakeStage) -> None:
+    stage = make_stage(settings=Settings(isolation=Isolation.NONE, stop_grace=30.0))
+    stage.start()
+    stage.started(stage.grant("t", sh("sleep 60")))
+    stage.hang_up()
+    assert stage.runner is not None
+    assert stage.runner.wait(1.0) == 0
+
+
+def test_the_next_incarnation_ends_what_a_killed_runner_left_and_calls_it_interrupted(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(tasks=("a", "b"))
+    stage.start()
+    stage.grant("a", sh("sleep 60"), slot=0)
+    stage.grant("b", sh(program(DAEMON, "daemon") + "; exec " + program(STUBBORN, "pid")), slot=1)
+    left = [stage.started("a.1").pid, stage.pid_in("daemon"), stage.pid_in("pid")]
+    stage.kill_runner()
+    assert all(linux.is_alive(pid) for pid in left)
+    stage.start(incarnation=2)
+    for attempt in ("a.1", "b.1"):
+        ended = stage.ended(attempt)
+        assert (ended.outcome, ended.detail) == (Outcome.INTERRUPTED, "the runner died")
+    wait_until(lambda: not any(linux.is_alive(pid) for pid in left))
+    again = stage.grant("a", sh("true"), number=2)
+    assert stage.ended(again).outcome is Outcome.OK
+
+
+def test_a_grant_that_the_former_runner_may_have_begun_is_not_begun_again(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    attempt = stage.grant("t", sh("touch begun"))
+    stage.start(incarnation=2)
+    assert stage.ended(attempt).outcome is Outcome.INTERRUPTED
+    assert not (stage.project / "begun").exists()
+
+
+def test_a_grant_of_a_former_life_is_not_begun(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    attempt = stage.grant("t", sh("touch begun"))
+    stage.journal(SessionResumed(stage.settings, "boot", 1))
+    stage.start(incarnation=1)
+    assert stage.ended(attempt).outcome is Outcome.INTERRUPTED
+    assert not (stage.project / "begun").exists()
+
+
+def test_a_grant_that_waits_for_the_first_runner_is_begun(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    attempt = stage.grant("t", sh("true"))
+    stage.start(incarnation=1)
+    assert stage.ended(attempt).outcome is Outcome.OK
+
+
+def test_results_wait_for_a_link_that_is_not_read(make_stage: MakeStage) -> None:
+    tasks = tuple(f"t{number}" for number in range(40))
+    stage = make_stage(tasks=tasks)
+    stage.start()
+    for place, task in enumerate(tasks):
+        stage.grant(task, sh(f"touch {task}; sleep 60"), slot=place)
+    wait_until(lambda: all((stage.project / task).exists() for task in tasks))
+    # The ends carry the reason: together they are many times what the socket holds.
+    stage.journal(StopRequested("x" * 50_000))
+    wait_until(lambda: not stage.standing_here())
+    for task in tasks:
+        assert stage.ended(f"{task}.1").outcome is Outcome.INTERRUPTED
+    assert len(stage.facts(AttemptEnded)) == len(stage.facts(AttemptStarted)) == len(tasks)
+    assert stage.refusals == []
