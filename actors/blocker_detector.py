@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import ClassVar, Final
 
-from actors.blockers import View, changes, due_for_hooks
+from actors.blockers import changes, due_for_hooks
 from actors.builtin_rules import BUILTIN_RULES
 from actors.events import (
     AttemptEnded,
@@ -43,9 +43,9 @@ from actors.events import (
 from actors.files import read_bytes
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
-from actors.observations import SAMPLE_SECONDS, Falls, Gauge, sampled
+from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
 from actors.outputs import Match, Output, RuleBook, Veil, telling_lines
-from actors.places import task_log
+from actors.paths import ProjectPaths
 from actors.role import RoleActor
 from actors.rules import Where, read_rules
 from actors.state import Phase, Stage
@@ -53,8 +53,9 @@ from actors.state import Phase, Stage
 LOOK_SECONDS: Final = 1.0
 """Seconds between two looks when nothing happens."""
 
+LONG_LOOK_SECONDS: Final = 0.02
 LOOK_SHARE: Final = 10.0
-"""After a look that took t seconds the next one waits t times this: a huge session is looked at less often."""
+"""After a long look, of t seconds, the next one waits t times this: a huge session is looked at less often."""
 
 READ_BYTES: Final = 256 * 1024
 """Bytes of output searched in one look, of all attempts together."""
@@ -101,9 +102,7 @@ class BlockerDetector(RoleActor):
         self._next_look = self._not_before = 0.0
         self._next_sample = self.mono + SAMPLE_SECONDS
         self._gauges = {
-            claim.partition(":")[2]: Gauge(pressed=True)
-            for claim in state.blockers
-            if claim.startswith("pressure:")
+            claim.partition(":")[2]: Gauge(pressed=True) for claim in state.blockers if claim.startswith("pressure:")
         }
         self._falls = {
             claim.partition(":")[2]: Falls((known.since_wall,), ("",), stormy=True)
@@ -158,7 +157,8 @@ class BlockerDetector(RoleActor):
         if settled or self.mono >= self._next_look:
             began = time.monotonic()
             facts = self._look()
-            self._not_before = self.mono + (time.monotonic() - began) * LOOK_SHARE
+            took = time.monotonic() - began
+            self._not_before = self.mono + (took * LOOK_SHARE if took > LONG_LOOK_SECONDS else 0.0)
             unread = bool(self._ended)
             self._next_look = self._not_before if unread else max(self._not_before, self.mono + LOOK_SECONDS)
             self.propose(*facts)
@@ -204,11 +204,7 @@ class BlockerDetector(RoleActor):
         tails = {}
         for task_id in suspects:
             task = self.state.tasks[task_id]
-            if (
-                task.phase is not Phase.FAILED
-                or task.attempt is None
-                or f"failed:{task_id}" in self.state.blockers
-            ):
+            if task.phase is not Phase.FAILED or task.attempt is None or f"failed:{task_id}" in self.state.blockers:
                 continue
             log = self._log(task.attempt.id)
             data = read_from(log, max(0, size_of(log) - TELLING_BYTES), TELLING_BYTES)
@@ -262,11 +258,7 @@ class BlockerDetector(RoleActor):
     def _count(self, output: Output, *, ended: bool) -> None:
         """Let the matches count that say something by now: most rules speak of attempts that failed."""
         known = self._matches.setdefault(output.task, []) if output.matches else []
-        fresh = [
-            match
-            for match in output.matches
-            if (ended or match.rule.where is Where.ANY) and match not in known
-        ]
+        fresh = [match for match in output.matches if (ended or match.rule.where is Where.ANY) and match not in known]
         if fresh:
             self._suspects.add(output.task)
             known += fresh
@@ -290,9 +282,7 @@ class BlockerDetector(RoleActor):
         try:
             reading = read_rules(read_bytes(path, MOST_RULES_BYTES), name, BUILTIN_RULES)
         except FileNotFoundError:
-            self._rules_problem = (
-                f"{name}: there is no such file; create it, or take it out of the configuration"
-            )
+            self._rules_problem = f"{name}: there is no such file; create it, or take it out of the configuration"
         except OSError as error:
             self._rules_problem = f"{name}: cannot be read: {error.strerror or error}"
         else:
@@ -303,9 +293,7 @@ class BlockerDetector(RoleActor):
         names = set(self.state.settings.secrets)
         values = [os.environ[name] for name in names if os.environ.get(name)]
         if names:
-            values += [
-                value for task in self.state.milestone.tasks for name, value in task.env if name in names
-            ]
+            values += [value for task in self.state.milestone.tasks for name, value in task.env if name in names]
         return Veil.over(values)
 
     # --- hooks ----------------------------------------------------------------------------------------------
@@ -342,7 +330,7 @@ class BlockerDetector(RoleActor):
         return attempt.rpartition(".")[0]
 
     def _log(self, attempt: str) -> Path:
-        return task_log(Path(self.context.project), self.context.session, attempt)
+        return ProjectPaths(Path(self.context.project)).task_log(self.context.session, attempt)
 
     def _summary(self) -> str:
         open_ones = len(self.state.blockers)

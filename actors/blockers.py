@@ -10,27 +10,20 @@ Nothing here ends a task: a stall is a report of what was observed, and quiet is
 The thresholds are those of the milestone convention (10 minutes without progress, 90 % of a resource, 24 and
 48 hours without a solution), its strategies are the first words of each proposal.
 
-Owns claims, severities, wording and ages. Refuses to read output, to sample the machine and to know the time.
+Owns the comparison, the claims about the session, and ages; those about one task are `task_blockers`'. Refuses to
+read output, to sample the machine and to know the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-import attrs
-
-from actors.events import (
-    BlockerEscalated,
-    BlockerRaised,
-    BlockerResolved,
-    Event,
-    Outcome,
-    Severity,
-)
-from actors.observations import STORM_FALLS, STORM_SECONDS, Falls, Gauge
-from actors.outputs import Match
-from actors.state import Blocker, Phase, SessionState, Stage, TaskState
+from actors.events import BlockerEscalated, BlockerRaised, BlockerResolved, Event, Severity
+from actors.observations import STORM_FALLS, STORM_SECONDS, View
+from actors.state import Blocker, Phase, SessionState, Stage
+from actors.task_blockers import of_task, stuck_on
+from actors.wording import joined, seconds_text
 
 STRATEGIES: Final = (
     "retry",
@@ -55,34 +48,6 @@ _ORDER: Final = {Severity.WARNING: 0, Severity.ERROR: 1, Severity.CRITICAL: 2}
 _SETTLED_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
 _PASSING: Final = ("stall", "pressure:", "storm:")
 """Claims about the moment: a session that is over has none."""
-
-
-@attrs.frozen
-class View:
-    """What was observed beside the fold.
-
-    Attributes:
-        wall: Now, epoch seconds.
-        suspects: Ids of tasks with which something went wrong, in the file's order. All others are taken for
-            well.
-        matches: What rules found in the output of each task and counts by now.
-        tails: The telling last lines of tasks that failed for good; empty where they are not needed.
-        gauges: Resources of the machine by name.
-        falls: Latest falls of each child.
-        quiet: Seconds since the output of each running attempt grew.
-        rules_problem: Why the user's rules are not used, ``""`` otherwise.
-        rules_path: The user's rules file.
-    """
-
-    wall: float
-    suspects: Sequence[str] = ()
-    matches: Mapping[str, Sequence[Match]] = attrs.Factory(dict)
-    tails: Mapping[str, Sequence[str]] = attrs.Factory(dict)
-    gauges: Mapping[str, Gauge] = attrs.Factory(dict)
-    falls: Mapping[str, Falls] = attrs.Factory(dict)
-    quiet: Mapping[str, float] = attrs.Factory(dict)
-    rules_problem: str = ""
-    rules_path: str = ""
 
 
 def changes(state: SessionState, view: View) -> tuple[Event, ...]:
@@ -116,18 +81,17 @@ def due_for_hooks(state: SessionState) -> tuple[Blocker, ...]:
     return tuple(
         blocker
         for blocker in state.blockers.values()
-        if not blocker.hooked
-        and (blocker.raised.severity is Severity.CRITICAL or blocker.level >= CRITICAL_LEVEL)
+        if not blocker.hooked and (blocker.raised.severity is Severity.CRITICAL or blocker.level >= CRITICAL_LEVEL)
     )
 
 
 def holding(state: SessionState, view: View) -> Iterator[BlockerRaised]:
     """Yield every claim that holds now, each once."""
-    stuck = _stuck(state, view)
+    stuck = stuck_on(state, view)
     for task_id in view.suspects:
         task = state.tasks.get(task_id)
         if task is not None and task.phase not in {Phase.COMPLETED, Phase.SKIPPED}:
-            yield from _of_task(state, view, task_id, task, stuck)
+            yield from of_task(state, view, task_id, task, stuck)
     yield from _of_session(state)
     if view.rules_problem:
         yield BlockerRaised(
@@ -142,147 +106,6 @@ def holding(state: SessionState, view: View) -> Iterator[BlockerRaised]:
         yield from _of_moment(state, view)
 
 
-# --- one task -----------------------------------------------------------------------------------------------
-
-
-def _of_task(
-    state: SessionState, view: View, task_id: str, task: TaskState, stuck: Mapping[str, int]
-) -> Iterator[BlockerRaised]:
-    matches = view.matches.get(task_id, ())
-    yield from _patterns(state, task_id, matches)
-    if task.phase is Phase.FAILED:
-        yield _failed(state, view, task_id, task, stuck)
-        return
-    to_come = state.milestone.by_id[task_id].retries + 1 - task.failures
-    timeout = f"timeout:{task_id}"
-    attempt = task.attempt
-    timed_out = task.phase is Phase.PENDING and attempt is not None and attempt.outcome is Outcome.TIMEOUT
-    if (timed_out and to_come > 0) or timeout in state.blockers:
-        limit = state.milestone.by_id[task_id].timeout
-        yield BlockerRaised(
-            claim=timeout,
-            category="timeout",
-            severity=Severity.WARNING,
-            task=task_id,
-            evidence=f"attempt {task.attempts} of {task_id} was ended after {_seconds(limit)}",
-            proposal=f"retry: {_times(to_come)} to come; if it needs more time, raise `timeout` of the task",
-        )
-    if task.failures > 1 and to_come > 0:
-        detail = attempt.detail if attempt is not None else ""
-        yield BlockerRaised(
-            claim=f"repeated:{task_id}",
-            category="repeated_failure",
-            severity=Severity.ERROR,
-            task=task_id,
-            evidence=_lines(
-                f"{task.failures} attempts of {task_id} failed",
-                detail,
-                *map(str, _of_latest_attempt(matches)),
-            ),
-            proposal="strategy adjustment: it fails again and again, so another try alone will hardly "
-            f"help; read {_log(state, task_id, task)} while {_times(to_come)} still to come",
-        )
-    if task.conflicts:
-        last = task.conflicts > state.settings.conflict_reruns
-        yield BlockerRaised(
-            claim=f"conflict:{task_id}",
-            category="conflict",
-            severity=Severity.ERROR if last else Severity.WARNING,
-            task=task_id,
-            evidence=_lines(
-                f"the change of {task_id} did not merge with what landed meanwhile "
-                f"({_times(task.conflicts)})",
-                attempt.detail if attempt is not None else "",
-            ),
-            proposal="retry: the task is run again on the new state of the branch; to keep it from "
-            "happening, let it run after the other with `depends_on`, or list the shared paths in "
-            "`files` of both",
-        )
-
-
-def _patterns(state: SessionState, task_id: str, matches: Sequence[Match]) -> Iterator[BlockerRaised]:
-    seen = set()
-    for match in matches:
-        claim = f"pattern:{match.rule.id}:{task_id}"
-        if claim not in seen:
-            seen.add(claim)
-            yield BlockerRaised(
-                claim, "error_pattern", match.rule.severity, task_id, str(match), match.rule.proposal
-            )
-    # What a former incarnation found in output that nobody reads twice.
-    for claim, known in state.blockers.items():
-        if claim not in seen and known.raised.task == task_id and claim.startswith("pattern:"):
-            yield known.raised
-
-
-def _failed(
-    state: SessionState, view: View, task_id: str, task: TaskState, stuck: Mapping[str, int]
-) -> BlockerRaised:
-    matches = _of_latest_attempt(view.matches.get(task_id, ()))
-    shown = {match.text for match in matches}
-    tail = [line for line in view.tails.get(task_id, ()) if line not in shown]
-    waiting = stuck.get(task_id, 0)
-    attempt = task.attempt
-    timed_out = attempt is not None and attempt.outcome is Outcome.TIMEOUT
-    if matches:
-        # What is printed first is nearest to the cause; the rest follows from it.
-        proposal = matches[0].rule.proposal
-    elif task.conflicts > state.settings.conflict_reruns:
-        proposal = (
-            "alternative approach: let the task run after the one that it conflicts with (`depends_on`), or "
-            "list the shared paths in `files` of both"
-        )
-    elif timed_out:
-        limit = _seconds(state.milestone.by_id[task_id].timeout)
-        proposal = f"alternative approach: split the task, or give it a longer `timeout` (it is {limit})"
-    else:
-        proposal = (
-            f"alternative approach: read {_log(state, task_id, task)}, mend what the task does, and run the "
-            "milestone again; if it fails now and then only, give it `retries`"
-        )
-    if waiting:
-        them = "the task that waits" if waiting == 1 else f"the {waiting} tasks that wait"
-        proposal += f"; or, as a dependency workaround, take it out of `depends_on` of {them} for it"
-    return BlockerRaised(
-        claim=f"failed:{task_id}",
-        category="timeout" if timed_out else "task_failure",
-        severity=Severity.CRITICAL if waiting else Severity.ERROR,
-        task=task_id,
-        evidence=_lines(task.reason or f"{task_id} failed", *map(str, matches), *tail),
-        proposal=proposal,
-    )
-
-
-def _of_latest_attempt(matches: Sequence[Match]) -> Sequence[Match]:
-    return [match for match in matches if match.attempt == matches[-1].attempt]
-
-
-def _stuck(state: SessionState, view: View) -> dict[str, int]:
-    """Return, when nothing lives and all that is left waits for failed tasks, how many wait for each of those."""
-    failed = [key for key in view.suspects if key in state.tasks and state.tasks[key].phase is Phase.FAILED]
-    if not failed or state.live:
-        return {}
-    dependents: dict[str, list[str]] = {}
-    for task in state.milestone.tasks:
-        for dependency in task.depends_on:
-            dependents.setdefault(dependency, []).append(task.id)
-    unreachable: set[str] = set()
-    waiting: dict[str, int] = {}
-    for key in failed:
-        reached: set[str] = set()
-        ways = list(dependents.get(key, ()))
-        while ways:
-            one = ways.pop()
-            if one not in reached and state.tasks[one].phase is Phase.PENDING:
-                reached.add(one)
-                ways += dependents.get(one, ())
-        unreachable |= reached
-        if reached:
-            waiting[key] = len(reached)
-    pending = sum(task.phase is Phase.PENDING for task in state.tasks.values())
-    return waiting if pending and len(unreachable) == pending else {}
-
-
 # --- the session --------------------------------------------------------------------------------------------
 
 
@@ -293,7 +116,7 @@ def _of_session(state: SessionState) -> Iterator[BlockerRaised]:
             category="dependency",
             severity=Severity.CRITICAL,
             task="",
-            evidence=_lines("the session cannot start", *state.preflight_problems),
+            evidence=joined("the session cannot start", *state.preflight_problems),
             proposal="dependency workaround: mend what is listed, then run the milestone again",
         )
     if state.git.refused is not None:
@@ -372,7 +195,7 @@ def _of_moment(state: SessionState, view: View) -> Iterator[BlockerRaised]:
                 category="restart_storm",
                 severity=Severity.ERROR,
                 task="",
-                evidence=_lines(
+                evidence=joined(
                     f"{child} ended {STORM_FALLS} times within {STORM_SECONDS:.0f} s",
                     *dict.fromkeys(falls.reasons),
                 ),
@@ -402,29 +225,22 @@ def _stall(state: SessionState, view: View) -> Iterator[BlockerRaised]:
         stage = "is alive" if attempt is None else f"is {attempt.stage.value}"
         since = ""
         if attempt is not None and attempt.stage is Stage.STARTED:
-            since = f" since {_seconds(view.wall - attempt.started_wall)}"
+            since = f" since {seconds_text(view.wall - attempt.started_wall)}"
             if attempt_id in view.quiet:
-                since += f", its output last grew {_seconds(view.quiet[attempt_id])} ago"
+                since += f", its output last grew {seconds_text(view.quiet[attempt_id])} ago"
         facts.append(f"attempt {attempt_id} {stage}{since}")
     if waiting:
         facts.append(f"{len(waiting)} not yet granted, first {waiting[0]}")
-    facts += [
-        f"{child} is not there: {known.last_exit}"
-        for child, known in state.children.items()
-        if not known.ready
-    ]
+    facts += [f"{child} is not there: {known.last_exit}" for child, known in state.children.items() if not known.ready]
     yield BlockerRaised(
         claim="stall",
         category="stall",
         severity=Severity.ERROR,
         task="",
-        evidence=_lines(f"nothing started, ended, landed or was completed for {_seconds(still)}", *facts),
+        evidence=joined(f"nothing started, ended, landed or was completed for {seconds_text(still)}", *facts),
         proposal="strategy adjustment: nothing was ended, because quiet is not hung; look at the output of "
         "what runs, and give tasks that may hang a `timeout`",
     )
-
-
-# --- words --------------------------------------------------------------------------------------------------
 
 
 def _how(state: SessionState, claim: str) -> str:
@@ -452,24 +268,3 @@ def _how(state: SessionState, claim: str) -> str:
         "git": "git works again",
     }
     return texts.get(kind, "it no longer holds")
-
-
-def _log(state: SessionState, task_id: str, task: TaskState) -> str:
-    return f".milestones/logs/{state.session}/tasks/{task_id}.{task.attempts}.log"
-
-
-def _lines(*lines: str) -> str:
-    return "\n".join(line for line in dict.fromkeys(lines) if line)
-
-
-def _times(count: int) -> str:
-    return "1 attempt" if count == 1 else f"{count} attempts"
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "its time"
-    if seconds < 60:  # noqa: PLR2004 - the seconds of a minute
-        return f"{seconds:g} s" if seconds == int(seconds) else f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - up to two hours in minutes

@@ -28,8 +28,7 @@ BUILTIN_RULES: Final[tuple[Rule, ...]] = (
         "disk",
         r"disk quota exceeded|\bedquot\b",
         Severity.CRITICAL,
-        "resource reallocation: the user's quota is used up; delete files of this user or ask for a larger "
-        "quota",
+        "resource reallocation: the user's quota is used up; delete files of this user or ask for a larger quota",
         Where.ANY,
     ),
     Rule(
@@ -38,8 +37,7 @@ BUILTIN_RULES: Final[tuple[Rule, ...]] = (
         r"out of memory|oom-?kill|cannot allocate memory|\benomem\b|std::bad_alloc|"
         r"javascript heap out of memory|java\.lang\.outofmemoryerror|^memoryerror\b",
         Severity.CRITICAL,
-        "resource reallocation: run fewer tasks at once (max_parallel), or give the task's tool a smaller "
-        "memory limit",
+        "resource reallocation: run fewer tasks at once (max_parallel), or give the task's tool a smaller memory limit",
         Where.ANY,
     ),
     Rule(
@@ -87,8 +85,7 @@ BUILTIN_RULES: Final[tuple[Rule, ...]] = (
         "git",
         r"unable to create '.*\.lock': file exists|another git process seems to be running",
         Severity.ERROR,
-        "retry: let the other git process end; delete the lock file named in the output only when none is "
-        "running",
+        "retry: let the other git process end; delete the lock file named in the output only when none is running",
     ),
     Rule(
         "not-a-git-repository",
@@ -136,8 +133,7 @@ BUILTIN_RULES: Final[tuple[Rule, ...]] = (
         r"could not resolve host|temporary failure in name resolution|name or service not known|getaddrinfo|"
         r"\benotfound\b|no such host",
         Severity.ERROR,
-        "retry: check the network and the name of the host; set `retries` and `retry_delay` for tasks that "
-        "need it",
+        "retry: check the network and the name of the host; set `retries` and `retry_delay` for tasks that need it",
     ),
     Rule(
         "port-in-use",

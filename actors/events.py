@@ -759,4 +759,7 @@ def decode_event(kind: str, body: bytes | msgspec.Raw) -> Event:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise UnknownKindError(kind)
-    return decoder.decode(body)
+    try:
+        return decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec passes these on as they are
+        raise msgspec.ValidationError(str(error)) from error

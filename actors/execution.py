@@ -42,7 +42,7 @@ from actors.events import (
 )
 from actors.frontier import Frontier
 from actors.plan import Plan
-from actors.state import Attempt, Phase, SessionState, Stage
+from actors.state import RUNNER, Attempt, Phase, SessionState, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,7 +163,10 @@ class Execution:
     def _may_grant(self) -> bool:
         state = self._state
         refused = state.git.refused is not None
-        return self._open() and not (state.stop or state.paused or refused or self._failing_fast())
+        # What is granted while no runner is there would be called interrupted by the next one, unstarted.
+        runner = state.children.get(RUNNER)
+        absent = runner is not None and not runner.ready
+        return self._open() and not (state.stop or state.paused or refused or absent or self._failing_fast())
 
     def _failing_fast(self) -> bool:
         return self._state.settings.fail_fast and self._failed > 0

@@ -82,7 +82,7 @@ class Deliver:
 
 @attrs.frozen
 class Propose:
-    """Facts that the child wants journaled, all or none of them."""
+    """Facts that the child wants journaled: judged one by one, and what is admitted of them is durable together."""
 
     ticket: int
     facts: tuple[Fact, ...]
@@ -152,7 +152,8 @@ def decode_frame(payload: bytes) -> Frame:
     try:
         envelope = _ENVELOPE.decode(payload)
         return _BODIES[envelope.kind].decode(envelope.body)
-    except (msgspec.MsgspecError, KeyError) as error:
+    # Nested too deep, msgspec raises RecursionError; bytes that are no UTF-8 are a UnicodeDecodeError of Python's.
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         message = f"not a frame: {error}"
         raise FrameError(message) from error
 

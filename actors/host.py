@@ -66,6 +66,13 @@ def _take(descriptor: int) -> bytes:
         return stream.read()
 
 
+def _not_started(program: Program, error: OSError | ValueError) -> bytes:
+    # Of a directory that is not there Python says so by the name in the error.
+    missing = getattr(error, "filename", None) or program.argv[0]
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{missing}: {reason}".encode(errors="backslashreplace")
+
+
 class Host:
     """The main thread of a role process.
 
@@ -84,6 +91,7 @@ class Host:
         self._next_beat = time.monotonic() + TICK_SECONDS
         self._wake_at: float | None = None
         self._leaving = False
+        self._asked = False
 
     # --- called by the actor's thread ----------------------------------------------------------------------------
 
@@ -124,10 +132,10 @@ class Host:
                 stderr=stderr,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a word, which no program can be given
             os.close(stdout)
             os.close(stderr)
-            return Finished(127, b"", f"{program.argv[0]}: {error.strerror}".encode())
+            return Finished(127, b"", _not_started(program, error))
         finally:
             os.close(stdin)
         kill_at = time.monotonic() + program.timeout
@@ -155,14 +163,14 @@ class Host:
         Returns:
             The exit status of the process.
         """
-        signal.signal(signal.SIGTERM, lambda *_: mailbox.tell(Leave(0.0)))
+        signal.signal(signal.SIGTERM, self._asked_by_signal)
         reader = FrameReader()
         self._selector.register(self._link, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
         while not self._leaving:
             for key, _ in self._selector.select(self._timeout()):
                 if key.fileobj is self._link:
-                    data = self._link.recv(1 << 20)
+                    data = self._receive()
                     if not data:
                         self._kill_programs()
                         return 0
@@ -171,12 +179,26 @@ class Host:
                             mailbox.tell(frame)
                 elif key.fileobj == self._wake:
                     os.eventfd_read(self._wake)
+                    if self._asked:
+                        self._asked = False
+                        mailbox.tell(Leave(0.0))
                 else:
                     self._program_ended(key.fd, mailbox)
             self._watch_started()
             self._tell_time(mailbox)
         self._kill_programs()
         return 0
+
+    def _receive(self) -> bytes:
+        try:
+            return self._link.recv(1 << 20)
+        except ConnectionError:  # the other side ended without having read all that we had sent
+            return b""
+
+    def _asked_by_signal(self, *_: object) -> None:
+        # Only noted: the main thread may be putting something into the mailbox at this very moment.
+        self._asked = True
+        os.eventfd_write(self._wake, 1)
 
     def _timeout(self) -> float:
         moments = [self._next_beat, *(running.kill_at for running in self._programs.values())]

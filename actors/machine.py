@@ -56,11 +56,7 @@ class Machine:
         """Look at the machine; takes well below a millisecond."""
         space = _space(self._directory)
         # As df shows it: of what users may fill.
-        disk = (
-            None
-            if space is None or not space.used + space.free
-            else 100.0 * space.used / (space.used + space.free)
-        )
+        disk = None if space is None or not space.used + space.free else 100.0 * space.used / (space.used + space.free)
         return Sample(psutil.cpu_percent(interval=None), psutil.virtual_memory().percent, disk)
 
 

@@ -1,17 +1,20 @@
 """What is seen from outside over time: how loaded the machine is, and how often children fall.
 
-A single sample says nothing: pressure is called so after it lasted, and called over after it was clearly
-gone. Both classes are values; each sample or fall makes a new one.
+A single sample says nothing: pressure is called so after it lasted, and called over after it was clearly gone. A
+gauge and the falls of a child are values; each sample or fall makes a new one.
 
-Owns those two judgements. Refuses to take samples and to read the clock.
+Owns those two judgements, and the view in which all that was observed reaches `blockers`. Refuses to take samples
+and to read the clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
+
+from actors.outputs import Match
 
 SAMPLE_SECONDS: Final = 5.0
 """Seconds between two samples of the machine."""
@@ -118,3 +121,31 @@ class Falls:
     def is_stormy(self, wall: float) -> bool:
         """Tell whether the storm goes on at a moment (epoch seconds)."""
         return self.stormy and wall - self.walls[-1] < CALM_SECONDS
+
+
+@attrs.frozen
+class View:
+    """What was observed beside the fold.
+
+    Attributes:
+        wall: Now, epoch seconds.
+        suspects: Ids of tasks with which something went wrong, in the file's order. All others are taken for
+            well.
+        matches: What rules found in the output of each task and counts by now.
+        tails: The telling last lines of tasks that failed for good; empty where they are not needed.
+        gauges: Resources of the machine by name.
+        falls: Latest falls of each child.
+        quiet: Seconds since the output of each running attempt grew.
+        rules_problem: Why the user's rules are not used, ``""`` otherwise.
+        rules_path: The user's rules file.
+    """
+
+    wall: float
+    suspects: Sequence[str] = ()
+    matches: Mapping[str, Sequence[Match]] = attrs.Factory(dict)
+    tails: Mapping[str, Sequence[str]] = attrs.Factory(dict)
+    gauges: Mapping[str, Gauge] = attrs.Factory(dict)
+    falls: Mapping[str, Falls] = attrs.Factory(dict)
+    quiet: Mapping[str, float] = attrs.Factory(dict)
+    rules_problem: str = ""
+    rules_path: str = ""

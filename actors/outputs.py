@@ -114,9 +114,7 @@ class RuleBook:
         """
         block = "\n".join(lines).lower()
         candidates = [
-            (rule, regex)
-            for rule, regex, texts in self._entries
-            if not texts or any(text in block for text in texts)
+            (rule, regex) for rule, regex, texts in self._entries if not texts or any(text in block for text in texts)
         ]
         found: list[tuple[int, Rule]] = []
         done = set(but)
@@ -194,10 +192,7 @@ def telling_lines(data: bytes, veil: Veil) -> tuple[str, ...]:
 
 def _decoded(pieces: Iterable[bytes]) -> list[str]:
     # Four bytes are the most that a character has: cutting before decoding keeps huge lines cheap.
-    return [
-        clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS]
-        for piece in pieces
-    ]
+    return [clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS] for piece in pieces]
 
 
 def _shown(line: str, veil: Veil) -> str:

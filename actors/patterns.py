@@ -11,6 +11,7 @@ Owns that judgement. Refuses to know rules and files.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Final
 
 import attrs
@@ -69,7 +70,12 @@ def unfit(pattern: str) -> Unfit | None:
     if len(pattern) > MOST_CHARACTERS:
         return Unfit(0, f"the pattern has more than {MOST_CHARACTERS} characters; write two rules")
     try:
-        compiled = re.compile(pattern)
+        with warnings.catch_warnings():
+            # What a later Python will read in another way is not what its author can rely on.
+            warnings.simplefilter("error")
+            compiled = re.compile(pattern)
+    except Warning as warning:
+        return Unfit(0, f"{warning}; put a backslash before what is meant as it stands".lower())
     except (re.error, OverflowError, RecursionError) as error:
         index = getattr(error, "pos", None) or 0
         return Unfit(index, f"not a regular expression: {getattr(error, 'msg', error)}")

@@ -6,12 +6,11 @@ attempts (their output's modification time) and the journal.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
 from actors.events import Event, MilestoneUpdated, Record
-from actors.places import task_log
+from actors.paths import ProjectPaths
 from actors.plan import Plan
 from actors.progress import completion, report, should_report, stalled
 from actors.role import RoleActor
@@ -28,7 +27,7 @@ class ProgressMonitor(RoleActor):
         self._plan = Plan.of(self.state.milestone)
         self._reported_wall = 0.0
 
-    def observe(self, record: Record, event: Event) -> None:
+    def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
         """Take in a newer snapshot."""
         if isinstance(event, MilestoneUpdated):
             self._plan = Plan.of(self.state.milestone)
@@ -41,7 +40,7 @@ class ProgressMonitor(RoleActor):
         if settled and self.state.completion is None:
             self.propose(report(self.state, self._plan, self.wall), completion(self.state, self.wall))
         elif settled:
-            self.finish(self.state.completion.text if self.state.completion is not None else "")
+            self.finish("")
         elif self.state.git_known and should_report(self.state, self._reported_wall, self.wall):
             self._reported_wall = self.wall
             self.propose(report(self.state, self._plan, self.wall))
@@ -50,14 +49,15 @@ class ProgressMonitor(RoleActor):
 
     def _last_signs(self) -> dict[str, float]:
         """Return, for each running attempt, when its output last grew (epoch seconds)."""
+        paths = ProjectPaths(Path(self.context.project))
         signs: dict[str, float] = {}
         for task_id in self.state.live.values():
             attempt = self.state.tasks[task_id].attempt
             if attempt is None or attempt.stage is not Stage.STARTED or attempt.id in self.state.stalled:
                 continue
-            log = task_log(Path(self.context.project), self.context.session, attempt.id)
+            log = paths.task_log(self.context.session, attempt.id)
             try:
-                signs[attempt.id] = max(attempt.started_wall, os.stat(log).st_mtime)
+                signs[attempt.id] = max(attempt.started_wall, log.stat().st_mtime)
             except OSError:
                 signs[attempt.id] = attempt.started_wall
         return signs

@@ -130,7 +130,7 @@ class RoleActor(pykka.ThreadingActor):
         # pykka would stop every actor on SystemExit and only log the rest: a broken role must die as a process.
         try:
             work()
-        except BrokenPipeError:
+        except ConnectionError:
             self.host.leave()
         except BaseException as error:  # noqa: BLE001 - the one place where a role receives
             self.host.crash(error)

@@ -115,9 +115,7 @@ def _rules(root: object, notes: Notes, builtin: tuple[Rule, ...]) -> tuple[Rule,
         return builtin
     entries = root.entries.get("rules") if isinstance(root, Mapping) else None
     if not isinstance(root, Mapping) or (entries is None and root.entries):
-        notes.error(
-            0, "a rules file is a map with a list: write 'rules:' and below it one entry for each rule"
-        )
+        notes.error(0, "a rules file is a map with a list: write 'rules:' and below it one entry for each rule")
         return builtin
     for key, node in root.entries.items():
         if key != "rules":
@@ -155,9 +153,7 @@ def _id(item: Mapping, notes: Notes) -> str:
         notes.error(item.start, "the rule has no id")
         return ""
     if not _ID.fullmatch(found.text):
-        notes.error(
-            found.start, f"{quoted(found.text)} is no id of a rule; use lower case, digits, '-' and '_'"
-        )
+        notes.error(found.start, f"{quoted(found.text)} is no id of a rule; use lower case, digits, '-' and '_'")
         return ""
     return found.text
 

@@ -1,6 +1,9 @@
 """The frozen parts of the fold: what is known of a task, an attempt, a child, git and a blocker.
 
 Owns the words and the fields. Refuses to know how a fact changes them (that is :mod:`actors.state`).
+
+These are msgspec structs where the rest of the house has attrs classes: every process replaces two or three of them
+for every record, and msgspec does that in C, ten times as fast as ``attrs.evolve``.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-import attrs
+import msgspec
 
 from actors.events import AttemptGranted, BlockerRaised, GitReady, GitRefused, Outcome
 
@@ -48,8 +51,7 @@ class Stage(enum.Enum):
     OVER = "over"
 
 
-@attrs.frozen
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """The latest attempt of a task.
 
     Attributes:
@@ -83,8 +85,7 @@ class Attempt:
     sha: str = ""
 
 
-@attrs.frozen
-class TaskState:
+class TaskState(msgspec.Struct, frozen=True):
     """What is known of a task.
 
     Attributes:
@@ -112,8 +113,7 @@ class TaskState:
     before: bool = False
 
 
-@attrs.frozen
-class ChildState:
+class ChildState(msgspec.Struct, frozen=True):
     """What the journal says of a role or the runner.
 
     Attributes:
@@ -133,8 +133,7 @@ class ChildState:
     fatal: bool = False
 
 
-@attrs.frozen
-class Git:
+class Git(msgspec.Struct, frozen=True):
     """What the git role found and did.
 
     Attributes:
@@ -160,8 +159,7 @@ class Git:
     tip: str = ""
 
 
-@attrs.frozen
-class Blocker:
+class Blocker(msgspec.Struct, frozen=True):
     """A blocker that was raised.
 
     Attributes:

@@ -17,6 +17,7 @@ from typing import Final, assert_never
 
 import attrs
 import msgspec
+from msgspec.structs import replace as evolve
 
 from actors.events import (
     AttemptEnded,
@@ -203,10 +204,15 @@ class SessionState:
     def admits(self, event: Event) -> str:
         """Return why a fact contradicts what is known, ``""`` when it may be journaled.
 
-        Raises:
-            Nothing. Facts about attempts are judged; everything else is admitted.
+        Judged are facts about attempts, and those by which a completed task could be forgotten.
         """
         match event:
+            case SessionStarted():
+                return "the session has begun already" if self.started is not None else ""
+            case MilestoneUpdated(milestone=milestone):
+                return self._admits_update(milestone)
+            case SessionEnded():
+                return "the session has ended already" if self.ended_wall else ""
             case AttemptGranted():
                 return self._admits_grant(event)
             case AttemptStarted(attempt=attempt):
@@ -217,10 +223,10 @@ class SessionState:
                 return self._expect(attempt, Stage.GRANTED, Stage.PREPARED, Stage.STARTED)
             case Landed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
                 return self._expect(attempt, Stage.ENDED)
-            case TaskCompleted(attempt=attempt):
-                return self._expect(
-                    attempt, *((Stage.LANDED,) if self.isolated else (Stage.ENDED, Stage.LANDED))
-                )
+            case TaskCompleted():
+                return self._admits_completion(event)
+            case TaskStalled(attempt=attempt):
+                return self._expect(attempt, Stage.STARTED)
             case TaskFailed(task=task):
                 return self._admits_failure(task)
             case _:
@@ -233,12 +239,36 @@ class SessionState:
         stage = found[2].stage
         return "" if stage in stages else f"attempt {attempt_id} is {stage.value}"
 
+    def _admits_update(self, milestone: Milestone) -> str:
+        alive = set(self.live.values())
+        for key, task in self.tasks.items():
+            if key not in milestone.by_id and (task.phase is Phase.COMPLETED or key in alive):
+                return f"task {key} is {task.phase.value}, and not in the newer snapshot"
+        for newer in milestone.tasks:
+            for needed in newer.depends_on:
+                if needed not in milestone.by_id:
+                    return f"task {newer.id} needs {needed}, which is not in the newer snapshot"
+        return ""
+
+    def _admits_completion(self, event: TaskCompleted) -> str:
+        found = self.attempt(event.attempt)
+        if found is not None and found[0] != event.task:
+            return f"attempt {event.attempt} is one of task {found[0]}"
+        # What ran in a slot lies there until it has landed, whatever the session was told since.
+        in_slot = self.isolated or (found is not None and bool(found[2].path))
+        return self._expect(event.attempt, *((Stage.LANDED,) if in_slot else (Stage.ENDED, Stage.LANDED)))
+
     def _admits_grant(self, event: AttemptGranted) -> str:
+        for closed, why in ((self.stop, "stopping"), (self.settled, "settled"), (self.paused, "paused")):
+            if closed:
+                return f"the session is {why}"
         task = self.tasks.get(event.task)
         if task is None:
             return f"there is no task {event.task}"
         if task.phase is not Phase.PENDING:
             return f"task {event.task} is {task.phase.value}"
+        if event.attempt != f"{event.task}.{event.number}":
+            return f"{event.attempt} is no name for attempt {event.number} of {event.task}"
         if event.number != task.attempts + 1:
             return f"attempt {event.number} of {event.task} does not follow {task.attempts}"
         for dependency in self.milestone.by_id[event.task].depends_on:
@@ -248,7 +278,7 @@ class SessionState:
             attempt = self.tasks[other].attempt
             if attempt is not None and attempt.slot == event.slot:
                 return f"slot {event.slot} is held by {attempt.id}"
-        return "" if self.stop is None else "the session is stopping"
+        return ""
 
     def _admits_failure(self, task_id: str) -> str:
         task = self.tasks.get(task_id)
@@ -325,7 +355,8 @@ class SessionState:
         self.ended_wall = 0.0
         self.status, self.reason, self.paused = SessionStatus.RUNNING, "", ""
         self.stop = self.settled = self.preflight = self.completion = None
-        self.git = attrs.evolve(self.git, ready=None, idle="", refused=None)
+        self.preflight_problems = ()
+        self.git = evolve(self.git, ready=None, idle="", refused=None)
         self.children, self.finished, self.stalled = {}, {}, {}
 
     def _fold_task(self, event: TaskEvent) -> None:
@@ -334,9 +365,9 @@ class SessionState:
             case AttemptGranted(attempt=name, number=number, slot=slot):
                 attempt = Attempt(name, number, slot, Stage.GRANTED, event)
                 self.live[name] = event.task
-                task = attrs.evolve(task, phase=Phase.PREPARING, attempts=number, attempt=attempt)
+                task = evolve(task, phase=Phase.PREPARING, attempts=number, attempt=attempt)
             case TaskFailed(reason=reason):
-                task = attrs.evolve(task, phase=Phase.FAILED, reason=reason)
+                task = evolve(task, phase=Phase.FAILED, reason=reason)
             case _:
                 assert_never(event)
         self.tasks[event.task] = task
@@ -353,7 +384,6 @@ class SessionState:
             self.stalled.pop(event.attempt, None)
 
     def _folded(self, event: AttemptEvent, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
-        evolve = attrs.evolve
         over = evolve(attempt, stage=Stage.OVER, granted=None)
         match event:
             case SlotPrepared(path=path, base=base):
@@ -414,12 +444,12 @@ class SessionState:
                 )
             case ChildGone(child=child, incarnation=incarnation, reason=reason):
                 former = self.children.get(child, ChildState())
-                self.children[child] = attrs.evolve(
+                self.children[child] = evolve(
                     former, ready=False, incarnation=incarnation, last_exit=reason
                 )
             case ChildQuarantined(child=child, reason=reason):
                 former = self.children.get(child, ChildState())
-                self.children[child] = attrs.evolve(former, ready=False, fatal=True, last_exit=reason)
+                self.children[child] = evolve(former, ready=False, fatal=True, last_exit=reason)
             case RoleFinished(role=role, summary=summary):
                 self.finished[role] = summary
             case _:
@@ -429,18 +459,18 @@ class SessionState:
         git = self.git
         match event:
             case GitReady(uncommitted=uncommitted):
-                self.git = attrs.evolve(git, ready=event, idle="", refused=None, uncommitted=uncommitted)
+                self.git = evolve(git, ready=event, idle="", refused=None, uncommitted=uncommitted)
             case GitIdle(reason=reason):
-                self.git = attrs.evolve(git, ready=None, idle=reason, refused=None)
+                self.git = evolve(git, ready=None, idle=reason, refused=None)
             case GitRefused():
-                self.git = attrs.evolve(git, ready=None, refused=event)
+                self.git = evolve(git, ready=None, refused=event)
             case Pushed(sha=sha, landed=landed):
-                self.git = attrs.evolve(git, pushed=landed, pushed_sha=sha, push_refused="")
+                self.git = evolve(git, pushed=landed, pushed_sha=sha, push_refused="")
             case PushRefused(reason=reason, landed=landed):
                 # Counted as done for this round, so that a refusal is retried after the next three tasks.
-                self.git = attrs.evolve(git, pushed=landed, push_refused=reason)
+                self.git = evolve(git, pushed=landed, push_refused=reason)
             case UncommittedSeen(count=count):
-                self.git = attrs.evolve(git, uncommitted=count)
+                self.git = evolve(git, uncommitted=count)
             case _:
                 assert_never(event)
 
@@ -449,9 +479,9 @@ class SessionState:
             case BlockerRaised(claim=claim):
                 self.blockers[claim] = Blocker(event, wall)
             case BlockerEscalated(claim=claim, level=level) if claim in self.blockers:
-                self.blockers[claim] = attrs.evolve(self.blockers[claim], level=level)
+                self.blockers[claim] = evolve(self.blockers[claim], level=level)
             case HookRan(claim=claim) if claim in self.blockers:
-                self.blockers[claim] = attrs.evolve(self.blockers[claim], hooked=True)
+                self.blockers[claim] = evolve(self.blockers[claim], hooked=True)
             case BlockerResolved(claim=claim):
                 self.blockers.pop(claim, None)
             case BlockerEscalated() | HookRan():

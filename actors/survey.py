@@ -51,9 +51,7 @@ class Survey:
         now = {path: signature(self._project / path) for path in (*active, *completed.values())}
         if now == self._signatures:
             return False
-        changed = [
-            path for path, seen in now.items() if seen != self._signatures.get(path) or path in self._unread
-        ]
+        changed = [path for path, seen in now.items() if seen != self._signatures.get(path) or path in self._unread]
         self._readings = {path: known for path, known in self._readings.items() if path in now}
         self._signatures, self._active, self._completed, self._unread = now, tuple(active), completed, changed
         return True
@@ -74,12 +72,9 @@ class Survey:
         done = {
             reading.milestone.id
             for reading in active.values()
-            if reading.milestone is not None
-            and statuses.fold(reading.milestone.status) is FileStatus.COMPLETED
+            if reading.milestone is not None and statuses.fold(reading.milestone.status) is FileStatus.COMPLETED
         }
-        subjects = (
-            subject_of(self._readings[path]) for path in self._completed.values() if path in self._readings
-        )
+        subjects = (subject_of(self._readings[path]) for path in self._completed.values() if path in self._readings)
         return Surroundings(
             active,
             tuple(subject for subject in subjects if subject is not None),

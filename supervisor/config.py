@@ -26,7 +26,7 @@ from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar, scan
 from supervisor.config_keys import MOST_PARALLEL, Layer, LogLevel, take_keys
-from supervisor.paths import ProjectPaths
+from actors.paths import ProjectPaths
 
 VARIABLE: Final = "MILESTONED_CONFIG"
 """Environment variable that names a configuration file."""

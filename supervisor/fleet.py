@@ -162,7 +162,11 @@ class Fleet:
                 session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server")
             )
             return
-        sock = self._launcher.launch(key, incarnation, entry, dict(args), dies_with_server=role)
+        try:
+            sock = self._launcher.launch(key, incarnation, entry, dict(args), dies_with_server=role)
+        except (OSError, ValueError, TypeError) as error:
+            self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
+            return
         link = Link(sock, key, incarnation)
         self._children[key] = Child(key, session, child, incarnation, link, self._server)
         self._selector.register(sock, selectors.EVENT_READ, link)
@@ -281,20 +285,28 @@ class Fleet:
             self._owner.server_lost(
                 f"the fork server died {len(self._deaths)} times within {SERVER_PERIOD:.0f} s"
             )
-        self.start_server()
+        try:
+            self.start_server()
+        except OSError as error:
+            self._owner.server_lost(f"the fork server died, and no other can be started: {error}")
         for child in tuple(self._children.values()):
-            if child.server != self._server and child.dead_hint:
-                self._exited(child, Unknown("the fork server died"))
+            if child.dead_hint:
+                self._exited_unreported(child)
 
     def _pidfd_ready(self, child: Child) -> None:
+        if child.pidfd < 0:
+            return  # its end was reported in this very turn of the loop, before its pidfd had its turn
         self._selector.unregister(child.pidfd)
         child.dead_hint = True
-        if child.server != self._server:
-            # Its fork server is gone: nobody else reports it, nor ends what it left behind.
-            if child.id == RUNNER:
-                sweep_session(child.session)
-            # Its exit status went to nobody, but who was asked to end and ended did as it was told.
-            self._exited(child, Shutdown() if child.leaving else Unknown("the fork server died"))
+        if self._launcher is None or child.server != self._server:
+            self._exited_unreported(child)
+
+    def _exited_unreported(self, child: Child) -> None:
+        """Believe the pidfd: the fork server is gone, so nobody reports a child, nor ends what it left behind."""
+        if child.id == RUNNER:
+            sweep_session(child.session)
+        # Its exit status went to nobody, but who was asked to end and ended did as it was told.
+        self._exited(child, Shutdown() if child.leaving else Unknown("the fork server died"))
 
     def _exited(self, child: Child, reason: ExitReason) -> None:
         if child.link is not None:

@@ -25,6 +25,7 @@ import attrs
 
 from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
 from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome, encode_frame
+from actors.log_lines import KINDS
 from actors.state import encode_state
 from supervisor import core_events as told
 from supervisor.fleet import Child, Fleet
@@ -43,10 +44,9 @@ _MAX_WAIT: Final = 60.0
 
 @attrs.frozen
 class Recorded:
-    """A record was journaled."""
+    """Records of a session were journaled together, in this order; each with its fact."""
 
-    record: Record
-    event: Event
+    items: tuple[tuple[Record, Event], ...]
 
 
 @attrs.frozen
@@ -65,10 +65,12 @@ class Escalated:
     Attributes:
         reason: One line for people.
         fatal: True when the journal can no longer be written, or the hub is broken: nothing may go on.
+        broken: True when it is our own code that failed.
     """
 
     reason: str
     fatal: bool
+    broken: bool = False
 
 
 Notice = Recorded | Refused | Escalated
@@ -222,8 +224,10 @@ class Hub(threading.Thread):
                 self._tell_ticks()
         except JournalBrokenError as error:
             self._fail(f"the journal cannot be written: {error}")
+        except OSError as error:
+            self._fail(f"the system refused what supervision needs: {error}")
         except Exception as error:  # noqa: BLE001 - a broken hub must not leave a session that looks alive
-            self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}")
+            self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}", broken=True)
         finally:
             self._release()
 
@@ -279,21 +283,28 @@ class Hub(threading.Thread):
         if session is None or child.link is None:
             return
         state = session.ledger.state
-        missed = tuple(self._journal.records(child.session, since)) if 0 <= since < state.seq else ()
+        # Without this a role whose file has few lines would be sent nearly the whole journal at every restart.
+        kinds = KINDS.get(child.id, frozenset())
+        behind = 0 <= since < state.seq
+        records = self._journal.records(child.session, since) if behind else ()
+        missed = tuple(record for record in records if record.kind in kinds)
         child.link.welcomed = True
         self._fleet.send(child, Welcome(child.session, encode_state(state), state.seq, missed))
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        if self._full_until is not None and time.monotonic() < self._full_until:
-            return
-        while self._proposals:
-            proposals, self._proposals = self._proposals, []
+        own = self._full_until is not None and not self._space_again()
+        while True:
+            taken = [proposal for proposal in self._proposals if not (own and proposal.child)]
+            left = [proposal for proposal in self._proposals if own and proposal.child]
+            if not taken:
+                return
+            self._proposals = left
             try:
-                self._commit_together(proposals)
+                self._commit_together(taken)
             except JournalFullError:
-                self._disk_full(proposals)
+                self._disk_full(taken)
                 return
 
     def _commit_together(self, proposals: Sequence[_Proposal]) -> None:
@@ -316,14 +327,13 @@ class Hub(threading.Thread):
                 answer.tickets.append(proposal.ticket)
                 answer.refusals.extend(judged.refusals)
         records = self._journal.append(facts, wall, mono) if facts else ()
-        if records and self._full_until is not None:
-            self._disk_free()
         self._deliver(records, events, answers)
         self._end_sessions(records)
 
     def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: _Answers) -> None:
         for name, session in self._sessions.items():
-            own = tuple(record for record in records if record.session == name)
+            items = tuple(item for item in zip(records, events, strict=True) if item[0].session == name)
+            own = tuple(record for record, _ in items)
             shared = encode_frame(Deliver(own)) if own else b""
             for child in self._fleet.of_session(name):
                 answer = answers.get((name, child.id, child.incarnation))
@@ -331,9 +341,8 @@ class Hub(threading.Thread):
                     self._fleet.send(child, Deliver(own, tuple(answer.tickets), tuple(answer.refusals)))
                 elif own:
                     self._fleet.send_bytes(child, shared)
-            for record, event in zip(records, events, strict=True):
-                if record.session == name:
-                    session.observe(Recorded(record, event))
+            if items:
+                session.observe(Recorded(items))
 
     def _end_sessions(self, records: Sequence[Record]) -> None:
         for name in {record.session for record in records}:
@@ -342,8 +351,9 @@ class Hub(threading.Thread):
                 self._proposals.append(_Proposal(name, (encode_event(ending),)))
 
     def _disk_full(self, proposals: list[_Proposal]) -> None:
-        # Nothing of the batch is in the journal, but the folds have it: take them back to what is durable. The
-        # proposals wait, unanswered: so nothing more is granted, and results stay with who holds them.
+        # Nothing of the batch is in the journal, but the folds have it: take them back to what is durable. What
+        # children proposed waits, unanswered: so nothing more is granted, and results stay with who holds them.
+        # The supervising process's own facts go on in what the reserve leaves, so that the session can be ended.
         for name, session in self._sessions.items():
             session.ledger = Ledger(name, self._journal.records(name))
         self._proposals = proposals + self._proposals
@@ -351,40 +361,51 @@ class Hub(threading.Thread):
         self._full_until = time.monotonic() + _RETRY_FULL
         if first:
             self._journal.use_reserve()
-            self._pause_for_disk()
+            running = [name for name, one in self._sessions.items() if not one.ledger.state.paused]
+            with contextlib.suppress(JournalFullError):  # that nothing is acknowledged pauses it all the same
+                self._journal_at_once(running, SessionPaused(DISK_FULL))
 
-    def _pause_for_disk(self) -> None:
-        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
-        event = SessionPaused(DISK_FULL)
+    def _space_again(self) -> bool:
+        """Whether a full disk has room again: for the reserve, and for the end of the pause."""
+        now = time.monotonic()
+        if self._full_until is None or now < self._full_until:
+            return self._full_until is None
+        self._full_until = now + _RETRY_FULL
+        if not self._journal.restore_reserve():
+            return False
+        paused = [name for name, one in self._sessions.items() if one.ledger.state.paused == DISK_FULL]
         try:
-            records = self._journal.append(
-                [(name, encode_event(event)) for name in self._sessions], wall, mono
-            )
+            self._journal_at_once(paused, SessionUnpaused())
         except JournalFullError:
-            return  # not even the reserve helps: that nothing is acknowledged pauses the session all the same
+            self._journal.use_reserve()
+            return False
+        self._full_until = None
+        return True
+
+    def _journal_at_once(self, sessions: Sequence[str], event: SessionPaused | SessionUnpaused) -> None:
+        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
+        records = self._journal.append([(name, encode_event(event)) for name in sessions], wall, mono)
         for record in records:
             self._sessions[record.session].ledger.state.apply(record, event)
         self._deliver(records, [event] * len(records), {})
-
-    def _disk_free(self) -> None:
-        self._full_until = None
-        for name, session in self._sessions.items():
-            if session.ledger.state.paused == DISK_FULL:
-                self._proposals.append(_Proposal(name, (encode_event(SessionUnpaused()),)))
 
     # --- the end -------------------------------------------------------------------------------------------------
 
     def _begin_close(self) -> None:
         self._closing = True
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, broken: bool = False) -> None:
         for session in self._sessions.values():
-            session.observe(Escalated(reason, fatal=True))
+            session.observe(Escalated(reason, fatal=True, broken=broken))
 
     def _release(self) -> None:
-        self._fleet.release()
-        self._journal.close()
-        self._closed = True
-        self._selector.close()
-        wake, self._wake = self._wake, -1
-        os.close(wake)
+        try:
+            self._fleet.release()
+        finally:
+            # What it holds is durable already, and the next start verifies it.
+            with contextlib.suppress(JournalBrokenError):
+                self._journal.close()
+            self._closed = True
+            self._selector.close()
+            wake, self._wake = self._wake, -1
+            os.close(wake)

@@ -28,7 +28,7 @@ from supervisor.projection import seen_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.paths import ProjectPaths
+    from actors.paths import ProjectPaths
 
 _Event = tuple[str, float, float, Fact]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from actors.events import Event, Fact, Record, SessionEnded, UnknownKindError, decode_event
+from actors.events import Event, Fact, Record, SessionEnded, UnknownKindError, decode_event, encode_event
 from actors.state import ROLES, SessionState
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Ledger:
         for fact in facts:
             try:
                 event = decode_event(fact.kind, fact.body)
-            except (UnknownKindError, msgspec.ValidationError, msgspec.DecodeError) as error:
+            except (UnknownKindError, msgspec.DecodeError) as error:
                 refusals.append(f"{fact.kind}: {error}")
                 continue
             refusal = self.state.admits(event)
@@ -74,7 +74,8 @@ class Ledger:
             self.state.apply(
                 Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event
             )
-            admitted.append((fact, event))
+            # Written anew: what the decoder skipped (fields that we do not know, in any shape) is not ours to keep.
+            admitted.append((encode_event(event), event))
         return Judged(tuple(admitted), tuple(refusals))
 
     def ending(self) -> SessionEnded | None:

@@ -15,7 +15,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -327,12 +327,22 @@ def environment_of(pid: int) -> dict[bytes, bytes]:
     return {name: value for name, _, value in entries}
 
 
-def find_marked(name: str, value: str) -> tuple[int, ...]:
-    """Name the living processes that were exec'd with this variable set to this value, this one left out."""
-    entry = f"{name}={value}".encode()
-    return tuple(pid for pid in all_pids() if pid != os.getpid() and _has_entry(pid, entry) and is_alive(pid))
+def find_marked(name: str, values: str | Collection[str]) -> tuple[int, ...]:
+    """Name the living processes that were exec'd with this variable set to a value, this one left out.
+
+    Args:
+        name: The variable.
+        values: The value, or those of which one is looked for.
+    """
+    wanted = {value.encode() for value in ((values,) if isinstance(values, str) else values)}
+    key = f"{name}=".encode()
+    return tuple(
+        pid for pid in all_pids() if pid != os.getpid() and _has_entry(pid, key, wanted) and is_alive(pid)
+    )
 
 
-def _has_entry(pid: int, entry: bytes) -> bool:
+def _has_entry(pid: int, key: bytes, wanted: Collection[bytes]) -> bool:
     block = _read(pid, "environ")
-    return block is not None and entry in block and entry in block.split(b"\0")
+    if block is None or key not in block:
+        return False
+    return any(entry.startswith(key) and entry[len(key) :] in wanted for entry in block.split(b"\0"))

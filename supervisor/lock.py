@@ -26,7 +26,7 @@ import attrs
 import msgspec
 
 if TYPE_CHECKING:
-    from supervisor.paths import ProjectPaths
+    from actors.paths import ProjectPaths
 
 _ATTEMPTS: Final = 10
 """How often to begin again because the file was deleted while it was being locked."""

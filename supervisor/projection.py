@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actors.state import SessionState, TaskState
-    from supervisor.paths import ProjectPaths
+    from actors.paths import ProjectPaths
 
 INTERRUPTED: Final = "interrupted"
 """Word for a task that waits because its last attempt was interrupted."""

@@ -11,6 +11,7 @@ people and the exit code that a command line gives.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import time
@@ -18,6 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
+import pykka
 
 from actors.events import (
     Event,
@@ -31,17 +33,19 @@ from actors.events import (
 )
 from actors.execution import missing_agents
 from actors.files import read_milestone_file
-from actors.model import FileStatus, Milestone, Task
+from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.state import Phase, SessionState, decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
 from supervisor.core_effects import EndCause, Ended
+from supervisor.environment import SESSION_MARK
 from supervisor.hub import Escalated, Hub, Notice, Recorded, Refused
+from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalError
 from supervisor.ledger import Ledger
-from supervisor.linux import boot_id
+from supervisor.linux import boot_id, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
-from supervisor.paths import ProjectPaths, new_session_id
+from actors.paths import ProjectPaths, new_session_id
 from supervisor.projection import seen_by
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
@@ -129,7 +133,10 @@ def read_milestone(paths: ProjectPaths, milestone_id: str) -> Milestone:
     Raises:
         RunRefusedError: It is not there (1), already completed (1) or not valid (2).
     """
-    path = paths.file(milestone_id)
+    try:
+        path = paths.file(milestone_id)
+    except ValueError as error:
+        raise RunRefusedError(USAGE, f"no milestone id: {error}") from error
     if not path.exists():
         if (paths.completed / f"{milestone_id}.yaml").exists():
             line = (
@@ -183,6 +190,17 @@ def _update(state: SessionState, milestone: Milestone, *, as_journaled: bool) ->
     return (MilestoneUpdated(milestone),)
 
 
+def _same_isolation(ledger: Ledger, wanted: Isolation | None) -> Isolation:
+    began = ledger.state.settings.isolation
+    if wanted is not None and wanted is not began:
+        raise RunRefusedError(
+            USAGE,
+            f"session {ledger.session} began with isolation {began.value}, and its unfinished work is there",
+            f"go on without --isolation: milestonectl run {ledger.state.milestone.id}",
+        )
+    return began
+
+
 def _unfinished(journal: Journal, milestone_id: str) -> Ledger | None:
     for summary in reversed(journal.sessions()):
         if summary.milestone_id == milestone_id:
@@ -192,7 +210,13 @@ def _unfinished(journal: Journal, milestone_id: str) -> Ledger | None:
 
 
 def open_run(
-    project: Path, milestone_id: str, settings: Settings, *, what: str, as_journaled: bool = False
+    project: Path,
+    milestone_id: str,
+    settings: Settings,
+    *,
+    what: str,
+    isolation: Isolation | None = None,
+    as_journaled: bool = False,
 ) -> Opening:
     """Take the project and journal the beginning of a session, or of its next life.
 
@@ -200,6 +224,8 @@ def open_run(
         project: Directory that holds ``.milestones``.
         milestone_id: Which milestone.
         settings: How to run.
+        isolation: Where attempts run, over ``settings``; a resumed session goes on as it began, and is refused
+            with another.
         what: What takes the lock, for who finds it held (``milestonectl run milestone-001``).
         as_journaled: Go on with the journaled snapshot although the file was edited.
 
@@ -216,14 +242,31 @@ def open_run(
     except LockHeldError as error:
         raise RunRefusedError(HELD, str(error)) from error
     try:
-        return _open_locked(paths, lock, milestone, settings, as_journaled=as_journaled)
+        return _open_locked(paths, lock, milestone, settings, isolation, as_journaled=as_journaled)
     except BaseException:
         lock.close()
         raise
 
 
+def _sweep(journal: Journal) -> None:
+    """Kill what tasks of former sessions left: nobody supervises it, since the project's lock is ours."""
+    marks = frozenset(summary.id for summary in journal.sessions())
+    left = kill_until_gone(lambda: find_marked(SESSION_MARK, marks), SWEEP_SECONDS)
+    if left:
+        pids = ", ".join(map(str, left))
+        raise RunRefusedError(
+            HELD, f"processes of a former session cannot be killed: {pids}", "end them, then run again"
+        )
+
+
 def _open_locked(
-    paths: ProjectPaths, lock: ProjectLock, milestone: Milestone, settings: Settings, *, as_journaled: bool
+    paths: ProjectPaths,
+    lock: ProjectLock,
+    milestone: Milestone,
+    settings: Settings,
+    isolation: Isolation | None,
+    *,
+    as_journaled: bool,
 ) -> Opening:
     paths.write_gitignore()
     try:
@@ -231,9 +274,11 @@ def _open_locked(
     except JournalError as error:
         raise RunRefusedError(CONFIGURATION, str(error)) from error
     try:
+        _sweep(journal)
         ledger = _unfinished(journal, milestone.id)
         events: tuple[Event, ...]
         if ledger is None:
+            settings = attrs.evolve(settings, isolation=isolation or settings.isolation)
             session = new_session_id(milestone.id, datetime.now(), os.urandom(4).hex())  # noqa: DTZ005 - local, for people
             ledger = Ledger(session)
             path = paths.file(milestone.id).relative_to(paths.project)
@@ -241,6 +286,7 @@ def _open_locked(
             events = (SessionStarted(milestone, str(path), project, settings, boot_id(), os.getpid()),)
             resumed = False
         else:
+            settings = attrs.evolve(settings, isolation=_same_isolation(ledger, isolation))
             update = _update(ledger.state, milestone, as_journaled=as_journaled)
             events = (SessionResumed(settings, boot_id(), os.getpid()), *update)
             resumed = True
@@ -286,6 +332,7 @@ class MilestoneRun:
         self._children_gone = False
         self._reason = ""
         self._over = False
+        self._closed = False
 
     def start(self) -> None:
         """Start the hub, the fork server and the children; returns at once."""
@@ -300,13 +347,18 @@ class MilestoneRun:
 
     def stop_now(self) -> None:
         """End all children at once, in reverse start order."""
-        if self._supervisor.is_alive():
+        with contextlib.suppress(pykka.ActorDeadError):  # it has ended already
             self._supervisor.tell(stop_now())
 
     def close(self) -> None:
-        """Give everything back: processes, threads, journal, lock."""
+        """Give everything back: processes, threads, journal, lock; closing twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.stop_now()
         self._hub.close()
+        # With the hub closed nobody tells it any more that its children are gone, which they are.
+        self._supervisor.stop()
         self._watch.stop()
         self._lock.close()
         os.close(self._output)
@@ -322,20 +374,21 @@ class MilestoneRun:
         """Pass on what happened to a child; the hub's :class:`~supervisor.hub.Teller`."""
         if isinstance(message, told.Beat):
             self._watch.beaten(message)
-        if self._supervisor.is_alive():
+        with contextlib.suppress(pykka.ActorDeadError):  # it has ended, and so have all that it looked after
             self._supervisor.tell(message)
 
     def _observe(self, notice: Notice) -> None:
         self.notices.put(notice)
         match notice:
-            case Recorded(record=record, event=event):
-                self._watch.recorded(record)
-                if isinstance(event, SessionEnded):
-                    self._end = event
+            case Recorded(items=items):
+                self._watch.recorded(items)
+                ended = [event for _, event in items if isinstance(event, SessionEnded)]
+                if ended:
+                    self._end = ended[-1]
                     self._conclude()
                     self.stop_now()
-            case Escalated(fatal=True, reason=reason):
-                self._put_over(Over(SessionStatus.INTERRUPTED, reason, IO_ERROR))
+            case Escalated(fatal=True, reason=reason, broken=broken):
+                self._put_over(Over(SessionStatus.INTERRUPTED, reason, BROKEN if broken else IO_ERROR))
             case Escalated(reason=reason):
                 self._reason = reason
                 self.stop_now()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never, cast
 import attrs
 import psutil
 
-from actors.events import Record
+from actors.events import Event, Record
 from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
 from supervisor.conduct import ChildView
@@ -27,13 +27,19 @@ from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_fil
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from supervisor.paths import ProjectPaths
+    from actors.paths import ProjectPaths
 
 SAMPLE_SECONDS: Final = 2.0
 """Seconds between two samples of the session's processes."""
 
+FIRST_SAMPLE_SECONDS: Final = 0.3
+"""Seconds until a child that was never sampled is, so that a table is not empty for long."""
+
 WRITE_SECONDS: Final = 0.25
 """Shortest time between two writings of ``session.json``."""
+
+GATHER_SECONDS: Final = 0.05
+"""Seconds in which records are gathered before they are folded."""
 
 WRITE_SHARE: Final = 10.0
 """After a writing that took t seconds the next one waits t times this."""
@@ -59,6 +65,10 @@ class Sampled:
     samples: dict[str, Sample]
 
 
+Items = tuple[tuple[Record, Event], ...]
+"""Journaled records, each with its fact."""
+
+
 class _Stop:
     """Told last."""
 
@@ -82,20 +92,21 @@ class Watch(threading.Thread):
         self._state = decode_state(encode_state(state))
         self._plan = Plan.of(state.milestone)
         self._notify = notify
-        self._inbox: queue.SimpleQueue[Record | ChildView | Beat | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Items | ChildView | Beat | _Stop] = queue.SimpleQueue()
         self._views: dict[str, ChildView] = {}
         self._processes: dict[str, psutil.Process] = {}
         self._samples: dict[str, Sample] = {}
         self._beats: dict[str, float] = {}
+        self._stopping = threading.Event()
         self._dirty = True
         self._next_write = 0.0
         self._next_sample = 0.0
 
     # --- from other threads --------------------------------------------------------------------------------------
 
-    def recorded(self, record: Record) -> None:
-        """Tell of a journaled record."""
-        self._inbox.put(record)
+    def recorded(self, items: Items) -> None:
+        """Tell of journaled records."""
+        self._inbox.put(items)
 
     def shown(self, view: ChildView) -> None:
         """Tell of a child."""
@@ -107,6 +118,7 @@ class Watch(threading.Thread):
 
     def stop(self, timeout: float = 5.0) -> None:
         """Write what is left and end the thread."""
+        self._stopping.set()
         self._inbox.put(_Stop())
         if self.is_alive():
             self.join(timeout)
@@ -133,14 +145,19 @@ class Watch(threading.Thread):
             message = self._inbox.get(timeout=timeout)
         except queue.Empty:
             return True
+        # Gathered, because a thread that wakes for every record keeps the hub waiting for the interpreter's lock.
+        self._stopping.wait(GATHER_SECONDS)
         while True:
             match message:
-                case Record():
-                    self._state.apply(message)
+                case tuple():
+                    for record, event in message:
+                        self._state.apply(record, event)
                     self._dirty = True
                 case Beat(child=child, at=at):
                     self._beats[child] = at
-                case ChildView(child=child):
+                case ChildView(child=child, pid=pid):
+                    if pid is not None and child not in self._samples:
+                        self._next_sample = min(self._next_sample, time.monotonic() + FIRST_SAMPLE_SECONDS)
                     self._views[child] = message
                     self._write_agent(child)
                 case _Stop():

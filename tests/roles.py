@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SESSION = "exec-m1-20260301_120000-0badcafe"
 BEGIN_WALL = 1_772_366_400.0
+LONGEST_WAKE = 1.0
 
 E = TypeVar("E", bound=Event)
 
@@ -138,9 +139,7 @@ class RoleBench:
         taken = {self._hub.tasks[other].attempt for other in self._hub.live.values()}
         slots = {one.slot for one in taken if one is not None}
         slot = next(slot for slot in range(len(slots) + 1) if slot not in slots)
-        self.happen(
-            AttemptGranted(attempt, task, number, slot, (Step("run", "true"),)), AttemptStarted(attempt, 4711)
-        )
+        self.happen(AttemptGranted(attempt, task, number, slot, (Step("run", "true"),)), AttemptStarted(attempt, 4711))
         return attempt
 
     def end(self, attempt: str, outcome: Outcome, detail: str = "", seconds: float = 1.0) -> None:
@@ -202,9 +201,15 @@ class RoleBench:
         return bool(proposals)
 
     def _wake_up(self) -> bool:
-        if self.host.wake is None or self.host.wake > self.mono:
+        wake, self.host.wake = self.host.wake, None
+        if wake is None:
             return False
-        self.host.wake = None
+        if wake > self.mono + LONGEST_WAKE:
+            self.host.wake = wake
+            return False
+        # A role that asks for a moment soon, because it had much to do, gets it without a test having to say so.
+        self.wall += max(0.0, wake - self.mono)
+        self.mono = max(self.mono, wake)
         assert self.role is not None
         self.role.on_receive(Tick(self.mono, beat=False))
         return True

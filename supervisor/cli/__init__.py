@@ -1,18 +1,24 @@
 """``milestonectl``: the command line.
 
 Owns the command tree; each command is a module of its own, imported when it is used, so that a quick command stays
-quick. Only this module ends the process.
+quick. Only this module ends the process, and only here a failure that nobody foresaw is caught: a user gets a line
+that says so, never a traceback.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Final
+import traceback
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from supervisor.cli.output import CommandError
+from supervisor.cli.output import BROKEN, IO_ERROR, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMMANDS: Final = {
     "init": "Make a .milestones directory here",
@@ -23,6 +29,12 @@ COMMANDS: Final = {
     "version": "Show versions",
 }
 """Name and short help of every command; each is the module and the function of its name."""
+
+TRACEBACK_VARIABLE: Final = "MILESTONED_TRACEBACK"
+"""Environment variable that asks for the traceback of a defect."""
+
+PIPE_CODE: Final = 141
+"""Exit code when the reader of our output has gone: 128 + SIGPIPE."""
 
 
 class LazyGroup(click.Group):
@@ -52,6 +64,13 @@ class LazyGroup(click.Group):
             ctx.fail(f"there is no command {name!r}" + (f"; did you mean {guess!r}?" if guess else ""))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command; a reader that went away is told apart from other errors before click sees it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise click.exceptions.Exit(PIPE_CODE) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
@@ -74,25 +93,75 @@ class LazyGroup(click.Group):
 def milestonectl(ctx: click.Context, directory: str | None) -> None:
     """Execute milestones: YAML files of tasks in a git repository, run under supervision."""
     ctx.obj = directory
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; whatever happens, it has been said.
+
+    Args:
+        arguments: The words after the program's name; ``None`` takes those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except BrokenPipeError:
+        return PIPE_CODE
+
+
+def _run(words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        code = milestonectl.main(words, prog_name="milestonectl", standalone_mode=False)
+    except CommandError as error:
+        error.show()
+        return error.code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        if as_json:
+            CommandError(error.exit_code, error.format_message(), as_json=True).show()
+        else:
+            error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        return PIPE_CODE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        CommandError(IO_ERROR, f"{where}{error.strerror or error}", as_json=as_json).show()
+        return IO_ERROR
+    except Exception as error:  # noqa: BLE001 - the last place before the user
+        _defect(error, as_json=as_json).show()
+        return BROKEN
+    return code if isinstance(code, int) else 0
+
+
+def _defect(error: Exception, *, as_json: bool) -> CommandError:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+    message = f"a defect of milestoned: {type(error).__name__}: {error}"
+    return CommandError(
+        BROKEN, message, f"please report it with the output of {TRACEBACK_VARIABLE}=1", as_json=as_json
+    )
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding cannot show is shown with a question mark, not as an error.
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    code = run_command()
     try:
-        code = milestonectl.main(standalone_mode=False)
-    except CommandError as error:
-        error.show()
-        sys.exit(error.code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain again while flushing at exit.
-        sys.stdout = None
-        sys.exit(141)
-    sys.exit(code if isinstance(code, int) else 0)
+        code = PIPE_CODE
+    if code == PIPE_CODE:
+        # Whoever read our output has gone; Python would complain of it again while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)

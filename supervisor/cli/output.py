@@ -1,11 +1,39 @@
-"""What every command shares: finding the project, printing JSON, and failing with lines and an exit code."""
+"""What every command shares: finding the project, naming paths, printing JSON, failing with lines and an exit code.
+
+Refuses to know any command. Whatever a command prints goes through here or through click, so that an encoding that
+lacks a character, or a reader that has gone, never shows as a traceback.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
+from typing import Final
 
 import click
+
+FAILED: Final = 1
+"""Failed, blocked or not found."""
+
+INVALID: Final = 2
+"""Wrong usage, or an invalid file."""
+
+BROKEN: Final = 70
+"""A broken invariant: a defect of milestoned."""
+
+IO_ERROR: Final = 74
+"""Reading or writing failed."""
+
+CONFIGURATION: Final = 78
+"""Journal, configuration or machine."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+config_option = click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Configuration file to use."
+)
 
 
 class CommandError(Exception):
@@ -31,15 +59,70 @@ class CommandError(Exception):
             click.echo(f"milestonectl: {line}" if number == 0 else f"  {line}", err=True)
 
 
+def starting_directory(ctx: click.Context) -> Path:
+    """Return the directory that the command works from: that of ``-C``, else the current one.
+
+    Raises:
+        CommandError: The current directory was removed.
+    """
+    try:
+        return Path(ctx.find_root().obj or ".").resolve()
+    except FileNotFoundError as error:
+        raise CommandError(FAILED, "the current directory does not exist any more; cd to another one") from error
+
+
 def find_project(ctx: click.Context) -> Path:
-    """Return the project's directory: the nearest one upwards that has ``.milestones``, else where we are."""
-    start = Path(ctx.find_root().obj or ".").resolve()
+    """Return the project's directory: the nearest one upwards that has ``.milestones``, else where we are.
+
+    A git repository is a border: what stands above it is another project's.
+    """
+    start = starting_directory(ctx)
     for directory in (start, *start.parents):
         if (directory / ".milestones").is_dir():
             return directory
+        if (directory / ".git").exists():
+            break
     return start
+
+
+def require_project(ctx: click.Context, *, as_json: bool) -> Path:
+    """Return the project's directory, as :func:`find_project` does.
+
+    Raises:
+        CommandError: There is no ``.milestones`` directory.
+    """
+    project = find_project(ctx)
+    if not (project / ".milestones").is_dir():
+        line = f"there is no .milestones directory in {project}, nor above it in its repository"
+        raise CommandError(FAILED, line, "make one with: milestonectl init", as_json=as_json)
+    return project
+
+
+def shown(path: Path | str) -> str:
+    """Return a path as one types it from where one is, when that is shorter than the whole of it."""
+    whole = str(path)
+    try:
+        relative = os.path.relpath(whole)
+    except FileNotFoundError:
+        return whole
+    return relative if len(relative) < len(whole) else whole
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on a line of its own."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+    click.echo(json.dumps(value, ensure_ascii=encoding != "utf8"))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form, for nouns that take an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: str) -> bool:
+    """Tell whether standard output can show these characters."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -16,13 +17,20 @@ from actors.model import Isolation
 from supervisor.cli.output import CommandError, find_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
-from supervisor.run import MilestoneRun, Over, RunRefusedError, open_run
+from supervisor.run import MilestoneRun, Over, RunNotice, RunRefusedError, open_run
 
 if TYPE_CHECKING:
     from actors.events import Settings
 
 SIGNAL_CODES: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a run that a signal interrupted: 128 + the signal's number."""
+
+
+WAIT_SECONDS: Final = 0.1
+"""Longest time between two drawings of a view, and until a signal is heeded."""
+
+GATHER_SECONDS: Final = 0.03
+"""Seconds in which notices are gathered before they are shown."""
 
 
 class _Signals:
@@ -88,12 +96,18 @@ def command(  # noqa: PLR0913 - one parameter per option
     settings = merge_options(
         _settings(project, config, as_json=as_json),
         max_parallel=max_parallel,
-        isolation=None if isolation is None else Isolation(isolation),
         fail_fast=fail_fast,
     )
     what = f"milestonectl run {milestone}"
     try:
-        opening = open_run(project, milestone, settings, what=what, as_journaled=as_journaled)
+        opening = open_run(
+            project,
+            milestone,
+            settings,
+            what=what,
+            isolation=None if isolation is None else Isolation(isolation),
+            as_journaled=as_journaled,
+        )
     except RunRefusedError as error:
         raise CommandError(error.code, *error.lines, as_json=as_json) from error
     run = MilestoneRun(opening)
@@ -129,17 +143,29 @@ def _conduct(run: MilestoneRun, view: View) -> int:
     return over.code
 
 
+def _next_notices(run: MilestoneRun) -> list[RunNotice]:
+    """Wait a moment for something to show, then a little more for what comes with it.
+
+    A view that woke for every notice would keep the hub's thread waiting for the interpreter's lock.
+    """
+    try:
+        notices = [run.notices.get(timeout=WAIT_SECONDS)]
+    except queue.Empty:
+        return []
+    threading.Event().wait(GATHER_SECONDS)
+    while not run.notices.empty():
+        notices.append(run.notices.get())
+    return notices
+
+
 def _follow(run: MilestoneRun, view: View, signals: _Signals) -> Over:
     asked = 0
     while True:
-        try:
-            notice = run.notices.get(timeout=0.1)
-        except queue.Empty:
-            view.refresh()
-        else:
+        for notice in _next_notices(run):
             if isinstance(notice, Over):
                 return notice
             view.show(notice)
+        view.refresh()
         if signals.count > asked:
             asked = signals.count
             if asked == 1 and signals.first is not None:

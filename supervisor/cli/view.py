@@ -60,10 +60,11 @@ class View:
     def show(self, notice: RunNotice) -> None:
         """Take a notice."""
         match notice:
-            case Recorded(record=record):
-                event = self.state.apply(record, notice.event)
-                for line in narrate(record, event, self.state, self.plan):
-                    self.line(line)
+            case Recorded(items=items):
+                for record, event in items:
+                    self.state.apply(record, event)
+                    for line in narrate(record, event, self.state, self.plan):
+                        self.line(line)
             case Refused(child=child, reason=reason):
                 self.line(
                     Line(time.time(), "supervisor", f"{child} stated what cannot be: {reason}", Tone.WARNING)
@@ -96,6 +97,10 @@ class View:
 
     def closing(self, over: Over) -> tuple[str, ...]:
         """Return the lines after everything else."""
+        alert = self.state.completion
+        return (*self._outcome(over), *(() if alert is None else (alert.text,)))
+
+    def _outcome(self, over: Over) -> tuple[str, ...]:
         milestone = self.run.milestone.id
         logs = self.run.paths.logs(self.run.session)
         match over.status:
@@ -103,7 +108,8 @@ class View:
                 branch = self.state.git.ready.branch if self.state.git.ready is not None else ""
                 done = [f"Milestone {milestone} completed"]
                 if branch and self.state.git.landed:
-                    done.append(f"{self.state.git.landed} commits on {branch}: git log {branch}")
+                    commits = "1 commit" if self.state.git.landed == 1 else f"{self.state.git.landed} commits"
+                    done.append(f"{commits} on {branch}: git log {branch}")
                 return tuple(done)
             case SessionStatus.INTERRUPTED | SessionStatus.PAUSED:
                 reason = f": {over.reason}" if over.reason else ""
@@ -120,6 +126,10 @@ class View:
 class PlainView(View):
     """Lines, one after the other; what a pipe gets."""
 
+    def __init__(self, run: MilestoneRun) -> None:
+        super().__init__(run)
+        self._lines: list[str] = []
+
     def __enter__(self) -> Self:
         """Print the header."""
         for text in self.header():
@@ -127,11 +137,18 @@ class PlainView(View):
         return self
 
     def line(self, line: Line) -> None:
-        """Print the line."""
-        click.secho(line_text(line), fg=COLOURS[line.tone])
+        """Keep the line until the next :meth:`refresh`."""
+        self._lines.append(click.style(line_text(line), fg=COLOURS[line.tone]))
+
+    def refresh(self) -> None:
+        """Print what was kept, at once."""
+        if self._lines:
+            click.echo("\n".join(self._lines))
+            self._lines.clear()
 
     def over(self, over: Over) -> None:
         """Print how it ended."""
+        self.refresh()
         for text in self.closing(over):
             click.echo(text)
 
@@ -142,17 +159,17 @@ class JsonView(View):
     def show(self, notice: RunNotice) -> None:
         """Print the record."""
         if isinstance(notice, Recorded):
-            record = notice.record
-            self.state.apply(record, notice.event)
-            print_json(
-                {
-                    "seq": record.seq,
-                    "timestamp": record.wall,
-                    "session": record.session,
-                    "event": record.kind,
-                    "details": msgspec.json.decode(record.body),
-                }
-            )
+            for record, event in notice.items:
+                self.state.apply(record, event)
+                print_json(
+                    {
+                        "seq": record.seq,
+                        "timestamp": record.wall,
+                        "session": record.session,
+                        "event": record.kind,
+                        "details": msgspec.json.decode(record.body),
+                    }
+                )
 
     def over(self, over: Over) -> None:
         """Print the result as the last object."""

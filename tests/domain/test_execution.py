@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,7 +145,7 @@ def resume(simulation: Simulation, *, in_place: bool) -> None:
     assert simulation.decide() == (), "nothing is granted before pre-flight and git"
     simulation.record(PreflightPassed())
     if in_place:
-        simulation.state.git = attrs.evolve(simulation.state.git, idle="not a repository")
+        simulation.state.git = msgspec.structs.replace(simulation.state.git, idle="not a repository")
     else:
         simulation.record(GIT)
 
@@ -192,7 +193,7 @@ def test_nothing_is_granted_before_preflight_passed_and_git_has_spoken() -> None
     simulation.state.preflight = None
     assert simulation.decide() == ()
     simulation.state.preflight = True
-    simulation.state.git = attrs.evolve(simulation.state.git, ready=None)
+    simulation.state.git = msgspec.structs.replace(simulation.state.git, ready=None)
     assert simulation.decide() == ()
     simulation.record(GIT)
     assert len(simulation.decide()) == 1
@@ -481,7 +482,7 @@ def test_what_lies_in_a_worktree_is_not_called_completed_in_place() -> None:
     here = Settings(max_parallel=2, isolation=Isolation.NONE)
     simulation.record(SessionResumed(here, "b", 2))
     simulation.record(PreflightPassed())
-    simulation.state.git = attrs.evolve(simulation.state.git, idle="told to run in place")
+    simulation.state.git = msgspec.structs.replace(simulation.state.git, idle="told to run in place")
     while simulation.state.settled is None and (simulation.decide() or simulation.step()):
         pass
     assert simulation.state.settled is not None

@@ -12,11 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
-from actors.events import AttemptStarted, Event, Record, TaskCompleted
+from actors.events import AttemptStarted, ChildReady, Event, Record, TaskCompleted
 from actors.state import ROLES, SessionState
 from supervisor.environment import SESSION_MARK
 from supervisor.journal_reader import JournalReader
@@ -25,6 +25,8 @@ from tests.repositories import git
 from tests.waiting import wait_until
 
 COMMAND: Final = (sys.executable, "-m", "supervisor.cli")
+
+T = TypeVar("T")
 
 GONE_SECONDS: Final = 5.0
 """Seconds after which nothing of a session may live once its supervising process is gone."""
@@ -41,9 +43,15 @@ class Done:
 
 @frozen
 class Project:
-    """A project directory."""
+    """A project directory.
+
+    Attributes:
+        path: The directory.
+        started: What :meth:`start` started, for who cleans up.
+    """
 
     path: Path
+    started: "list[Running]" = field(factory=list, repr=False)
 
     def write(self, milestone_id: str, text: str) -> Path:
         """Write an active milestone file."""
@@ -82,7 +90,15 @@ class Project:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        return Running(self, process, output)
+        running = Running(self, process, output)
+        self.started.append(running)
+        return running
+
+    def end_all(self) -> None:
+        """Kill what a failed test left running, and wait for it."""
+        for running in self.started:
+            if running.process.poll() is None:
+                running.kill()
 
     def records(self) -> list[tuple[Record, Event]]:
         """Read the journal; empty before there is one."""
@@ -229,3 +245,56 @@ def assert_files_written(project: Project) -> None:
         assert all(line["session_id"] == project.session() for line in lines)
     agents = project.path / ".milestones" / "sessions" / project.session() / "agents"
     assert {path.stem for path in agents.iterdir()} == set(ROLES)
+
+
+STUBBORN: Final = """\
+setsid sh -c 'trap "" TERM; echo $$ > "$0/daemon"; while :; do sleep 1; done' '{place}' &
+sh -c 'echo $$ > "$0/stopped"; kill -STOP $$; sleep 60' '{place}' &
+trap "" TERM
+echo $$ > '{place}/leader'
+while :; do sleep 1; done
+"""
+"""Shell lines whose processes are hard to end: a daemon of its own session, a stopped one, all deaf to TERM."""
+
+STUBBORN_NAMES: Final = ("daemon", "stopped", "leader")
+"""Files that :data:`STUBBORN` writes its pids to."""
+
+COUNT_LIVING: Final = """\
+for file in '{place}'/daemon '{place}'/stopped '{place}'/leader; do
+  grep -qs '^State:.[^ZX]' "/proc/$(cat "$file")/status" && echo "$file" >> '{place}/living'
+done
+"""
+"""Shell lines that write down which of these processes live."""
+
+
+def milestone_of(*tasks: Mapping[str, object], **keys: object) -> str:
+    """Return the text of milestone ``m1``; tasks without a title get their id for one."""
+    entries = "".join(f"  - {json.dumps({'title': task['id'], **task})}\n" for task in tasks)
+    more = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
+    return f"id: m1\ntitle: One\n{more}tasks:\n{entries}"
+
+
+def pid_in(path: Path) -> int:
+    """Return the pid that a task writes to a file, once it has."""
+    return wait_until(lambda: int(path.read_text() or 0) if path.exists() else 0, 30.0, f"a pid in {path.name}")
+
+
+def ready_pid(project: Project, child: str, incarnation: int = 1) -> int:
+    """Return the pid of an incarnation of a child, once it is ready."""
+
+    def find() -> int:
+        return next(
+            (
+                event.pid
+                for _, event in project.records()
+                if isinstance(event, ChildReady) and (event.child, event.incarnation) == (child, incarnation)
+            ),
+            0,
+        )
+
+    return wait_until(find, 30.0, f"{child} is ready for the {incarnation}. time")
+
+
+def facts(project: Project, kind: type[T]) -> list[T]:
+    """Return the facts of one kind in the journal, in order."""
+    return [event for _, event in project.records() if isinstance(event, kind)]

@@ -88,7 +88,7 @@ def test_the_monitoring_view_names_milestone_session_roles_and_tasks(project: Pr
         re.fullmatch(stamp + r"Git Integration: Committed t1 as [0-9a-f]{10} \(1 file\)", line)
         for line in lines
     )
-    assert any("Milestone execution time: " in line and " sequential)" in line for line in lines)
+    assert re.fullmatch(r"Milestone execution time: \S+( \S+)* \(.* sequential\)", lines[-1])
     assert "\x1b" not in done.out
 
 

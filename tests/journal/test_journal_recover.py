@@ -9,7 +9,7 @@ import pytest
 from actors.projection import Jsonl
 from supervisor.journal import Journal, JournalDamagedError, LostHistoryError
 from supervisor.journal_recover import recover
-from supervisor.paths import ProjectPaths
+from actors.paths import ProjectPaths
 from supervisor.projection import replace_file, seen_by
 from tests.journal.samples import SESSION, many
 

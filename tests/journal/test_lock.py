@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.lock import Holder, LockHeldError, ProjectLock, read_holder
-from supervisor.paths import ProjectPaths
+from actors.paths import ProjectPaths
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from supervisor.lock import LockHeldError, ProjectLock
-from supervisor.paths import ProjectPaths
+from actors.paths import ProjectPaths
 
 sys.stdin.readline()
 try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.paths import IGNORED, ProjectPaths, new_session_id
+from actors.paths import IGNORED, ProjectPaths, new_session_id
 from tests.repositories import MakeRepository, git
 
 PATHS = ProjectPaths(Path("/project"))

@@ -18,7 +18,7 @@ from actors.events import (
 from actors.projection import Jsonl
 from actors.state import ROLES
 from supervisor.journal import Seen
-from supervisor.paths import ProjectPaths
+from actors.paths import ProjectPaths
 from supervisor.projection import (
     AgentSheet,
     agent_json,

@@ -1,0 +1,169 @@
+"""What keeps one task from going on: failures, timeouts, conflicts, and what its output says.
+
+Owns the claims about a single task. Refuses to know the machine, the children and other sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from actors.events import BlockerRaised, Outcome, Severity
+from actors.observations import View
+from actors.outputs import Match
+from actors.state import Phase, SessionState, TaskState
+from actors.wording import attempts_text, joined, seconds_text
+
+
+def of_task(
+    state: SessionState, view: View, task_id: str, task: TaskState, stuck: Mapping[str, int]
+) -> Iterator[BlockerRaised]:
+    """Yield every claim about a task that is not over.
+
+    Args:
+        state: The fold.
+        view: What was observed.
+        task_id: The task.
+        task: What the fold says of it.
+        stuck: What :func:`stuck_on` returned.
+    """
+    yield from _patterns(state, task_id, view.matches.get(task_id, ()))
+    if task.phase is Phase.FAILED:
+        yield _failed(state, view, task_id, task, stuck)
+        return
+    to_come = state.milestone.by_id[task_id].retries + 1 - task.failures
+    yield from _timeout(state, task_id, task, to_come)
+    yield from _repeated(state, view, task_id, task, to_come)
+    if task.conflicts:
+        last = task.conflicts > state.settings.conflict_reruns
+        yield BlockerRaised(
+            claim=f"conflict:{task_id}",
+            category="conflict",
+            severity=Severity.ERROR if last else Severity.WARNING,
+            task=task_id,
+            evidence=joined(
+                f"the change of {task_id} did not merge with what landed meanwhile ({attempts_text(task.conflicts)})",
+                task.attempt.detail if task.attempt is not None else "",
+            ),
+            proposal="retry: the task is run again on the new state of the branch; to keep it from happening, let it "
+            "run after the other with `depends_on`, or list the shared paths in `files` of both",
+        )
+
+
+def _timeout(state: SessionState, task_id: str, task: TaskState, to_come: int) -> Iterator[BlockerRaised]:
+    claim = f"timeout:{task_id}"
+    attempt = task.attempt
+    timed_out = task.phase is Phase.PENDING and attempt is not None and attempt.outcome is Outcome.TIMEOUT
+    if (timed_out and to_come > 0) or claim in state.blockers:
+        limit = state.milestone.by_id[task_id].timeout
+        yield BlockerRaised(
+            claim=claim,
+            category="timeout",
+            severity=Severity.WARNING,
+            task=task_id,
+            evidence=f"attempt {task.attempts} of {task_id} was ended after {seconds_text(limit)}",
+            proposal=f"retry: {attempts_text(to_come)} to come; if it needs more time, raise `timeout` of the task",
+        )
+
+
+def _repeated(state: SessionState, view: View, task_id: str, task: TaskState, to_come: int) -> Iterator[BlockerRaised]:
+    claim = f"repeated:{task_id}"
+    # The last attempt's failure is about to be a blocker of its own.
+    if task.failures > 1 and (to_come > 0 or claim in state.blockers):
+        matches = _of_latest_attempt(view.matches.get(task_id, ()))
+        detail = task.attempt.detail if task.attempt is not None else ""
+        yield BlockerRaised(
+            claim=claim,
+            category="repeated_failure",
+            severity=Severity.ERROR,
+            task=task_id,
+            evidence=joined(f"{task.failures} attempts of {task_id} failed", detail, *map(str, matches)),
+            proposal="strategy adjustment: it fails again and again, so another try alone will hardly help; read "
+            f"{_log(state, task_id, task)} ({attempts_text(to_come)} to come)",
+        )
+
+
+def _patterns(state: SessionState, task_id: str, matches: Sequence[Match]) -> Iterator[BlockerRaised]:
+    seen = set()
+    for match in matches:
+        claim = f"pattern:{match.rule.id}:{task_id}"
+        if claim not in seen:
+            seen.add(claim)
+            yield BlockerRaised(claim, "error_pattern", match.rule.severity, task_id, str(match), match.rule.proposal)
+    # What a former incarnation found in output that nobody reads twice.
+    for claim, known in state.blockers.items():
+        if claim not in seen and known.raised.task == task_id and claim.startswith("pattern:"):
+            yield known.raised
+
+
+def _failed(state: SessionState, view: View, task_id: str, task: TaskState, stuck: Mapping[str, int]) -> BlockerRaised:
+    matches = _of_latest_attempt(view.matches.get(task_id, ()))
+    shown = {match.text for match in matches}
+    tail = [line for line in view.tails.get(task_id, ()) if line not in shown]
+    waiting = stuck.get(task_id, 0)
+    attempt = task.attempt
+    timed_out = attempt is not None and attempt.outcome is Outcome.TIMEOUT
+    if matches:
+        # What is printed first is nearest to the cause; the rest follows from it.
+        proposal = matches[0].rule.proposal
+    elif task.conflicts > state.settings.conflict_reruns:
+        proposal = (
+            "alternative approach: let the task run after the one that it conflicts with (`depends_on`), or "
+            "list the shared paths in `files` of both"
+        )
+    elif timed_out:
+        limit = seconds_text(state.milestone.by_id[task_id].timeout)
+        proposal = f"alternative approach: split the task, or give it a longer `timeout` (it is {limit})"
+    else:
+        proposal = (
+            f"alternative approach: read {_log(state, task_id, task)}, mend what the task does, and run the "
+            "milestone again; if it fails now and then only, give it `retries`"
+        )
+    if waiting:
+        them = "the task that waits" if waiting == 1 else f"the {waiting} tasks that wait"
+        proposal += f"; or, as a dependency workaround, take it out of `depends_on` of {them} for it"
+    return BlockerRaised(
+        claim=f"failed:{task_id}",
+        category="timeout" if timed_out else "task_failure",
+        severity=Severity.CRITICAL if waiting else Severity.ERROR,
+        task=task_id,
+        evidence=joined(task.reason or f"{task_id} failed", *map(str, matches), *tail),
+        proposal=proposal,
+    )
+
+
+def _of_latest_attempt(matches: Sequence[Match]) -> Sequence[Match]:
+    return [match for match in matches if match.attempt == matches[-1].attempt]
+
+
+def stuck_on(state: SessionState, view: View) -> dict[str, int]:
+    """Return, when nothing lives and all that is left waits for failed tasks, how many wait for each of those.
+
+    A task that waits for several is counted for the first of them, so that the answer takes linear time.
+    """
+    failed = [key for key in view.suspects if key in state.tasks and state.tasks[key].phase is Phase.FAILED]
+    if not failed or state.live:
+        return {}
+    dependents: dict[str, list[str]] = {}
+    for task in state.milestone.tasks:
+        if state.tasks[task.id].phase is Phase.PENDING:
+            for dependency in task.depends_on:
+                dependents.setdefault(dependency, []).append(task.id)
+    unreachable: set[str] = set()
+    waiting: dict[str, int] = {}
+    for key in failed:
+        before = len(unreachable)
+        ways = list(dependents.get(key, ()))
+        direct = len(ways)
+        while ways:
+            one = ways.pop()
+            if one not in unreachable:
+                unreachable.add(one)
+                ways += dependents.get(one, ())
+        if direct:
+            waiting[key] = max(direct, len(unreachable) - before)
+    pending = sum(task.phase is Phase.PENDING for task in state.tasks.values())
+    return waiting if len(unreachable) == pending else {}
+
+
+def _log(state: SessionState, task_id: str, task: TaskState) -> str:
+    return f".milestones/logs/{state.session}/tasks/{task_id}.{task.attempts}.log"

@@ -1,0 +1,36 @@
+"""Small texts that several reports share.
+
+Owns how lines, counts and durations are written. Refuses to know what they are about.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+def joined(*lines: str) -> str:
+    """Return lines as one text, without empty ones and repetitions."""
+    return "\n".join(line for line in dict.fromkeys(lines) if line)
+
+
+def attempts_text(count: int) -> str:
+    """Return a number of attempts with its noun."""
+    return "1 attempt" if count == 1 else f"{count} attempts"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a duration in the unit that people would take: seconds, whole minutes, or from two hours on hours.
+
+    Args:
+        seconds: The duration; ``None`` for one that is not known.
+    """
+    if seconds is None:
+        return "its time"
+    if seconds < _MINUTE:
+        return f"{seconds:g} s" if seconds == int(seconds) else f"{seconds:.1f} s"
+    if seconds < 2 * _HOUR:
+        return f"{int(seconds // _MINUTE)} min"
+    return f"{int(seconds // _HOUR)} h"

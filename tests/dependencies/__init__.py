@@ -1,0 +1,1 @@
+"""Tests of the dependency validator: pre-flight and alerts."""

@@ -1,0 +1,316 @@
+"""Who dies, and what happens: the rows of the table that one kill of one process does not show.
+
+What is killed here is killed in a chosen situation (between a grant and its start, in mid-commit, with tasks that are
+hard to end, again and again, everything at once); kills at random moments of an ordinary run are
+`tests.e2e.test_kills`'s. What stands in the way from outside is `tests.e2e.test_obstacles`'s.
+"""
+
+import os
+import random
+import signal
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from actors.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    BlockerRaised,
+    ChildGone,
+    ChildQuarantined,
+    Landed,
+    Outcome,
+    SessionResumed,
+    TaskFailed,
+)
+from actors.state import ROLES, Stage
+from supervisor.linux import is_alive
+from tests.e2e.stage import (
+    COUNT_LIVING,
+    GONE_SECONDS,
+    STUBBORN,
+    STUBBORN_NAMES,
+    Project,
+    Running,
+    assert_done_once,
+    assert_files_written,
+    assert_nothing_lives,
+    facts,
+    fork_server_of,
+    milestone_of,
+    pid_in,
+    pids_of_children,
+    ready_pid,
+)
+from tests.e2e.test_kills import MILESTONE, SEED, TASKS
+from tests.repositories import git
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return a folder outside the project where tasks leave their pids and find their gates."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+def _stubborn(place: Path) -> str:
+    """Return a task's script: hard to end at first, quick once `go` is there, and then it counts the living."""
+    place.mkdir(exist_ok=True)
+    count = COUNT_LIVING.format(place=place)
+    return f"if test -e '{place}/go'; then\n{count}echo done > {place.name}.txt\nexit 0\nfi\n" + STUBBORN.format(
+        place=place
+    )
+
+
+def _stubborn_pids(place: Path) -> list[int]:
+    return [pid_in(place / name) for name in STUBBORN_NAMES]
+
+
+def _waits_for(gate: Path) -> str:
+    return f"until test -e '{gate}'; do sleep 0.02; done"
+
+
+def _assert_gone(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(is_alive, pids)), GONE_SECONDS, f"{pids} have ended")
+
+
+def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Project, place: Path) -> None:
+    """The grant is in the journal: the runner acts on it, and the next executor grants nothing twice."""
+    project.configure(f'worktree:\n  setup: ["{_waits_for(place / "go")}"]\n')
+    project.write("m1", milestone_of({"id": "t1", "run": "echo 1 > one"}))
+    running = project.start("run", "m1")
+    wait_until(lambda: facts(project, AttemptGranted), 30.0, "the attempt is granted")
+    assert not facts(project, AttemptStarted)
+
+    os.kill(ready_pid(project, "task_executor"), signal.SIGKILL)
+
+    ready_pid(project, "task_executor", 2)
+    (place / "go").touch()
+    assert running.wait() == 0, running.text()
+    assert [fact.attempt for fact in facts(project, AttemptGranted)] == ["t1.1"]
+    assert [fact.attempt for fact in facts(project, AttemptStarted)] == ["t1.1"]
+    assert_done_once(project, "m1", {"t1": ()})
+
+
+def test_a_git_role_killed_in_mid_commit_five_times_commits_each_task_once(project: Project) -> None:
+    """Its replacement redoes the same commit: same inputs, same name, compare-and-swap."""
+    print(f"seed {SEED}")
+    chance = random.Random(f"{SEED}/mid-commit")
+    project.write("m1", MILESTONE)
+    running = project.start("run", "m1", "-j", "3")
+    killed = 0
+    while killed < 5 and _landing_begins(running):
+        moment = monotonic() + chance.uniform(0.0, 0.02)
+        wait_until(lambda moment=moment: monotonic() >= moment)  # type: ignore[misc]
+        pid = ready_pid(project, "git_integration", killed + 1)
+        if running.process.poll() is not None:
+            break
+        os.kill(pid, signal.SIGKILL)
+        killed += 1
+
+    assert running.wait() == 0, running.text()
+    assert killed >= 3, "the run was over too soon"
+    assert [fact.child for fact in facts(project, ChildGone)] == ["git_integration"] * killed
+    assert_done_once(project, "m1", TASKS)
+    assert_files_written(project)
+    commits = {commit["sha"] for commit in project.commits("milestone/m1")}
+    assert {fact.sha for fact in facts(project, Landed)} == commits
+    git(project.path, "fsck", "--strict", "--no-dangling")
+    assert_nothing_lives(project, [])
+
+
+def _landing_begins(running: Running) -> bool:
+    """Wait until an attempt has ended and not yet landed; false when the run was over before."""
+
+    def look() -> str:
+        if running.process.poll() is not None:
+            return "over"
+        attempts = [task.attempt for task in running.project.fold().tasks.values()]
+        return "landing" if any(one is not None and one.stage is Stage.ENDED for one in attempts) else ""
+
+    return wait_until(look, 60.0, "something lands") == "landing"
+
+
+def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Project, place: Path) -> None:
+    """Trees are emptied first; then attempts are interrupted; then each task goes on as its `on_crash` says."""
+    places = {how: place / how for how in ("rerun", "fail", "ask")}
+    project.write(
+        "m1", milestone_of(*({"id": how, "on_crash": how, "run": _stubborn(at)} for how, at in places.items()))
+    )
+    running = project.start("run", "m1", "-j", "3")
+    pids = [pid for at in places.values() for pid in _stubborn_pids(at)]
+    for at in places.values():
+        (at / "go").touch()
+
+    os.kill(ready_pid(project, "runner"), signal.SIGKILL)
+
+    assert running.wait() == 1, running.text()
+    assert not any(map(is_alive, pids))
+    assert not (places["rerun"] / "living").exists(), "the task ran again beside its former processes"
+    ended = {fact.attempt: fact.outcome for fact in facts(project, AttemptEnded)}
+    interrupted = dict.fromkeys(("rerun.1", "fail.1", "ask.1"), Outcome.INTERRUPTED)
+    assert ended == {**interrupted, "rerun.2": Outcome.OK}
+    reasons = {fact.task: fact.reason for fact in facts(project, TaskFailed)}
+    assert reasons.keys() == {"fail", "ask"}
+    assert reasons["fail"].endswith("(on_crash: fail)")
+    assert "run it again with 'milestonectl run m1'" in reasons["ask"]
+    assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["rerun"]
+    assert project.ctl("run", "m1").code == 0
+    assert {commit["Task"] for commit in project.commits("milestone/m1")} == {"rerun", "fail", "ask"}
+
+
+def test_what_a_leader_leaves_behind_has_ended_before_the_tree_is_captured(project: Project, place: Path) -> None:
+    """The commit has what the left process wrote while it was ended, and the process is gone by then."""
+    left = (
+        f"setsid sh -c 'trap \"echo said goodbye > late; exit\" TERM; echo $$ > {place}/pid; "
+        "while :; do sleep 0.1; done' >&- 2>&- &\n"
+        f"until test -s {place}/pid; do sleep 0.02; done\necho 1 > one"
+    )
+    after = f"grep -qs '^State:.[^ZX]' /proc/$(cat {place}/pid)/status && exit 1; cat one late > two"
+    project.write(
+        "m1", milestone_of({"id": "t1", "run": left}, {"id": "t2", "depends_on": ["t1"], "run": after})
+    )
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert git(project.path, "show", "milestone/m1:two") == "1\nsaid goodbye"
+    assert_done_once(project, "m1", {"t1": (), "t2": ("t1",)})
+
+
+def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_it(
+    project: Project, place: Path
+) -> None:
+    """Mended once a period, then escalated: exit 1 with the reason, and nothing lives."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    running = project.start("run", "m1")
+    ready_pid(project, ROLES[-1])
+    first = fork_server_of(running.process.pid)
+
+    os.kill(first, signal.SIGKILL)
+    pids = [ready_pid(project, role, 2) for role in ROLES]
+    second = wait_until(lambda: fork_server_of(running.process.pid), 10.0)
+    os.kill(second, signal.SIGKILL)
+
+    assert running.wait() == 1, running.text()
+    assert first != second
+    assert "the fork server died 2 times within 60 s" in running.text()
+    assert "Go on with: milestonectl run m1" in running.text()
+    assert project.session_json()["status"] == "paused"
+    assert_nothing_lives(project, [first, second, *pids, *pids_of_children(project.records()).values()])
+    _assert_resumes(project, place / "go", {"t1": ()})
+
+
+def _assert_resumes(project: Project, gate: Path, tasks: dict[str, tuple[str, ...]]) -> None:
+    session = project.session()
+    gate.touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert project.session() == session
+    assert len(facts(project, SessionResumed)) == 1
+    assert_done_once(project, "m1", tasks)
+    assert_files_written(project)
+
+
+def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(project: Project, place: Path) -> None:
+    """The runner holds the dead-man's link: TERM and CONT, then KILL, until the tree is empty."""
+    project.configure("stop_grace: 60s\n")
+    project.write("m1", milestone_of({"id": "t1", "run": _stubborn(place)}))
+    running = project.start("run", "m1")
+    pids = _stubborn_pids(place)
+    known = [*pids_of_children(project.records()).values(), fork_server_of(running.process.pid)]
+
+    running.kill()
+
+    assert_nothing_lives(project, [*pids, *known])
+    _assert_resumes(project, place / "go", {"t1": ()})
+    assert not (place / "living").exists()
+
+
+@pytest.mark.parametrize("follower", ["m1", "m2"])
+def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
+    project: Project, place: Path, follower: str
+) -> None:
+    """Run, fork server, runner and roles die at once; whatever runs next here sweeps before it starts a task."""
+    project.write("m1", milestone_of({"id": "t1", "run": _stubborn(place)}))
+    running = project.start("run", "m1")
+    pids = _stubborn_pids(place)
+    ready_pid(project, ROLES[-1])
+    children = pids_of_children(project.records())
+    everything = [fork_server_of(running.process.pid), running.process.pid, *children.values()]
+    for pid in everything:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in everything:
+        os.kill(pid, signal.SIGKILL)
+    running.process.wait(10.0)
+    _assert_gone(everything[2:])
+    assert all(map(is_alive, pids)), "somebody was left to end the tasks"
+
+    if follower == "m1":
+        _assert_resumes(project, place / "go", {"t1": ()})
+    else:
+        count = COUNT_LIVING.format(place=place)
+        text = milestone_of({"id": "t1", "run": f"{count}echo 2 > two"}).replace("id: m1", "id: m2", 1)
+        project.write("m2", text)
+        done = project.ctl("run", "m2")
+        assert done.code == 0, done.out + done.err
+
+    assert not (place / "living").exists(), "a task was started beside those of the former life"
+    assert not any(map(is_alive, pids))
+
+
+def _kill_again_and_again(running: Running, child: str) -> None:
+    """Kill every incarnation of a child until there is no next one."""
+    project = running.project
+    for incarnation in range(1, 13):
+        os.kill(ready_pid(project, child, incarnation), signal.SIGKILL)
+
+        def next_or_none(number: int = incarnation + 1) -> bool:
+            there = pids_of_children(project.records()).get(child) != pids[-1]
+            return there or bool(facts(project, ChildQuarantined)) or running.process.poll() is not None
+
+        pids = [pids_of_children(project.records())[child]]
+        wait_until(next_or_none, 30.0, f"{child} is replaced, or given up")
+        if pids_of_children(project.records())[child] == pids[-1]:
+            return
+    raise AssertionError(f"{child} was never given up")
+
+
+def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(project: Project, place: Path) -> None:
+    """FATAL, a blocker, and a completed milestone."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    running = project.start("run", "m1")
+
+    _kill_again_and_again(running, "progress_monitor")
+
+    wait_until(
+        lambda: [fact for fact in facts(project, BlockerRaised) if fact.claim == "quarantined:progress_monitor"],
+        10.0,
+        "the blocker is raised",
+    )
+    agent = project.path / ".milestones" / "sessions" / project.session() / "agents" / "progress_monitor.json"
+    wait_until(lambda: '"FATAL"' in agent.read_text(encoding="utf-8"), 10.0, "the sheet says FATAL")
+    (place / "go").touch()
+    assert running.wait() == 0, running.text()
+    assert "Progress Monitor is left out (FATAL)" in running.text()
+    assert_done_once(project, "m1", {"t1": ()})
+
+
+def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resumes_it(
+    project: Project, place: Path
+) -> None:
+    """Beyond the budget the session rests with the reason; its task is interrupted, not failed."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    running = project.start("run", "m1")
+
+    _kill_again_and_again(running, "task_executor")
+
+    assert running.wait() == 1, running.text()
+    assert "the roles kept failing: more than 10 restarts in 60 s" in running.text()
+    assert project.session_json()["status"] == "paused"
+    assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
+    _assert_resumes(project, place / "go", {"t1": ()})
