@@ -53,9 +53,8 @@ from actors.state import Phase, Stage
 LOOK_SECONDS: Final = 1.0
 """Seconds between two looks when nothing happens."""
 
-LONG_LOOK_SECONDS: Final = 0.02
 LOOK_SHARE: Final = 10.0
-"""After a long look, of t seconds, the next one waits t times this: a huge session is looked at less often."""
+"""After a look that took t seconds the next one waits t times this: a huge session is looked at less often."""
 
 READ_BYTES: Final = 256 * 1024
 """Bytes of output searched in one look, of all attempts together."""
@@ -110,7 +109,7 @@ class BlockerDetector(RoleActor):
             if claim.startswith("storm:")
         }
         for task_id, task in state.tasks.items():
-            if task.phase is Phase.FAILED or task.failures or task.conflicts:
+            if task.phase is Phase.FAILED or task.failures or task.conflicts or task.slot_failures:
                 self._suspects.add(task_id)
             attempt = task.attempt
             if attempt is None or task.phase is Phase.COMPLETED:
@@ -157,8 +156,7 @@ class BlockerDetector(RoleActor):
         if settled or self.mono >= self._next_look:
             began = time.monotonic()
             facts = self._look()
-            took = time.monotonic() - began
-            self._not_before = self.mono + (took * LOOK_SHARE if took > LONG_LOOK_SECONDS else 0.0)
+            self._not_before = self.mono + (time.monotonic() - began) * LOOK_SHARE
             unread = bool(self._ended)
             self._next_look = self._not_before if unread else max(self._not_before, self.mono + LOOK_SECONDS)
             self.propose(*facts)
@@ -321,7 +319,7 @@ class BlockerDetector(RoleActor):
         self._look_soon()
 
     def _look_soon(self) -> None:
-        # At once, unless the last look at a huge session took so long that looks have to be rare.
+        # At once, which is within milliseconds unless the last look at a huge session took long.
         self._next_look = self._not_before
         if self._not_before > self.mono:
             self.host.wake_at(self._not_before)

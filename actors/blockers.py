@@ -22,7 +22,7 @@ from typing import Final
 from actors.events import BlockerEscalated, BlockerRaised, BlockerResolved, Event, Severity
 from actors.observations import STORM_FALLS, STORM_SECONDS, View
 from actors.state import Blocker, Phase, SessionState, Stage
-from actors.task_blockers import of_task, stuck_on
+from actors.task_blockers import of_output, of_task, stuck_on
 from actors.wording import joined, seconds_text
 
 STRATEGIES: Final = (
@@ -92,6 +92,7 @@ def holding(state: SessionState, view: View) -> Iterator[BlockerRaised]:
         task = state.tasks.get(task_id)
         if task is not None and task.phase not in {Phase.COMPLETED, Phase.SKIPPED}:
             yield from of_task(state, view, task_id, task, stuck)
+    yield from of_output(state, view)
     yield from _of_session(state)
     if view.rules_problem:
         yield BlockerRaised(

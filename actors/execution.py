@@ -280,8 +280,10 @@ class Execution:
 
         One that ended rests while git cannot land it: the next life does. Without git nobody ever would.
         """
-        git_role = self._state.children.get("git_integration")
-        unable = self._state.git.ready is None or (git_role is not None and git_role.fatal)
+        state = self._state
+        git_role = state.children.get("git_integration")
+        held = state.stop is not None and bool(state.paused)  # a stop does not wait until landing can go on
+        unable = state.git.ready is None or (git_role is not None and git_role.fatal) or held
         return attempt.stage is Stage.ENDED and unable
 
     def _result(self) -> SessionSettled:

@@ -24,6 +24,8 @@ from actors.events import (
     LandFailed,
     Pushed,
     PushRefused,
+    SessionPaused,
+    SessionUnpaused,
     SlotFailed,
     SlotPrepared,
     UncommittedSeen,
@@ -39,6 +41,12 @@ MAKING: Final = "making"
 
 LANDING: Final = "landing"
 """Key of the one landing that may be under way."""
+
+HELD: Final = "landing has to wait: "
+"""How the reason of a pause begins that this role states, and takes back, because of a passing obstacle."""
+
+HELD_SECONDS: Final = 1.0
+"""Seconds between two tries to land while there is such an obstacle."""
 
 
 def slots_directory(project: str, configured: str) -> str:
@@ -65,6 +73,7 @@ class GitIntegration(RoleActor):
         self._inspected = False
         self._clean = False
         self._left = ""
+        self._land_at = 0.0
 
     def reconcile(self) -> None:
         """Start every flow that is due and not under way."""
@@ -167,12 +176,12 @@ class GitIntegration(RoleActor):
     def _inside(self, slot: str) -> str:
         """Return the project's own directory within a slot: it need not be the top of the repository."""
         top = self._repo.top if self._repo is not None else self.context.project
-        return os.path.normpath(os.path.join(slot, os.path.relpath(self.context.project, top)))
+        return str(Path(slot) / os.path.relpath(self.context.project, top))
 
     # --- the merge queue -----------------------------------------------------------------------------------------
 
     def _land_next(self) -> None:
-        if LANDING in self._busy or self._repo is None or self._identity is None:
+        if LANDING in self._busy or self._repo is None or self._identity is None or self.mono < self._land_at:
             return
         waiting = sorted(self._attempts(Stage.ENDED), key=lambda item: item[1].ended_wall)
         for task_id, attempt in waiting:
@@ -192,6 +201,11 @@ class GitIntegration(RoleActor):
 
     def _landed(self, attempt: Attempt) -> Callable[[git.LandOutcome], None]:
         def tell(outcome: git.LandOutcome) -> None:
+            if isinstance(outcome, git.Refusal) and outcome.is_passing:
+                self._hold(outcome)
+                return
+            if self.state.paused.startswith(HELD):
+                self.propose(SessionUnpaused())
             match outcome:
                 case git.Landed(sha=sha, files=files):
                     self.propose(Landed(attempt.id, sha, files))
@@ -209,6 +223,13 @@ class GitIntegration(RoleActor):
                     assert_never(outcome)
 
         return tell
+
+    def _hold(self, obstacle: git.Refusal) -> None:
+        """Keep what is to land where it is, have nothing new granted, and try again in a moment."""
+        self._land_at = self.mono + HELD_SECONDS
+        self.host.wake_at(self._land_at)
+        if not self.state.paused:
+            self.propose(SessionPaused(HELD + "; ".join(filter(None, (obstacle.reason, obstacle.cure)))))
 
     # --- the remote and the checkout -----------------------------------------------------------------------------
 
@@ -254,6 +275,9 @@ class GitIntegration(RoleActor):
             return
         if self._repo is None or found.ready is None:
             self.finish(found.idle or (found.refused.reason if found.refused is not None else ""))
+        elif waiting := [task for task, _ in self._attempts(Stage.ENDED)]:
+            # The session was stopped before they could land: the next life lands them from their slots.
+            self.finish(f"waiting to be landed: {', '.join(waiting)}")
         elif not self._clean:
             self._run("clean", git.remove_slots(self._repo), self._cleaned)
         else:

@@ -9,20 +9,26 @@ Owns the link's reading side, the watching of programs and the clock. Refuses to
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
+from loguru import logger
 
 from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame
+from actors.log import open_log
 from actors.messages import ProgramEnded, RoleMessage, Tick
+from actors.paths import ProjectPaths
 from actors.programs import Finished, Program
 
 if TYPE_CHECKING:
@@ -150,8 +156,7 @@ class Host:
 
     def crash(self, error: BaseException) -> None:
         """End the process at once because the role's code is broken; never returns."""
-        import traceback  # noqa: PLC0415 - only a crash pays for it
-
+        logger.opt(exception=error).critical("role crashed")
         traceback.print_exception(error, file=sys.stderr)
         self._end(CRASHED)
 
@@ -233,16 +238,16 @@ class Host:
         beat = now >= self._next_beat
         if beat:
             self._next_beat = now + TICK_SECONDS
-        if beat or (self._wake_at is not None and now >= self._wake_at):
+        due = self._wake_at is not None and now >= self._wake_at
+        if due:
             self._wake_at = None
+        if beat or due:
             mailbox.tell(Tick(now, beat))
 
     def _kill(self, running: _Running) -> None:
         # The program leads a group of its own; its pid is not reaped before process.wait(), so it is still its.
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(running.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def _kill_programs(self) -> None:
         self._watch_started()
@@ -267,6 +272,9 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
     from actors.cast import role_class  # noqa: PLC0415 - the roles import this module
     from actors.role import RoleContext  # noqa: PLC0415
 
+    paths = ProjectPaths(Path(str(args["project"])))
+    open_log(paths.logs(str(args["session"])) / f"{args['role']}.log")
+    logger.bind(incarnation=args["incarnation"], last_exit=args.get("last_exit", "")).info("role started")
     host = Host(link)
     context = RoleContext(
         role=str(args["role"]),

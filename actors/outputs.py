@@ -31,6 +31,9 @@ MOST_MATCHES: Final = 3
 SHOWN_LINES: Final = 5
 """Lines of evidence."""
 
+_HEADER: Final = re.compile(rb"\$ (?:run|agent|verify \d+): ")
+"""How the runner announces a step in the log: the command that follows is nothing that anybody printed."""
+
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _TELLING: Final = re.compile(
@@ -191,8 +194,12 @@ def telling_lines(data: bytes, veil: Veil) -> tuple[str, ...]:
 
 
 def _decoded(pieces: Iterable[bytes]) -> list[str]:
+    return ["" if _HEADER.match(piece) else _line(piece) for piece in pieces]
+
+
+def _line(piece: bytes) -> str:
     # Four bytes are the most that a character has: cutting before decoding keeps huge lines cheap.
-    return [clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS] for piece in pieces]
+    return clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS]
 
 
 def _shown(line: str, veil: Veil) -> str:

@@ -26,13 +26,13 @@ def of_task(
         task: What the fold says of it.
         stuck: What :func:`stuck_on` returned.
     """
-    yield from _patterns(state, task_id, view.matches.get(task_id, ()))
     if task.phase is Phase.FAILED:
         yield _failed(state, view, task_id, task, stuck)
         return
     to_come = state.milestone.by_id[task_id].retries + 1 - task.failures
     yield from _timeout(state, task_id, task, to_come)
     yield from _repeated(state, view, task_id, task, to_come)
+    yield from _without_slot(task_id, task)
     if task.conflicts:
         last = task.conflicts > state.settings.conflict_reruns
         yield BlockerRaised(
@@ -65,6 +65,20 @@ def _timeout(state: SessionState, task_id: str, task: TaskState, to_come: int) -
         )
 
 
+def _without_slot(task_id: str, task: TaskState) -> Iterator[BlockerRaised]:
+    if task.slot_failures > 1:
+        reason = task.attempt.detail if task.attempt is not None else ""
+        yield BlockerRaised(
+            claim=f"slot:{task_id}",
+            category="repeated_failure",
+            severity=Severity.ERROR,
+            task=task_id,
+            evidence=joined(f"no worktree could be made for {task_id} ({task.slot_failures} times)", reason),
+            proposal="resource reallocation: look at space and permissions of the directory of the worktrees, and at "
+            "`worktree.setup`; it is tried again",
+        )
+
+
 def _repeated(state: SessionState, view: View, task_id: str, task: TaskState, to_come: int) -> Iterator[BlockerRaised]:
     claim = f"repeated:{task_id}"
     # The last attempt's failure is about to be a blocker of its own.
@@ -82,20 +96,30 @@ def _repeated(state: SessionState, view: View, task_id: str, task: TaskState, to
         )
 
 
-def _patterns(state: SessionState, task_id: str, matches: Sequence[Match]) -> Iterator[BlockerRaised]:
-    seen = set()
-    for match in matches:
-        claim = f"pattern:{match.rule.id}:{task_id}"
-        if claim not in seen:
-            seen.add(claim)
-            yield BlockerRaised(claim, "error_pattern", match.rule.severity, task_id, str(match), match.rule.proposal)
-    # What a former incarnation found in output that nobody reads twice.
+def of_output(state: SessionState, view: View) -> Iterator[BlockerRaised]:
+    """Yield every claim about what the output of tasks says; none is about a task that is over and well."""
+    claimed: dict[str, dict[str, BlockerRaised]] = {}
     for claim, known in state.blockers.items():
-        if claim not in seen and known.raised.task == task_id and claim.startswith("pattern:"):
-            yield known.raised
+        if claim.startswith("pattern:"):
+            claimed.setdefault(known.raised.task, {})[claim] = known.raised
+    for task_id in view.suspects:
+        task = state.tasks.get(task_id)
+        if task is None or task.phase in {Phase.COMPLETED, Phase.SKIPPED}:
+            continue
+        # A claim stands even where the output is not read again, as after a crash.
+        claims = claimed.get(task_id, {})
+        for match in view.matches.get(task_id, ()):
+            rule = match.rule
+            claim = f"pattern:{rule.id}:{task_id}"
+            if claim not in claims:
+                claims[claim] = BlockerRaised(claim, "error_pattern", rule.severity, task_id, str(match), rule.proposal)
+        yield from claims.values()
 
 
 def _failed(state: SessionState, view: View, task_id: str, task: TaskState, stuck: Mapping[str, int]) -> BlockerRaised:
+    known = state.blockers.get(f"failed:{task_id}")
+    if known is not None and (known.raised.severity is Severity.CRITICAL or task_id not in stuck):
+        return known.raised
     matches = _of_latest_attempt(view.matches.get(task_id, ()))
     shown = {match.text for match in matches}
     tail = [line for line in view.tails.get(task_id, ()) if line not in shown]

@@ -92,6 +92,10 @@ class HubPort:
             spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs
         }
 
+    def hurry(self) -> None:
+        """From now on give tasks no time to end by themselves; takes effect when the runner is asked to stop."""
+        self._grace[RUNNER] = 0.0
+
     def spawn(self, spec: ChildSpec, incarnation: int, last_exit: ExitReason | None) -> None:
         """Have the fork server start an incarnation."""
         args = {

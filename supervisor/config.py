@@ -22,11 +22,11 @@ import attrs
 
 from actors.events import AgentRunner, Settings
 from actors.model import Isolation
+from actors.paths import ProjectPaths
 from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar, scan
 from supervisor.config_keys import MOST_PARALLEL, Layer, LogLevel, take_keys
-from actors.paths import ProjectPaths
 
 VARIABLE: Final = "MILESTONED_CONFIG"
 """Environment variable that names a configuration file."""

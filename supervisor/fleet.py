@@ -9,6 +9,7 @@ Owned by the hub's thread. Refuses to know the journal and what frames mean.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -199,10 +200,8 @@ class Fleet:
             return
         child.kill_asked = True
         if child.pidfd >= 0:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it is dead already, and will be reported
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it is dead already, and will be reported
 
     def release(self) -> None:
         """End everything: links first (roles go, a runner ends its tasks and goes), then the fork server."""

@@ -9,6 +9,8 @@ Owned by the hub's thread. Refuses to know links, processes and files.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,7 +20,19 @@ from actors.events import Event, Fact, Record, SessionEnded, UnknownKindError, d
 from actors.state import ROLES, SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the collector away while a long history is folded: nothing of it is garbage, and looking costs half."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @attrs.frozen
@@ -45,8 +59,9 @@ class Ledger:
     def __init__(self, session: str, records: Iterable[Record] = ()) -> None:
         self.session = session
         self.state = SessionState(session=session)
-        for record in records:
-            self.state.apply(record)
+        with _without_collection():
+            for record in records:
+                self.state.apply(record)
 
     def admit(self, facts: Iterable[Fact], seq: int, wall: float, mono: float) -> Judged:
         """Judge facts and fold those that are admitted, as if they were journaled from ``seq`` on.

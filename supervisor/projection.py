@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from actors.state import SessionState, TaskState
     from actors.paths import ProjectPaths
+    from actors.state import SessionState, TaskState
 
 INTERRUPTED: Final = "interrupted"
 """Word for a task that waits because its last attempt was interrupted."""

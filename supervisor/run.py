@@ -34,18 +34,18 @@ from actors.events import (
 from actors.execution import missing_agents
 from actors.files import read_milestone_file
 from actors.model import FileStatus, Isolation, Milestone, Task
+from actors.paths import ProjectPaths, new_session_id
 from actors.state import Phase, SessionState, decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
 from supervisor.core_effects import EndCause, Ended
 from supervisor.environment import SESSION_MARK
-from supervisor.hub import Escalated, Hub, Notice, Recorded, Refused
 from supervisor.fleet import SWEEP_SECONDS
+from supervisor.hub import Escalated, Hub, Notice, Recorded, Refused
 from supervisor.journal import Journal, JournalError
 from supervisor.ledger import Ledger
 from supervisor.linux import boot_id, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
-from actors.paths import ProjectPaths, new_session_id
 from supervisor.projection import seen_by
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
@@ -291,7 +291,8 @@ def _open_locked(
             events = (SessionResumed(settings, boot_id(), os.getpid()), *update)
             resumed = True
         facts = tuple((ledger.session, encode_event(event)) for event in events)
-        for record in journal.append(facts, time.time(), time.monotonic()):
+        wall = time.time()  # noqa: TID251 - stored with the records
+        for record in journal.append(facts, wall, time.monotonic()):
             ledger.state.apply(record)
     except BaseException:
         journal.close()
@@ -325,8 +326,8 @@ class MilestoneRun:
         self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
         self._watch = Watch(self.paths, self.session, opening.ledger.state, self.notices.put)
         conduct = Conduct(self._hub, self.session, self._shown, self._ended)
-        port = HubPort(self._hub, self.session, self._specs)
-        self._supervisor = SupervisorActor.start(FLAGS, self._specs, port, conduct)
+        self._port = HubPort(self._hub, self.session, self._specs)
+        self._supervisor = SupervisorActor.start(FLAGS, self._specs, self._port, conduct)
         self._ledger = opening.ledger
         self._end: SessionEnded | None = None
         self._children_gone = False
@@ -349,6 +350,11 @@ class MilestoneRun:
         """End all children at once, in reverse start order."""
         with contextlib.suppress(pykka.ActorDeadError):  # it has ended already
             self._supervisor.tell(stop_now())
+
+    def kill_now(self) -> None:
+        """End all children at once; tasks are killed without the grace that a stop gives them."""
+        self._port.hurry()
+        self.stop_now()
 
     def close(self) -> None:
         """Give everything back: processes, threads, journal, lock; closing twice does nothing."""

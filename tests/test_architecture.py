@@ -63,6 +63,7 @@ DOING: Final = frozenset(
         "actors.git.watch",
         "actors.git_integration",
         "actors.host",
+        "actors.log",
         "actors.machine",
         "actors.projection",
         "actors.survey",

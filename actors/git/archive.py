@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, object_paths
-from actors.git.plumbing import Refusal, complaint, flush, git, not_flushed, ref_folders, shown
+from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
 from actors.git.repository import FALLBACK_IDENTITY, Repository
 from actors.git.slots import Slot, remove_slot, slots
 from actors.programs import Flow
@@ -49,7 +49,7 @@ def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost
         repo,
         work.tree,
         record.base,
-        f"Archive of {owner}: it did not land\n".encode(),
+        f"Archive of {owner}: it did not land\n",
         when=int(place.record_file.stat().st_mtime),
         identity=FALLBACK_IDENTITY,
     )
@@ -89,6 +89,5 @@ def _keep(repo: Repository, ref: str, sha: str, work: Captured) -> Flow[Archived
         kept = yield git(*moving, cwd=repo.common_dir)
         if not kept.ok:
             return Refusal(f"git cannot keep {name}: {complaint(kept)}")
-    paths = (*object_paths(repo.common_dir, (*work.objects, sha)), *ref_folders(repo.common_dir, name))
-    flushed = yield flush(paths)
-    return Archived(name, sha) if flushed.ok else not_flushed(flushed)
+    unsafe = yield from flush((*object_paths(repo.common_dir, work, sha), *ref_paths(repo.common_dir, name)))
+    return unsafe or Archived(name, sha)

@@ -18,6 +18,17 @@ from typing import Final
 
 import attrs
 
+from actors.git.index import trees_of
+from actors.git.objects import (
+    FOLDER,
+    GITLINK,
+    Change,
+    commit_content,
+    is_sha1,
+    loose_object,
+    tree_changes,
+    write_object,
+)
 from actors.git.plumbing import (
     OUR_FILES,
     WITHOUT_OUR_FILES,
@@ -26,6 +37,7 @@ from actors.git.plumbing import (
     git,
     joined,
     line_of,
+    not_written,
     shown,
     split,
 )
@@ -34,8 +46,6 @@ from actors.git.slots import Record, Slot
 from actors.programs import Flow
 
 _TIMEOUT: Final = 600.0
-_GITLINK: Final = b"160000"
-_FOLDER: Final = b"040000"
 _NO_OBJECT: Final = re.compile(rb"0+")
 
 
@@ -47,11 +57,13 @@ class Captured:
         tree: The whole content as a tree.
         changed: Paths that differ, in git's order.
         objects: Names of all objects that the base did not have.
+        written: Those of them that we wrote ourselves: their content is on the disk.
     """
 
     tree: str
     changed: tuple[str, ...]
     objects: tuple[str, ...]
+    written: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -91,52 +103,76 @@ def capture(repo: Repository, slot: int, base: str) -> Flow[Captured | NothingTo
 
 
 def commit_tree(
-    repo: Repository, tree: str, parent: str, message: bytes, *, when: int, identity: Identity
+    repo: Repository, tree: str, parent: str, message: str, *, when: int, identity: Identity
 ) -> Flow[str | Refusal]:
-    """Make a commit object. The same arguments give the same name."""
+    """Make a commit object. The same arguments give the same name, whoever makes it: git or we."""
+    name, email = identity.name, identity.email
+    content = commit_content(tree, parent, message, when=when, name=name, email=email)
+    if content is not None:
+        try:
+            sha, whole = loose_object("commit", content)
+            write_object(repo.common_dir, sha, whole)
+        except OSError as error:
+            return not_written(str(error))
+        return sha
     date = f"{when} +0000"
     author = (("NAME", identity.name), ("EMAIL", identity.email), ("DATE", date))
     env = tuple((f"GIT_{who}_{name}", value) for who in ("AUTHOR", "COMMITTER") for name, value in author)
     done = yield git(
-        "commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message
+        "commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message.encode()
     )
     return line_of(done) if done.ok else Refusal(f"git cannot make a commit: {complaint(done)}")
 
 
-def differences(cwd: str, before: str, after: str) -> Flow[Captured | NothingToLand | Refusal]:
+def differences(common_dir: str, before: str, after: str) -> Flow[Captured | NothingToLand | Refusal]:
     """Compare the commit or tree `before` with the tree `after`."""
+    changes: tuple[Change, ...] | Refusal | None = tree_changes(common_dir, before, after)
+    if changes is None:
+        changes = yield from _listed_by_git(common_dir, before, after)
+    if isinstance(changes, Refusal):
+        return changes
+    changed, objects = [], {after}
+    for change in changes:
+        if change.new_mode == GITLINK != change.old_mode:
+            return Refusal(
+                f"{shown(change.path)} is a git repository of its own, which a commit cannot hold",
+                "let the task remove its .git, or ignore the folder in .gitignore",
+            )
+        if FOLDER not in {change.old_mode, change.new_mode}:
+            changed.append(shown(change.path))
+        if change.name:
+            objects.add(change.name)
+    return Captured(after, tuple(changed), tuple(sorted(objects))) if changed else NothingToLand()
+
+
+def _listed_by_git(common_dir: str, before: str, after: str) -> Flow[tuple[Change, ...] | Refusal]:
     listed = yield git(
-        "diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=cwd, timeout=_TIMEOUT
+        "diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=common_dir, timeout=_TIMEOUT
     )
     if not listed.ok:
         return Refusal(f"git cannot compare {before} with {after}: {complaint(listed)}")
     fields = split(listed.stdout)
-    changed, objects = [], {after}
-    for entry, path in zip(fields[::2], fields[1::2], strict=True):
-        old_mode, new_mode, _, name, _ = entry.removeprefix(b":").split(b" ")
-        if new_mode == _GITLINK != old_mode:
-            return Refusal(
-                f"{shown(path)} is a git repository of its own, which a commit cannot hold",
-                "let the task remove its .git, or ignore the folder in .gitignore",
-            )
-        if _FOLDER not in {old_mode, new_mode}:
-            changed.append(shown(path))
-        if not _NO_OBJECT.fullmatch(name):
-            objects.add(name.decode())
-    return Captured(after, tuple(changed), tuple(sorted(objects))) if changed else NothingToLand()
+    return tuple(
+        Change(old_mode, new_mode, "" if _NO_OBJECT.fullmatch(name) else name.decode(), path)
+        for (old_mode, new_mode, _, name, _), path in zip(
+            (entry.removeprefix(b":").split(b" ") for entry in fields[::2]), fields[1::2], strict=True
+        )
+    )
 
 
-def object_paths(common_dir: str, objects: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what to flush so that these objects survive a power cut: their files, then the folders of these.
+def object_paths(common_dir: str, work: Captured, commit: str) -> tuple[str, ...]:
+    """Return what to flush so that a commit of the work survives a power cut: files, then their folders.
 
     The files as well: an object that a task's own git wrote before us was not flushed, and ours then trusts
-    it.
+    it. What is not loose is in a pack, which git flushes when it makes it.
     """
     root = f"{common_dir}/objects"
-    files = [f"{root}/{name[:2]}/{name[2:]}" for name in objects]
-    loose = [file for file in files if os.path.lexists(file)]
-    folders = sorted({file.rpartition("/")[0] for file in loose})
-    return (*loose, *folders, root, f"{root}/pack")
+    files = {name: f"{root}/{name[:2]}/{name[2:]}" for name in (*work.objects, commit)}
+    loose = {name: file for name, file in files.items() if os.path.lexists(file)}
+    unsure = [file for name, file in loose.items() if name != commit and name not in work.written]
+    folders = sorted({file.rpartition("/")[0] for file in loose.values()})
+    packs = (f"{root}/pack",) if len(loose) < len(files) else ()
+    return (*unsure, *folders, root, *packs)
 
 
 def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | NothingToLand | Refusal]:
@@ -155,10 +191,27 @@ def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | Nothin
         )
         if not added.ok:
             return Refusal(f"git cannot add what is in {place.path}: {complaint(added)}")
-    written = yield git("write-tree", cwd=place.path, env=environment, timeout=_TIMEOUT)
-    if not written.ok:
-        return Refusal(f"git cannot write what is in {place.path}: {complaint(written)}")
-    return (yield from differences(place.repo.common_dir, record.base, line_of(written)))
+    return (yield from _written(place, environment, record.base))
+
+
+def _written(
+    place: Slot, environment: tuple[tuple[str, str], ...], base: str
+) -> Flow[Captured | NothingToLand | Refusal]:
+    """Write the trees of the index that the capture worked on, and compare."""
+    common_dir = place.repo.common_dir
+    trees = trees_of(place.scratch) if is_sha1(base) else None
+    if trees is None:
+        done = yield git("write-tree", cwd=place.path, env=environment, timeout=_TIMEOUT)
+        if not done.ok:
+            return Refusal(f"git cannot write what is in {place.path}: {complaint(done)}")
+        return (yield from differences(common_dir, base, line_of(done)))
+    try:
+        for name, whole in trees.made:
+            write_object(common_dir, name, whole)
+    except OSError as error:
+        return not_written(str(error))
+    work = yield from differences(common_dir, base, trees.top)
+    return attrs.evolve(work, written=tuple(name for name, _ in trees.made)) if isinstance(work, Captured) else work
 
 
 def _leave_branch(admin: str, base: str) -> Flow[str]:

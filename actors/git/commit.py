@@ -63,11 +63,16 @@ class CommitMessage:
         """
         return dict(self.trailers)[name]
 
-    def encode(self) -> bytes:
-        """Return the message as git stores it; code points that UTF-8 cannot hold are written out."""
+    @property
+    def text(self) -> str:
+        """The message as git stores it; code points that UTF-8 cannot hold are written out."""
         trailers = "\n".join(f"{name}: {value}" for name, value in self.trailers)
         text = "\n\n".join(part for part in (self.subject, self.body, trailers) if part)
-        return f"{text}\n".encode(errors="backslashreplace")
+        return f"{text}\n".encode(errors="backslashreplace").decode()
+
+    def encode(self) -> bytes:
+        """Return the bytes of :attr:`text`."""
+        return self.text.encode()
 
 
 def commit_message(milestone: Milestone, task: Task, session_id: str) -> CommitMessage:

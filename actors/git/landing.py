@@ -13,8 +13,13 @@ capture at a time.
 3. Author, dates and message are arguments, and the parent is the tip, so a redo at the same tip makes the
    same commit. At a tip that moved on, the change is merged without a checkout: capture and tip against the
    capture's base.
-4. The branch is moved from the tip that was read to the commit, or not at all. If it moved meanwhile, from 1.
-5. Objects, ref and their folders are flushed. Only then has it landed.
+4. The commit, what it needs and their folders are flushed.
+5. The branch is moved from the tip that was read to the commit, or not at all. If it moved meanwhile, from 1.
+6. The ref and its folders are flushed. Only then has it landed.
+
+Programs are started where git's own knowledge is needed: for filters, merges, packs. Where the format is a
+few lines (a loose object, a loose ref), the files are written here, with the same bytes and locks; whatever
+is stored in another way is left to git (see :mod:`actors.git.objects` and :mod:`actors.git.refs`).
 
 A git that was killed while it moved the branch leaves a lock, which stops every later one: see
 :mod:`actors.git.reflock`.
@@ -29,7 +34,8 @@ import attrs
 
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, differences, object_paths
 from actors.git.commit import CommitMessage
-from actors.git.plumbing import Refusal, complaint, flush, git, not_flushed, ref_folders, shown, split
+from actors.git.plumbing import Refusal, complaint, flush, git, not_written, ref_paths, shown, split
+from actors.git.refs import LogLine, move
 from actors.git.reflock import lock_path, look, ours_and_dead
 from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip
 from actors.git.slots import mark_landed
@@ -172,16 +178,19 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     change = yield from _change(landing, tip)
     if not isinstance(change, Captured):
         return change
-    message = landing.message.encode()
+    message = landing.message.text
     sha = yield from commit_tree(
         repo, change.tree, tip.sha, message, when=landing.when, identity=landing.identity
     )
     if isinstance(sha, Refusal):
         return sha
+    unsafe = yield from flush(object_paths(repo.common_dir, change, sha))
+    if unsafe:
+        return unsafe
     moved = yield from _move(landing, tip.sha, sha)
     if moved is not True:
         return moved or None
-    unsafe = yield from _secured(repo, sha, change.objects)
+    unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
     return unsafe or Landed(sha, tip.sha, len(change.changed))
 
 
@@ -209,7 +218,7 @@ def _search(landing: Landing, tip: Tip) -> Flow[AlreadyLanded | Refusal | None]:
             # The earlier try may have ended before the flush.
             made = yield from differences(landing.repo.common_dir, f"{sha}^", f"{sha}^{{tree}}")
             change = made if isinstance(made, Captured) else Captured("", (), ())
-            unsafe = yield from _secured(landing.repo, sha, change.objects)
+            unsafe = yield from _secured(landing.repo, sha, change)
             return unsafe or AlreadyLanded(sha, len(change.changed))
     return None
 
@@ -223,7 +232,7 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
         repo,
         landing.captured.tree,
         landing.base,
-        landing.message.encode(),
+        landing.message.text,
         when=landing.when,
         identity=landing.identity,
     )
@@ -245,9 +254,15 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
 def _move(landing: Landing, old: str, new: str) -> Flow[bool | Refusal]:
     """Move the branch; ``False`` when it was not at `old` any more, or somebody was at it just now."""
     repo = landing.repo
+    log = LogLine(landing.identity, landing.when, f"milestoned: {landing.message.trailer('Task')}")
     before = look(repo)
-    arguments = ("update-ref", "-m", f"milestoned: {landing.message.trailer('Task')}", repo.ref, new, old)
-    done = yield git(*arguments, cwd=repo.common_dir)
+    try:
+        moved = move(repo, old, new, log)
+    except OSError as error:
+        return not_written(str(error))
+    if moved is not None:
+        return moved
+    done = yield git("update-ref", "-m", log.note, repo.ref, new, old, cwd=repo.common_dir)
     if done.ok:
         return True
     after = look(repo)
@@ -267,10 +282,7 @@ def _move(landing: Landing, old: str, new: str) -> Flow[bool | Refusal]:
     )
 
 
-def _secured(repo: Repository, sha: str, objects: tuple[str, ...]) -> Flow[Refusal | None]:
+def _secured(repo: Repository, sha: str, change: Captured) -> Flow[Refusal | None]:
     """Flush the commit, what it needs and the branch, in this order: it has landed only then."""
-    loose = f"{repo.common_dir}/{repo.ref}"
-    ref = (loose,) if Path(loose).is_file() else ()
-    folders = ref_folders(repo.common_dir, repo.ref)
-    flushed = yield flush((*object_paths(repo.common_dir, (*objects, sha)), *ref, *folders))
-    return None if flushed.ok else not_flushed(flushed)
+    objects = object_paths(repo.common_dir, change, sha)
+    return (yield from flush((*objects, *ref_paths(repo.common_dir, repo.ref))))

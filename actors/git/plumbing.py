@@ -15,10 +15,16 @@ from typing import Final
 
 import attrs
 
-from actors.programs import Finished, Program
+from actors.programs import Finished, Flow, Program
 
 OLDEST_GIT: Final = (2, 38)
 """The first git with ``merge-tree --write-tree``."""
+
+_NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
+"""What programs say, in the language that ours are run in, and Python's errors, when a disk is full."""
+
+_FLUSHED_HERE: Final = 64
+"""So many files and folders at most are flushed without a program: some milliseconds of a disk."""
 
 _OVERRIDES: Final = (
     ("core.hooksPath", "/dev/null"),
@@ -29,7 +35,7 @@ _OVERRIDES: Final = (
     ("core.trustctime", "true"),
     ("core.checkStat", "default"),
     # git writes and renames; these make it flush before it renames. The folders are flushed by `landing`.
-    ("core.fsync", "loose-object,reference"),
+    ("core.fsync", "loose-object,pack,pack-metadata,reference"),
     ("core.fsyncMethod", "fsync"),
     # Someone else's git holds a ref lock for milliseconds; see `landing` for locks that stay.
     ("core.filesRefLockTimeout", "1000"),
@@ -109,10 +115,17 @@ class Refusal:
     Attributes:
         reason: What is wrong, for people.
         cure: What to do about it, for people; ``""`` when the reason says it.
+        passing: Whether the same may be possible later without anything being done again.
     """
 
     reason: str
     cure: str = ""
+    passing: bool = False
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it is worth trying again later: an obstacle that passes, or a disk that is full."""
+        return self.passing or any(text in self.reason for text in _NO_SPACE)
 
 
 def git(
@@ -165,28 +178,45 @@ def joined(*pathspecs: str) -> bytes:
     return b"".join(os.fsencode(pathspec) + b"\0" for pathspec in pathspecs)
 
 
-def flush(paths: tuple[str, ...]) -> Program:
-    """Return the program that brings files and folders to the disk, in this order.
+def flush(paths: tuple[str, ...]) -> Flow[Refusal | None]:
+    """Bring files and folders to the disk, in this order; refuse when it does not take them.
 
     git (2.39) flushes what it writes but not the folders that it renames it into, so that after a power cut
-    the names of objects and refs may be gone. ``sync`` is told what to flush: without a list it would wait
-    for all that other programs write. The working directory is the root, because the paths are absolute.
+    the names of objects and refs may be gone. A few are flushed here, in less time than a program starts.
+    For many there is ``sync``, which is told what to flush: without a list it would wait for all that other
+    programs write. Its working directory is the root, because the paths are absolute.
     """
-    return Program(("sync", "--", *paths), "/", (("LC_ALL", "C"),), timeout=300.0)
+    if len(paths) > _FLUSHED_HERE:
+        done = yield Program(("sync", "--", *paths), "/", (("LC_ALL", "C"),), timeout=300.0)
+        return None if done.ok else not_written(complaint(done))
+    try:
+        for path in paths:
+            _flush(path)
+    except OSError as error:
+        return not_written(str(error))
+    return None
 
 
-def not_flushed(done: Finished) -> Refusal:
-    """Return the refusal for a :func:`flush` that failed: what it was for must not be reported as done."""
-    return Refusal(f"the disk did not take it: {complaint(done)}", "check the disk")
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def ref_folders(common_dir: str, ref: str) -> tuple[str, ...]:
-    """Return the folders that hold a ref's name, innermost first."""
-    folders = []
+def not_written(reason: str) -> Refusal:
+    """Return the refusal for what is not on the disk: what it was for must not be reported as done."""
+    return Refusal(f"the disk did not take it: {reason}", "check the disk")
+
+
+def ref_paths(common_dir: str, ref: str) -> tuple[str, ...]:
+    """Return what to flush so that a ref survives a power cut: its file and the folders that hold its name."""
+    paths = [f"{common_dir}/{ref}"]
     while "/" in ref:
         ref = ref.rpartition("/")[0]
-        folders.append(f"{common_dir}/{ref}")
-    return tuple(folders)
+        paths.append(f"{common_dir}/{ref}")
+    return tuple(path for path in paths if os.path.lexists(path))
 
 
 OUR_FILES: Final = ".milestones"

@@ -20,8 +20,7 @@ from actors.git.plumbing import (
     flush,
     git,
     line_of,
-    not_flushed,
-    ref_folders,
+    ref_paths,
     shown,
 )
 from actors.git.watch import uncommitted
@@ -209,7 +208,7 @@ def checked_out_elsewhere(repo: Repository) -> Flow[Refusal | None]:
 
 def _in_use(repo: Repository, place: str) -> Refusal:
     cure = f"switch it to another branch (git -C {place} switch -), or, if it is gone, run git worktree prune"
-    return Refusal(f"{repo.branch} is checked out in {place}", cure)
+    return Refusal(f"{repo.branch} is checked out in {place}", cure, passing=True)
 
 
 def _worktree_of(repo: Repository, admin: Path) -> str:
@@ -324,8 +323,8 @@ def _create_branch(repo: Repository) -> Flow[Tip | Refusal]:
         "update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir
     )
     if made.ok:
-        flushed = yield flush((str(Path(repo.common_dir, repo.ref)), *ref_folders(repo.common_dir, repo.ref)))
-        return Tip(sha) if flushed.ok else not_flushed(flushed)
+        unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
+        return unsafe or Tip(sha)
     meanwhile = yield from read_tip(repo)
     if meanwhile is not None:
         return meanwhile

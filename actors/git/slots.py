@@ -12,10 +12,11 @@ Refuses to know what tasks do there and how their work lands.
   a reboot (files that were never flushed may have lost their content), what is in the slot proves nothing: it
   is made again, and work in it counts as lost.
 
-A reset is ``checkout --force --detach`` and ``clean -ffdx`` with the git directory and the worktree named,
-never searched for: with its ``.git`` file gone, a slot would belong to whatever repository lies around it. A
-slot that was tampered with in a way that a reset does not cover (see :func:`_sound`) is removed and made
-again.
+A reset is ``checkout --force --detach`` with the git directory and the worktree named, never searched for:
+with its ``.git`` file gone, a slot would belong to whatever repository lies around it. All that is in the
+index is in the slot then; so whether there is anything else is seen by counting (:class:`_Seen`), and only
+then ``clean -ffdx`` is run. A slot that was tampered with in a way that a reset does not cover (see
+:func:`_sound`) is removed and made again.
 
 Nothing is removed but in a directory whose ``owner`` file names this repository.
 """
@@ -33,6 +34,7 @@ from typing import Final
 
 import attrs
 
+from actors.git.index import count_entries
 from actors.git.plumbing import WITHOUT_GIT, Refusal, complaint, git, split
 from actors.git.repository import Repository
 from actors.programs import Finished, Flow, Program
@@ -246,27 +248,61 @@ def _sound(place: Slot) -> bool:
     admin = place.admin()
     if admin is None or place.record() is None or not Path(place.index).is_file():
         return False
-    return {entry.name for entry in Path(admin).iterdir()} <= _AT_REST and _may_be_written(place.path)
-
-
-def _may_be_written(folder: str) -> bool:
-    """Whether every folder lets its owner read, write and enter; a reset changes no folder's mode."""
-    if os.lstat(folder).st_mode & stat.S_IRWXU != stat.S_IRWXU:
-        return False
-    with os.scandir(folder) as entries:
-        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return all(map(_may_be_written, below))
+    return {entry.name for entry in Path(admin).iterdir()} <= _AT_REST
 
 
 def _reset(place: Slot, admin: str, base: str) -> Flow[Refusal | None]:
-    """Make the worktree show the commit; ``None`` when it does."""
+    """Make the worktree show the commit and nothing else; ``None`` when it does."""
     Path(f"{place.index}.lock").unlink(missing_ok=True)
     environment = place.environment(admin, place.index)
     for arguments in (("checkout", "--quiet", "--force", "--detach", base, "--"), ("clean", "-ffdxq")):
         done = yield git(*arguments, cwd=place.path, env=environment, timeout=_RESET_TIMEOUT)
         if not done.ok:
             return Refusal(f"git {arguments[0]} failed in {place.path}: {complaint(done)}")
+        try:
+            seen = _look_through(place.path)
+        except OSError as error:
+            return Refusal(f"{place.path} cannot be looked through: {error}")
+        if seen.closed:
+            return Refusal(f"a folder in {place.path} cannot be written")
+        if not seen.empty and seen.files - len((".git",)) == count_entries(place.index):
+            return None
     return None
+
+
+@attrs.frozen
+class _Seen:
+    """What is below a folder.
+
+    Attributes:
+        files: How many entries that are no folders.
+        empty: Whether a folder is empty, which git would not see.
+        closed: Whether a folder does not let its owner read, write and enter; a reset changes no folder's mode.
+    """
+
+    files: int = 0
+    empty: bool = False
+    closed: bool = False
+
+
+def _look_through(top: str) -> _Seen:
+    """Count what is below a folder.
+
+    Raises:
+        OSError: It cannot be read, or something in it goes away meanwhile.
+    """
+    files, empty, folders = 0, False, [top]
+    while folders:
+        folder = folders.pop()
+        if os.lstat(folder).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            return _Seen(closed=True)
+        with os.scandir(folder) as listed:
+            inside = list(listed)
+        below = [entry.path for entry in inside if entry.is_dir(follow_symlinks=False)]
+        folders += below
+        files += len(inside) - len(below)
+        empty = empty or not inside
+    return _Seen(files, empty)
 
 
 def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:

@@ -7,6 +7,7 @@ that says so, never a traceback.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -144,9 +145,7 @@ def _defect(error: Exception, *, as_json: bool) -> CommandError:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
     message = f"a defect of milestoned: {type(error).__name__}: {error}"
-    return CommandError(
-        BROKEN, message, f"please report it with the output of {TRACEBACK_VARIABLE}=1", as_json=as_json
-    )
+    return CommandError(BROKEN, message, f"please report it with the output of {TRACEBACK_VARIABLE}=1", as_json=as_json)
 
 
 def main() -> None:
@@ -156,12 +155,14 @@ def main() -> None:
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     code = run_command()
+    is_gone = False
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        code = PIPE_CODE
-    if code == PIPE_CODE:
+    except OSError as error:  # a pipe without a reader, a terminal that is gone, a full disk
+        code = code or (PIPE_CODE if error.errno in {errno.EPIPE, errno.EIO} else IO_ERROR)
+        is_gone = True
+    if is_gone or code == PIPE_CODE:
         # Whoever read our output has gone; Python would complain of it again while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

@@ -89,7 +89,9 @@ def complaints(machine: Machine, *, needs_git: bool) -> tuple[str, ...]:
     if machine.python < OLDEST_PYTHON:
         found.append(f"Python {_text(machine.python)} is too old: {_text(OLDEST_PYTHON)} or later is needed")
     if machine.system != "Linux":
-        found.append(f"this is {machine.system or 'an unknown system'}: only Linux has what is needed (pidfd, subreaper)")
+        found.append(
+            f"this is {machine.system or 'an unknown system'}: only Linux has what is needed (pidfd, subreaper)"
+        )
     elif _numbers(machine.release) < OLDEST_LINUX:
         found.append(f"Linux {machine.release} is too old: {_text(OLDEST_LINUX)} or later is needed (cgroup.kill)")
     if needs_git and machine.git is not None and _numbers(machine.git) < OLDEST_GIT:

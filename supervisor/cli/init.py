@@ -13,8 +13,8 @@ from typing import Final
 
 import click
 
-from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, shown, starting_directory
 from actors.paths import ProjectPaths
+from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, shown, starting_directory
 
 EXAMPLE: Final = "milestone-001"
 """Id of the milestone that ``--example`` adds."""

@@ -82,8 +82,6 @@ class LiveView(View):
 
     def over(self, over: Over) -> None:
         """Print how it ended, below everything."""
-        self._live.update(Text(""), refresh=True)
-        self._live.stop()
         style = "bold green" if over.code == 0 else "bold yellow"
         for text in self.closing(over):
             self._console.print(Text(text, style=style))
@@ -114,7 +112,7 @@ class LiveView(View):
         running = counts[Phase.RUNNING] + counts[Phase.PREPARING] + counts[Phase.LANDING]
         total = len(self.state.tasks) - counts[Phase.SKIPPED]
         percent = percentage(counts[Phase.COMPLETED], total)
-        elapsed = duration_text(self.state.active_seconds(time.time()))
+        elapsed = duration_text(self.state.active_seconds(time.time()))  # noqa: TID251 - shown to people
         failed = f", {counts[Phase.FAILED]} failed" if counts[Phase.FAILED] else ""
         text = f"{percent:3d}%  {counts[Phase.COMPLETED]}/{total} tasks, {running} running{failed}  {elapsed}"
         grid = Table.grid(padding=(0, 2))

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from actors.events import Settings
     from actors.model import Milestone
+    from actors.paths import ProjectPaths
     from actors.preflight import Surroundings
     from actors.reader import Reading
-    from actors.validation import Finding
-    from actors.paths import ProjectPaths
+    from actors.validation import Finding, Subject
 
 _USED_SUFFIX: Final = ".yaml"
 
@@ -58,7 +58,9 @@ def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -> None
         return
     if completed.exists():
         line = f"milestone {milestone_id} is completed already: {shown(completed)}"
-        raise CommandError(FAILED, line, f"to run it again, move the file back to {shown(paths.active)}/", as_json=as_json)
+        raise CommandError(
+            FAILED, line, f"to run it again, move the file back to {shown(paths.active)}/", as_json=as_json
+        )
     known = known_ids(paths)
     lines = [f"milestone not found: {shown(path)}{did_you_mean(closest(milestone_id, known))}"]
     if known:
@@ -93,7 +95,7 @@ def set_problems(surroundings: Surroundings, only: Collection[str] | None) -> It
         surroundings: All milestone files.
         only: Ids of the milestones that are of interest, ``None`` for all.
     """
-    subjects = {}
+    subjects: dict[str, Subject] = {}
     for reading in surroundings.active.values():
         subject = subject_of(reading)
         if subject is None:

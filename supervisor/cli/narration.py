@@ -28,6 +28,10 @@ TITLES: Final = {
 """How a child is called in front of people."""
 
 
+_MINUTE: Final = 60
+_MOST_PATHS: Final = 3
+
+
 class Tone(enum.Enum):
     """How a line is meant."""
 
@@ -72,7 +76,7 @@ _Said = tuple[str, str, Tone]
 def _said(event: facts.Event, state: SessionState, plan: Plan) -> Iterator[_Said]:
     yield from _about_attempts(event, state, plan)
     yield from _about_git(event)
-    yield from _about_the_rest(event, state)
+    yield from _about_the_rest(event)
 
 
 def _task_of(attempt: str) -> str:
@@ -80,7 +84,7 @@ def _task_of(attempt: str) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f}s" if seconds < 60 else duration_text(seconds)
+    return f"{seconds:.1f}s" if seconds < _MINUTE else duration_text(seconds)
 
 
 def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iterator[_Said]:
@@ -141,7 +145,7 @@ def _about_git(event: facts.Event) -> Iterator[_Said]:
         case facts.Landed(attempt=attempt, sha=sha, files=files):
             yield git, f"Committed {_task_of(attempt)} as {sha[:10]} ({_count(files, 'file')})", Tone.GOOD
         case facts.LandConflicted(attempt=attempt, paths=paths):
-            where = ", ".join(paths[:3]) + (" ..." if len(paths) > 3 else "")
+            where = ", ".join(paths[:_MOST_PATHS]) + (" ..." if len(paths) > _MOST_PATHS else "")
             yield git, f"{_task_of(attempt)} conflicts in {where}: it runs again on the new tip", Tone.WARNING
         case facts.LandFailed(attempt=attempt, reason=reason):
             yield git, f"{_task_of(attempt)} could not be committed: {reason}", Tone.BAD
@@ -155,7 +159,7 @@ def _about_git(event: facts.Event) -> Iterator[_Said]:
             pass
 
 
-def _about_the_rest(event: facts.Event, state: SessionState) -> Iterator[_Said]:
+def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
     match event:
         case facts.ChildReady(child=child, pid=pid, restarts=restarts):
             again = f", restart {restarts}" if restarts else ""
@@ -184,7 +188,7 @@ def _about_the_rest(event: facts.Event, state: SessionState) -> Iterator[_Said]:
         case facts.CompletionAlert(text=text):
             yield "progress_monitor", text, Tone.GOOD
         case facts.BlockerRaised() | facts.BlockerEscalated() | facts.BlockerResolved() | facts.HookRan():
-            yield from _about_blockers(event, state)
+            yield from _about_blockers(event)
         case facts.StopRequested(reason=reason):
             yield "supervisor", f"Stopping: {reason}", Tone.WARNING
         case facts.SessionPaused(reason=reason):
@@ -199,13 +203,10 @@ def _about_the_rest(event: facts.Event, state: SessionState) -> Iterator[_Said]:
 
 def _about_blockers(
     event: facts.BlockerRaised | facts.BlockerEscalated | facts.BlockerResolved | facts.HookRan,
-    state: SessionState,
 ) -> Iterator[_Said]:
     detector = "blocker_detector"
     match event:
-        case facts.BlockerRaised(
-            category=category, severity=severity, task=task, evidence=evidence, proposal=proposal
-        ):
+        case facts.BlockerRaised(category=category, severity=severity, task=task, evidence=evidence, proposal=proposal):
             about = f"{task}: " if task else ""
             first = evidence.strip().splitlines()[-1] if evidence.strip() else category
             tone = Tone.WARNING if severity is facts.Severity.WARNING else Tone.BAD

@@ -10,9 +10,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from supervisor.config import ConfigError
 
 FAILED: Final = 1
 """Failed, blocked or not found."""
@@ -117,6 +120,12 @@ def print_json(value: object) -> None:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun in the right form, for nouns that take an s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def configuration_error(error: ConfigError, *, as_json: bool) -> CommandError:
+    """Return the failure of a command that cannot work with the configuration as it is."""
+    lines = (f"{shown(one.path)}:{one.line}:{one.column}: {one.message}" for one in error.problems)
+    return CommandError(CONFIGURATION, "the configuration cannot be used:", *lines, as_json=as_json)
 
 
 def printable(text: str) -> bool:

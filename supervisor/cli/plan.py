@@ -16,14 +16,14 @@ import attrs
 import click
 
 from actors.model import FileStatus
+from actors.paths import ProjectPaths
 from actors.plan import ASSUMED_SECONDS, DurationSource, Plan, Schedule
 from actors.progress import duration_text
 from supervisor.cli.gantt import BLOCKS, PLAIN_BLOCKS, gantt
 from supervisor.cli.milestones import read_one, set_problems, survey
 from supervisor.cli.output import (
-    CONFIGURATION,
-    CommandError,
     config_option,
+    configuration_error,
     count,
     json_option,
     print_json,
@@ -33,11 +33,11 @@ from supervisor.cli.output import (
 )
 from supervisor.cli.sessions import measured_seconds
 from supervisor.config import ConfigError, load_config
-from actors.paths import ProjectPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
+    from actors.model import Milestone
     from actors.problems import Problem
 
 _INDENT: Final = "  "
@@ -55,12 +55,14 @@ class Forecast:
     """Everything that is shown.
 
     Attributes:
-        plan: Of the milestone.
+        milestone: As its file has it.
+        plan: Of the milestone without its unreachable tasks.
         schedule: On the slots that there are.
         unreachable: Tasks that can never run, because one that they depend on is cancelled.
         problems: What keeps the milestone from starting now, or should be known before.
     """
 
+    milestone: Milestone
     plan: Plan
     schedule: Schedule
     unreachable: tuple[str, ...]
@@ -99,11 +101,10 @@ def command(
     paths = ProjectPaths(require_project(ctx, as_json=as_json))
     read = read_one(paths, milestone, as_json=as_json)
     slots = max_parallel or _configured(paths, config, as_json=as_json)
-    plan = Plan.of(read, measured_seconds(paths, read.id, as_json=as_json))
-    cancelled = [task.id for task in read.tasks if task.status is FileStatus.CANCELLED]
-    finished = {task.id for task in read.tasks if task.status in {FileStatus.COMPLETED, FileStatus.CANCELLED}}
-    gone = plan.unreachable(cancelled) - finished
+    gone = _unreachable(read)
+    plan = Plan.of(_without(read, gone), measured_seconds(paths, read.id, as_json=as_json))
     forecast = Forecast(
+        read,
         plan,
         plan.makespan(slots),
         tuple(task.id for task in read.tasks if task.id in gone),
@@ -116,18 +117,34 @@ def command(
         click.echo(line)
 
 
+def _unreachable(milestone: Milestone) -> set[str]:
+    """Return the tasks that wait for a cancelled one, which will never be completed."""
+    cancelled = [task.id for task in milestone.tasks if task.status is FileStatus.CANCELLED]
+    return Plan.of(milestone).unreachable(cancelled) - _finished(milestone)
+
+
+def _finished(milestone: Milestone) -> set[str]:
+    return {task.id for task in milestone.tasks if task.status in {FileStatus.COMPLETED, FileStatus.CANCELLED}}
+
+
+def _without(milestone: Milestone, gone: Collection[str]) -> Milestone:
+    """Return a milestone in which some tasks count as cancelled: nothing is predicted of what never runs."""
+    tasks = (attrs.evolve(one, status=FileStatus.CANCELLED) if one.id in gone else one for one in milestone.tasks)
+    return attrs.evolve(milestone, tasks=tuple(tasks))
+
+
 def _configured(paths: ProjectPaths, config: Path | None, *, as_json: bool) -> int:
     try:
         return load_config(paths.project, os.environ, config).settings.max_parallel
     except ConfigError as error:
-        raise CommandError(CONFIGURATION, *(str(one) for one in error.problems), as_json=as_json) from error
+        raise configuration_error(error, as_json=as_json) from error
 
 
 def _text(forecast: Forecast) -> Iterable[str]:
     plan, schedule = forecast.plan, forecast.schedule
     width = shutil.get_terminal_size((80, 24)).columns
     sources = Counter(plan.sources.values())
-    finished = sources[DurationSource.FINISHED]
+    finished = len(_finished(forecast.milestone))
     yield click.style(f"{plan.milestone.id}: {plan.milestone.title}", bold=True)
     yield f"{count(len(plan.order), 'task')}, {finished} finished; {count(len(plan.waves), 'wave')}"
     for source, word in _SOURCE_WORDS.items():
@@ -155,7 +172,7 @@ def _warnings(forecast: Forecast) -> Iterable[str]:
     for problem in forecast.problems:
         place = f"{shown(problem.path)}:{problem.line}:{problem.column}"
         yield click.style(f"{place}: {problem.message}", fg="red" if problem.is_error else "yellow")
-    blocked = [task.id for task in forecast.plan.milestone.tasks if task.status is FileStatus.BLOCKED]
+    blocked = [task.id for task in forecast.milestone.tasks if task.status is FileStatus.BLOCKED]
     if blocked:
         yield click.style(f"Blocked by their status, and tried again by a run: {', '.join(blocked)}", fg="yellow")
     if forecast.unreachable:
@@ -207,12 +224,12 @@ def _as_json(forecast: Forecast) -> dict[str, object]:
                 "status": task.status.value,
                 "depends_on": list(task.depends_on),
                 "seconds": plan.seconds[task.id],
-                "source": plan.sources[task.id].value,
+                "source": None if task.id in forecast.unreachable else plan.sources[task.id].value,
                 "start": when[task.id].start if task.id in when else None,
                 "end": when[task.id].end if task.id in when else None,
                 "slot": when[task.id].slot if task.id in when else None,
                 "critical": task.id in plan.critical_path,
             }
-            for task in plan.milestone.tasks
+            for task in forecast.milestone.tasks
         ],
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import os
 import queue
 import signal
@@ -13,14 +16,21 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from actors.log import open_log
 from actors.model import Isolation
-from supervisor.cli.output import CommandError, find_project
+from actors.paths import ProjectPaths
+from supervisor.cli.fitness import refuse_unfit
+from supervisor.cli.logbook import log_notice
+from supervisor.cli.milestones import check_name
+from supervisor.cli.output import CommandError, configuration_error, require_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.run import MilestoneRun, Over, RunNotice, RunRefusedError, open_run
 
 if TYPE_CHECKING:
-    from actors.events import Settings
+    from collections.abc import Callable, Sequence
+
+    from supervisor.config import Config
 
 SIGNAL_CODES: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a run that a signal interrupted: 128 + the signal's number."""
@@ -31,6 +41,12 @@ WAIT_SECONDS: Final = 0.1
 
 GATHER_SECONDS: Final = 0.03
 """Seconds in which notices are gathered before they are shown."""
+
+PIPE_CODE: Final = 141
+"""Exit code when whoever read the output has gone: 128 + SIGPIPE."""
+
+_NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
+"""Errors of writing to a pipe without a reader, and to a terminal that is gone."""
 
 
 class _Signals:
@@ -55,22 +71,18 @@ class _Signals:
     epilog="Example: milestonectl run milestone-001 --max-parallel 4",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("milestone")
-@click.option("-j", "--max-parallel", type=click.IntRange(1, 512), help="How many tasks may run at once.")
+@click.argument("milestone", metavar="ID")
+@click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="How many tasks may run at once.")
 @click.option(
     "--isolation",
     type=click.Choice(["worktree", "none"]),
     help="Run each task in a git worktree of its own (the default), or in place without commits.",
 )
 @click.option("--fail-fast/--keep-going", default=None, help="Start nothing new once a task has failed.")
-@click.option(
-    "--as-journaled", is_flag=True, help="Resume with the tasks as they were, although the file was edited."
-)
+@click.option("--as-journaled", is_flag=True, help="Resume with the tasks as they were, although the file was edited.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), help="Configuration file to use.")
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object per journaled event on standard output."
-)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per journaled event on standard output.")
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
@@ -84,7 +96,7 @@ def command(  # noqa: PLR0913 - one parameter per option
     plain: bool,
     as_json: bool,
 ) -> int:
-    """Execute MILESTONE until every task is completed, failed, or cannot run.
+    """Execute the milestone ID until every task is completed, failed, or cannot run.
 
     An unfinished session of the milestone is taken up again; completed tasks are never run twice. Ctrl-C ends the
     running tasks in order and leaves a session that the next run resumes.
@@ -92,9 +104,12 @@ def command(  # noqa: PLR0913 - one parameter per option
     Exit codes: 0 completed; 1 failed, blocked or not found; 2 invalid file; 75 another process runs here;
     78 configuration or journal; 130 and 143 interrupted, resumable.
     """
-    project = find_project(ctx)
+    refuse_unfit(needs_git=isolation != "none", as_json=as_json)
+    project = require_project(ctx, as_json=as_json)
+    check_name(ProjectPaths(project), milestone, as_json=as_json)
+    loaded = _configuration(project, config, as_json=as_json)
     settings = merge_options(
-        _settings(project, config, as_json=as_json),
+        loaded.settings,
         max_parallel=max_parallel,
         fail_fast=fail_fast,
     )
@@ -110,7 +125,10 @@ def command(  # noqa: PLR0913 - one parameter per option
         )
     except RunRefusedError as error:
         raise CommandError(error.code, *error.lines, as_json=as_json) from error
+    signals = _Signals()
+    signals.install()
     run = MilestoneRun(opening)
+    open_log(run.paths.logs(run.session) / "supervisor.log", loaded.log_level.value.upper())
     view: View
     if as_json:
         view = JsonView(run)
@@ -118,28 +136,52 @@ def command(  # noqa: PLR0913 - one parameter per option
         view = PlainView(run)
     else:
         view = live_view(run)
-    return _conduct(run, view)
+    return _conduct(run, view, signals)
 
 
-def _settings(project: Path, config: str | None, *, as_json: bool) -> Settings:
+def _configuration(project: Path, config: str | None, *, as_json: bool) -> Config:
     try:
-        return load_config(project, os.environ, Path(config) if config else None).settings
+        return load_config(project, os.environ, Path(config) if config else None)
     except ConfigError as error:
-        raise CommandError(78, *(str(problem) for problem in error.problems), as_json=as_json) from error
+        raise configuration_error(error, as_json=as_json) from error
 
 
-def _conduct(run: MilestoneRun, view: View) -> int:
-    signals = _Signals()
-    signals.install()
-    with view:
+class _Audience:
+    """Shows a view as long as somebody reads it.
+
+    Args:
+        view: Not entered yet.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.is_gone = False
+
+    def tell(self, show: Callable[[], object]) -> None:
+        """Show something, and notice when nobody reads it."""
+        if self.is_gone:
+            return
         try:
-            run.start()
-            over = _follow(run, view, signals)
-        finally:
-            run.close()
-        view.over(over)
+            show()
+        except OSError as error:
+            if error.errno not in _NOBODY_READS:
+                raise
+            self.is_gone = True
+
+
+def _conduct(run: MilestoneRun, view: View, signals: _Signals) -> int:
+    audience = _Audience(view)
+    with contextlib.ExitStack() as stack:
+        stack.callback(run.close)
+        run.start()
+        audience.tell(view.__enter__)
+        stack.callback(audience.tell, lambda: view.__exit__(None, None, None))
+        over = _follow(run, audience, signals)
+    audience.tell(lambda: view.over(over))
     if over.code == SIGNAL_CODES[signal.SIGINT] and signals.first is not None:
         return SIGNAL_CODES[signals.first]
+    if audience.is_gone:
+        return PIPE_CODE
     return over.code
 
 
@@ -158,17 +200,29 @@ def _next_notices(run: MilestoneRun) -> list[RunNotice]:
     return notices
 
 
-def _follow(run: MilestoneRun, view: View, signals: _Signals) -> Over:
+def _follow(run: MilestoneRun, audience: _Audience, signals: _Signals) -> Over:
     asked = 0
+    stopped = False
     while True:
-        for notice in _next_notices(run):
+        notices = _next_notices(run)
+        audience.tell(functools.partial(_show, audience.view, notices))
+        for notice in notices:
+            log_notice(notice)
             if isinstance(notice, Over):
                 return notice
-            view.show(notice)
-        view.refresh()
+        if audience.is_gone and not stopped:
+            stopped = True
+            run.request_stop("nobody reads the output any more; running tasks are ended")
         if signals.count > asked:
             asked = signals.count
             if asked == 1 and signals.first is not None:
                 run.request_stop(f"{signals.first.name} received; running tasks are ended")
             else:
-                run.stop_now()
+                run.kill_now()
+
+
+def _show(view: View, notices: Sequence[RunNotice]) -> None:
+    for notice in notices:
+        if not isinstance(notice, Over):
+            view.show(notice)
+    view.refresh()

@@ -23,13 +23,14 @@ from supervisor.cli.output import CONFIGURATION, CommandError
 from supervisor.journal_errors import JournalError, JournalMissingError
 from supervisor.journal_reader import JournalReader
 from supervisor.lock import read_holder
+from supervisor.projection import status_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from actors.paths import ProjectPaths
     from supervisor.journal_verify import SessionSummary
     from supervisor.lock import Holder
-    from actors.paths import ProjectPaths
 
 MOST_FORMER: Final = 5
 """How many former sessions are searched for measured durations."""
@@ -170,9 +171,7 @@ class Sessions:
         views = [self.view(session) for session in self.latest()]
         views.sort(key=lambda view: not view.lives)
         started = {one.milestone_id for one in self.summaries}
-        return Overview(
-            self.holder, tuple(views), self.summaries, tuple(one for one in active if one not in started)
-        )
+        return Overview(self.holder, tuple(views), self.summaries, tuple(one for one in active if one not in started))
 
     def _view(self, session: str) -> SessionView:
         assert self._journal is not None  # noqa: S101 - without a journal there is no session to ask for
@@ -184,7 +183,7 @@ class Sessions:
                 ready[event.child] = record.wall
         running = state.status in {SessionStatus.RUNNING, SessionStatus.PAUSED} and not state.ended_wall
         lives = running and self.holder is not None and self.holder.pid in {0, state.pid}
-        status = SessionStatus.INTERRUPTED if state.status is SessionStatus.RUNNING and not lives else state.status
+        status = status_now(state.status, state.pid, lambda _: lives)
         plan = Plan.of(state.milestone)
         lost = [key for key, one in state.tasks.items() if one.phase in {Phase.FAILED, Phase.SKIPPED}]
         gone = plan.unreachable(lost)

@@ -16,15 +16,16 @@ import attrs
 import click
 
 from actors.events import SessionStatus
+from actors.log_lines import timestamp
+from actors.paths import ProjectPaths
 from actors.problems import closest, did_you_mean
 from actors.progress import bar, duration_text
-from actors.log_lines import timestamp
 from actors.state import ROLES, RUNNER, Phase, TaskState
 from supervisor.cli.milestones import known_ids
 from supervisor.cli.output import count, find_project, json_option, print_json, printable
 from supervisor.cli.sessions import Overview, RoleView, Sessions, SessionView, open_sessions
-from supervisor.cli.wording import task_reason, task_word
-from actors.paths import ProjectPaths
+from supervisor.cli.task_words import task_reason
+from supervisor.projection import INTERRUPTED, task_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,8 @@ _STATUS_COLOURS: Final = {
     SessionStatus.BLOCKED: "red",
     SessionStatus.FAILED: "red",
 }
-_LIVELY: Final = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.LANDING, Phase.FAILED})
+_AT_WORK: Final = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.LANDING})
+_LIVELY: Final = _AT_WORK | {Phase.FAILED}
 _QUIET: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
 
 
@@ -152,8 +154,8 @@ def _print(
     unknown: Sequence[Unknown],
     now: float,
 ) -> None:
-    for one in unknown:
-        click.echo(f"{one.name}: ERROR ({one.message}{one.hint})")
+    for other in unknown:
+        click.echo(f"{other.name}: ERROR ({other.message}{other.hint})")
     longest = max((len(_full_name(one.view, role)) for one in wanted for role in one.view.roles), default=0)
     width = max(30, longest) + 3
     is_named = overview is None
@@ -252,12 +254,17 @@ def _task_lines(view: SessionView, now: float, *, is_named: bool) -> Iterator[st
     width = max((len(key) for key in shown), default=0)
     for key, task in shown.items():
         reason = task_reason(view, key)
-        line = f"{key:{width}}  {task_word(task):<12}{_duration(task, now, lives=view.lives):>8}"
-        line = f"{line}  {reason}" if reason else line
+        line = f"{key:{width}}  {_word(view, task):<12}{_duration(task, now, lives=view.lives):>8}"
+        line = f"{line}  {reason}".rstrip()
         yield click.style(line, fg="red") if task.phase is Phase.FAILED else line
     if len(shown) < len(tasks):
         hidden = count(len(tasks) - len(shown), "more task")
         yield f"{hidden}; all of them: milestonectl status {view.state.milestone.id}"
+
+
+def _word(view: SessionView, task: TaskState) -> str:
+    """Return the word for where a task is; what ran when the supervising process died was interrupted."""
+    return task_word(task) if view.lives or task.phase not in _AT_WORK else INTERRUPTED
 
 
 def _duration(task: TaskState, now: float, *, lives: bool) -> str:
@@ -351,7 +358,7 @@ def _session_json(one: Wanted, now: float) -> dict[str, object]:
             {
                 "id": key,
                 "title": state.milestone.by_id[key].title,
-                "status": task_word(task),
+                "status": _word(view, task),
                 "attempts": task.attempts,
                 "seconds": task.attempt.seconds if task.attempt is not None else None,
                 "commit": task.attempt.sha or None if task.attempt is not None else None,

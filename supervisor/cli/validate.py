@@ -14,6 +14,7 @@ import click
 
 from actors.events import Settings
 from actors.files import read_milestone_file
+from actors.paths import ProjectPaths
 from actors.problems import Problem, Severity
 from supervisor.cli.milestones import check_name, file_warnings, set_problems, survey
 from supervisor.cli.output import (
@@ -29,7 +30,6 @@ from supervisor.cli.output import (
     shown,
 )
 from supervisor.config import ConfigError, load_config
-from actors.paths import ProjectPaths
 
 if TYPE_CHECKING:
     from actors.preflight import Surroundings

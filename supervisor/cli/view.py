@@ -66,13 +66,15 @@ class View:
                     for line in narrate(record, event, self.state, self.plan):
                         self.line(line)
             case Refused(child=child, reason=reason):
-                self.line(
-                    Line(time.time(), "supervisor", f"{child} stated what cannot be: {reason}", Tone.WARNING)
-                )
+                self.say(f"{child} stated what cannot be: {reason}", Tone.WARNING)
             case Escalated(reason=reason):
-                self.line(Line(time.time(), "supervisor", reason, Tone.BAD))
+                self.say(reason, Tone.BAD)
             case _:
                 pass
+
+    def say(self, text: str, tone: Tone) -> None:
+        """Show a line of the supervisor that no journal holds."""
+        self.line(Line(time.time(), "supervisor", text, tone))  # noqa: TID251 - shown to people
 
     def line(self, line: Line) -> None:
         """Show one line."""

@@ -245,15 +245,19 @@ def test_a_merge_conflict_is_a_blocker_that_gets_worse_when_reruns_are_used_up(t
         assert "conflicts in a.txt" in first.evidence
 
 
-def test_a_slot_that_cannot_be_made_counts_as_a_failure(tmp_path: Path) -> None:
+def test_a_slot_that_can_again_and_again_not_be_made_is_a_blocker(tmp_path: Path) -> None:
     with bench(tmp_path) as stage:
         stage.happen(GitReady("milestone/m1", "0" * 40, created=True, uncommitted=0))
         for number in (1, 2):
             attempt = f"one.{number}"
             stage.happen(AttemptGranted(attempt, "one", number, 0, (Step("run", "x"),)))
             stage.happen(SlotFailed(attempt, "no worktree: disk quota"))
-        assert claims(stage) == ["repeated:one"]
-        assert "no worktree: disk quota" in raised(stage)["repeated:one"].evidence
+        assert claims(stage) == ["slot:one"]
+        assert "no worktree: disk quota" in raised(stage)["slot:one"].evidence
+        stage.restart()
+        stage.pass_time(2)
+        assert claims(stage) == ["slot:one"]
+        assert resolved(stage) == {}
 
 
 def test_a_task_that_lands_raises_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def test_a_rule_is_reported_once_for_an_attempt_and_only_so_many_rules() -> None
     assert len(found) == MOST_MATCHES
 
 
+def test_the_command_that_the_runner_announces_is_not_taken_for_output() -> None:
+    data = b"$ run: echo permission denied\n$ verify 12: false || echo error\nbus error\n"
+    assert searched(data, 1000) == [("crash", 3, "bus error")]
+    assert telling_lines(data, NOTHING_HIDDEN) == ("bus error",)
+
+
 def test_a_line_without_end_is_searched_at_its_beginning_only_and_costs_no_memory() -> None:
     output = Output("a.1", "a")
     for _ in range(200):

@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,25 @@ from tests.repositories import MakeRepository
 
 
 @pytest.fixture
-def project(git_repo: MakeRepository) -> Project:
-    """Return a project in a scratch repository with one commit."""
-    return Project(git_repo())
+def project(git_repo: MakeRepository) -> Iterator[Project]:
+    """Yield a project in a scratch repository with one commit."""
+    made = Project(git_repo())
+    yield made
+    made.end_all()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Project:
-    """Return a project in a plain folder, without git."""
+def folder(tmp_path: Path) -> Iterator[Project]:
+    """Yield a project in a plain folder, without git."""
     (tmp_path / "plain").mkdir()
-    return Project(tmp_path / "plain")
+    made = Project(tmp_path / "plain")
+    yield made
+    made.end_all()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Return a folder outside the project where tasks leave their pids and find their gates."""
+    made = tmp_path / "place"
+    made.mkdir()
+    return made

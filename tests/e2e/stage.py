@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from actors.events import AttemptStarted, ChildReady, Event, Record, TaskCompleted
+from actors.events import AttemptStarted, ChildReady, Event, Record, SessionResumed, TaskCompleted
 from actors.state import ROLES, SessionState
 from supervisor.environment import SESSION_MARK
 from supervisor.journal_reader import JournalReader
@@ -79,16 +79,28 @@ class Project:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str) -> "Running":
-        """Start `milestonectl` and go on."""
+    def start(self, *words: str, terminal: int | None = None, stdout: int | None = None) -> "Running":
+        """Start `milestonectl` and go on.
+
+        Args:
+            words: What follows the command's name.
+            terminal: Descriptor of a terminal, to be its controlling one and all three of its streams.
+            stdout: Descriptor for its standard output, instead of the file.
+        """
         output = self.path.parent / f"output-{len(list(self.path.parent.glob('output-*')))}.txt"
+        command = [*COMMAND, "-C", str(self.path), *words]
         with output.open("wb") as sink:
+            if terminal is None:
+                streams = (subprocess.DEVNULL, sink if stdout is None else stdout, sink)
+            else:
+                command = ["setsid", "--ctty", *command]
+                streams = (terminal, terminal, terminal)
             process = subprocess.Popen(
-                [*COMMAND, "-C", str(self.path), *words],
-                stdout=sink,
-                stderr=sink,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                command,
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                start_new_session=terminal is None,
             )
         running = Running(self, process, output)
         self.started.append(running)
@@ -293,6 +305,35 @@ def ready_pid(project: Project, child: str, incarnation: int = 1) -> int:
         )
 
     return wait_until(find, 30.0, f"{child} is ready for the {incarnation}. time")
+
+
+def waits_for(gate: Path) -> str:
+    """Return a shell line that ends when the file is there."""
+    return f"until test -e '{gate}'; do sleep 0.02; done"
+
+
+def stubborn_task(place: Path) -> str:
+    """Return a task's script: hard to end at first; quick once `go` is there, and then it notes who lives."""
+    place.mkdir(exist_ok=True)
+    again = f"if test -e '{place}/go'; then\n{COUNT_LIVING.format(place=place)}echo done > {place.name}.txt\nexit 0\nfi\n"
+    return again + STUBBORN.format(place=place)
+
+
+def stubborn_pids(place: Path) -> list[int]:
+    """Return the pids of a stubborn task, once it has started them all."""
+    return [pid_in(place / name) for name in STUBBORN_NAMES]
+
+
+def assert_resumes(project: Project, gate: Path, tasks: Mapping[str, tuple[str, ...]]) -> None:
+    """Open the gate and assert that the next run takes the same session up and completes it."""
+    session = project.session()
+    gate.touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert project.session() == session
+    assert len(facts(project, SessionResumed)) == 1
+    assert_done_once(project, "m1", tasks)
+    assert_files_written(project)
 
 
 def facts(project: Project, kind: type[T]) -> list[T]:

@@ -22,7 +22,6 @@ from actors.events import (
     ChildQuarantined,
     Landed,
     Outcome,
-    SessionResumed,
     TaskFailed,
 )
 from actors.state import ROLES, Stage
@@ -30,48 +29,24 @@ from supervisor.linux import is_alive
 from tests.e2e.stage import (
     COUNT_LIVING,
     GONE_SECONDS,
-    STUBBORN,
-    STUBBORN_NAMES,
     Project,
     Running,
     assert_done_once,
     assert_files_written,
     assert_nothing_lives,
+    assert_resumes,
     facts,
     fork_server_of,
     milestone_of,
-    pid_in,
     pids_of_children,
     ready_pid,
+    stubborn_pids,
+    stubborn_task,
+    waits_for,
 )
 from tests.e2e.test_kills import MILESTONE, SEED, TASKS
 from tests.repositories import git
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Return a folder outside the project where tasks leave their pids and find their gates."""
-    folder = tmp_path / "place"
-    folder.mkdir()
-    return folder
-
-
-def _stubborn(place: Path) -> str:
-    """Return a task's script: hard to end at first, quick once `go` is there, and then it counts the living."""
-    place.mkdir(exist_ok=True)
-    count = COUNT_LIVING.format(place=place)
-    return f"if test -e '{place}/go'; then\n{count}echo done > {place.name}.txt\nexit 0\nfi\n" + STUBBORN.format(
-        place=place
-    )
-
-
-def _stubborn_pids(place: Path) -> list[int]:
-    return [pid_in(place / name) for name in STUBBORN_NAMES]
-
-
-def _waits_for(gate: Path) -> str:
-    return f"until test -e '{gate}'; do sleep 0.02; done"
 
 
 def _assert_gone(pids: list[int]) -> None:
@@ -80,7 +55,7 @@ def _assert_gone(pids: list[int]) -> None:
 
 def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Project, place: Path) -> None:
     """The grant is in the journal: the runner acts on it, and the next executor grants nothing twice."""
-    project.configure(f'worktree:\n  setup: ["{_waits_for(place / "go")}"]\n')
+    project.configure(f'worktree:\n  setup: ["{waits_for(place / "go")}"]\n')
     project.write("m1", milestone_of({"id": "t1", "run": "echo 1 > one"}))
     running = project.start("run", "m1")
     wait_until(lambda: facts(project, AttemptGranted), 30.0, "the attempt is granted")
@@ -139,10 +114,10 @@ def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Pr
     """Trees are emptied first; then attempts are interrupted; then each task goes on as its `on_crash` says."""
     places = {how: place / how for how in ("rerun", "fail", "ask")}
     project.write(
-        "m1", milestone_of(*({"id": how, "on_crash": how, "run": _stubborn(at)} for how, at in places.items()))
+        "m1", milestone_of(*({"id": how, "on_crash": how, "run": stubborn_task(at)} for how, at in places.items()))
     )
     running = project.start("run", "m1", "-j", "3")
-    pids = [pid for at in places.values() for pid in _stubborn_pids(at)]
+    pids = [pid for at in places.values() for pid in stubborn_pids(at)]
     for at in places.values():
         (at / "go").touch()
 
@@ -186,7 +161,7 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
     project: Project, place: Path
 ) -> None:
     """Mended once a period, then escalated: exit 1 with the reason, and nothing lives."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
     ready_pid(project, ROLES[-1])
     first = fork_server_of(running.process.pid)
@@ -202,32 +177,21 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
     assert "Go on with: milestonectl run m1" in running.text()
     assert project.session_json()["status"] == "paused"
     assert_nothing_lives(project, [first, second, *pids, *pids_of_children(project.records()).values()])
-    _assert_resumes(project, place / "go", {"t1": ()})
-
-
-def _assert_resumes(project: Project, gate: Path, tasks: dict[str, tuple[str, ...]]) -> None:
-    session = project.session()
-    gate.touch()
-    done = project.ctl("run", "m1")
-    assert done.code == 0, done.out + done.err
-    assert project.session() == session
-    assert len(facts(project, SessionResumed)) == 1
-    assert_done_once(project, "m1", tasks)
-    assert_files_written(project)
+    assert_resumes(project, place / "go", {"t1": ()})
 
 
 def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(project: Project, place: Path) -> None:
     """The runner holds the dead-man's link: TERM and CONT, then KILL, until the tree is empty."""
     project.configure("stop_grace: 60s\n")
-    project.write("m1", milestone_of({"id": "t1", "run": _stubborn(place)}))
+    project.write("m1", milestone_of({"id": "t1", "run": stubborn_task(place)}))
     running = project.start("run", "m1")
-    pids = _stubborn_pids(place)
+    pids = stubborn_pids(place)
     known = [*pids_of_children(project.records()).values(), fork_server_of(running.process.pid)]
 
     running.kill()
 
     assert_nothing_lives(project, [*pids, *known])
-    _assert_resumes(project, place / "go", {"t1": ()})
+    assert_resumes(project, place / "go", {"t1": ()})
     assert not (place / "living").exists()
 
 
@@ -236,9 +200,9 @@ def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
     project: Project, place: Path, follower: str
 ) -> None:
     """Run, fork server, runner and roles die at once; whatever runs next here sweeps before it starts a task."""
-    project.write("m1", milestone_of({"id": "t1", "run": _stubborn(place)}))
+    project.write("m1", milestone_of({"id": "t1", "run": stubborn_task(place)}))
     running = project.start("run", "m1")
-    pids = _stubborn_pids(place)
+    pids = stubborn_pids(place)
     ready_pid(project, ROLES[-1])
     children = pids_of_children(project.records())
     everything = [fork_server_of(running.process.pid), running.process.pid, *children.values()]
@@ -251,7 +215,7 @@ def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
     assert all(map(is_alive, pids)), "somebody was left to end the tasks"
 
     if follower == "m1":
-        _assert_resumes(project, place / "go", {"t1": ()})
+        assert_resumes(project, place / "go", {"t1": ()})
     else:
         count = COUNT_LIVING.format(place=place)
         text = milestone_of({"id": "t1", "run": f"{count}echo 2 > two"}).replace("id: m1", "id: m2", 1)
@@ -282,7 +246,7 @@ def _kill_again_and_again(running: Running, child: str) -> None:
 
 def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(project: Project, place: Path) -> None:
     """FATAL, a blocker, and a completed milestone."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
 
     _kill_again_and_again(running, "progress_monitor")
@@ -304,7 +268,7 @@ def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resume
     project: Project, place: Path
 ) -> None:
     """Beyond the budget the session rests with the reason; its task is interrupted, not failed."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{_waits_for(place / 'go')}; echo 1 > one"}))
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
 
     _kill_again_and_again(running, "task_executor")
@@ -313,4 +277,4 @@ def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resume
     assert "the roles kept failing: more than 10 restarts in 60 s" in running.text()
     assert project.session_json()["status"] == "paused"
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
-    _assert_resumes(project, place / "go", {"t1": ()})
+    assert_resumes(project, place / "go", {"t1": ()})

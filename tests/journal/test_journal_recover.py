@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from actors.paths import ProjectPaths
 from actors.projection import Jsonl
 from supervisor.journal import Journal, JournalDamagedError, LostHistoryError
 from supervisor.journal_recover import recover
-from actors.paths import ProjectPaths
 from supervisor.projection import replace_file, seen_by
 from tests.journal.samples import SESSION, many
 

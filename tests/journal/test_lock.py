@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.lock import Holder, LockHeldError, ProjectLock, read_holder
 from actors.paths import ProjectPaths
+from supervisor.lock import Holder, LockHeldError, ProjectLock, read_holder
 
 CHECKOUT = Path(__file__).parents[2]
 

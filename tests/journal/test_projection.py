@@ -15,10 +15,10 @@ from actors.events import (
     SessionStatus,
     TaskFailed,
 )
+from actors.paths import ProjectPaths
 from actors.projection import Jsonl
 from actors.state import ROLES
 from supervisor.journal import Seen
-from actors.paths import ProjectPaths
 from supervisor.projection import (
     AgentSheet,
     agent_json,

@@ -1,21 +1,13 @@
-"""What is said of a task in one word and in one line. Pure."""
+"""Why a task is where it is, in one line. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.events import Outcome
 from actors.state import Phase, TaskState
 
 if TYPE_CHECKING:
     from supervisor.cli.sessions import SessionView
-
-
-def task_word(task: TaskState) -> str:
-    """Return the word for where a task is: its phase, or that its last attempt was interrupted."""
-    attempt = task.attempt
-    cut_short = attempt is not None and attempt.outcome in {Outcome.INTERRUPTED, Outcome.CANCELLED}
-    return "interrupted" if task.phase is Phase.PENDING and cut_short else task.phase.value
 
 
 def task_reason(view: SessionView, task_id: str) -> str:

@@ -1,0 +1,33 @@
+"""What a run writes into its own log: its children, refusals, escalations and its end.
+
+The journal has what happened to the milestone; this is for who looks after milestoned itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from supervisor.conduct import ChildView
+from supervisor.hub import Escalated, Refused
+from supervisor.run import Over
+
+if TYPE_CHECKING:
+    from supervisor.run import RunNotice
+
+
+def log_notice(notice: RunNotice) -> None:
+    """Log a notice, if it is one for the log."""
+    match notice:
+        case ChildView(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit):
+            bound = logger.bind(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit)
+            bound.info("child changed")
+        case Refused(session=session, child=child, reason=reason):
+            logger.bind(session=session, child=child, reason=reason).warning("fact refused")
+        case Escalated(reason=reason, fatal=fatal):
+            logger.bind(reason=reason, fatal=fatal).error("escalated")
+        case Over(status=status, reason=reason, code=code):
+            logger.bind(status=status.value, reason=reason, code=code).info("run over")
+        case _:
+            pass

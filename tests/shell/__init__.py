@@ -1,0 +1,1 @@
+"""The supervising process's shell: links, hub, role hosts, roles on a bench, and whole runs."""
