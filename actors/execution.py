@@ -7,6 +7,9 @@ nothing is decided again (and if it were, the answer would be the same). An :cla
 that does not follow from the fold: one that is built in the middle of a session decides as the one that saw
 it all.
 
+What a completion makes possible is granted in the same breath, behind it: the journal judges facts in order,
+each against what those before it made of the state, and two round trips to the disk for a task become one.
+
 A slot is held until its attempt is *over*, not merely ended: what the attempt changed is captured from that
 slot while it lands.
 
@@ -45,7 +48,7 @@ from actors.plan import Plan
 from actors.state import RUNNER, Attempt, Phase, SessionState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from actors.model import Task
 
@@ -99,6 +102,8 @@ class Execution:
         self._failed = sum(one.phase is Phase.FAILED for one in state.tasks.values())
         self._delayed: list[tuple[float, float, str]] = []
         self._wall = 0.0
+        # Attempts whose completion was stated, and is counted already, before it has come back as a record.
+        self._foreseen: set[str] = set()
         for task in self._unjudged:
             self._frontier.granted(task)
         for task in state.live.values():
@@ -119,8 +124,8 @@ class Execution:
                 self._came_back(event.attempt)
             case TaskCompleted(task=task, attempt=attempt):
                 self._task_of.pop(attempt, None)
-                self._claims.released(task)
-                self._frontier.completed(task)
+                self._foresee(task, attempt)
+                self._foreseen.discard(attempt)
             case TaskFailed(task=task):
                 self._unjudged.discard(task)
                 self._frontier.failed(task)
@@ -128,6 +133,13 @@ class Execution:
                 self._failed += 1
             case _:
                 pass
+
+    def _foresee(self, task: str, attempt: str) -> None:
+        """Count a task as completed, once."""
+        if attempt not in self._foreseen:
+            self._foreseen.add(attempt)
+            self._claims.released(task)
+            self._frontier.completed(task)
 
     def _came_back(self, attempt: str) -> None:
         if attempt in self._state.live:
@@ -148,10 +160,13 @@ class Execution:
         if state.started is None or state.settled is not None:
             return Decision()
         failures = list(self._failures(wall))
-        events: list[Event] = [*self._completions(), *failures]
+        completions = list(self._completions())
+        events: list[Event] = [*completions, *failures]
         if self._may_grant() and not (failures and state.settings.fail_fast):
+            for completed in completions:
+                self._foresee(completed.task, completed.attempt)
             self._release_delayed(wall)
-            events += self._grants()
+            events += self._grants({completed.task for completed in completions})
         if not events:
             events += self._settlement()
         return Decision(tuple(events), self._wake())
@@ -223,10 +238,11 @@ class Execution:
         while self._delayed and self._delayed[0][0] <= wall:
             self._frontier.back(heapq.heappop(self._delayed)[2])
 
-    def _grants(self) -> Iterator[AttemptGranted | TaskFailed]:
+    def _grants(self, completed: Set[str]) -> Iterator[AttemptGranted | TaskFailed]:
+        """Grant what is ready, in slots that are free once ``completed`` tasks have let go of theirs."""
         state = self._state
-        taken = {attempt.slot for _, attempt in self._attempts()}
-        free = state.settings.max_parallel - len(state.live)
+        taken = {attempt.slot for task, attempt in self._attempts() if task not in completed}
+        free = state.settings.max_parallel - len(state.live) + len(completed)
         slots = itertools.filterfalse(taken.__contains__, itertools.count())
         slot = next(slots)
         popped: list[str] = []

@@ -110,7 +110,7 @@ class RoleActor(pykka.ThreadingActor):
     def wake_at_wall(self, wall: float | None) -> None:
         """Have :meth:`reconcile` called at a moment (epoch seconds) even if nothing is delivered until then."""
         if wall is not None:
-            self.host.wake_at(time.monotonic() + max(0.0, wall - self.wall))
+            self.host.wake_at(self.mono + max(0.0, wall - self.wall))
 
     def finish(self, summary: str) -> None:
         """State, once, that the role has done all that it had to do in this session's life."""

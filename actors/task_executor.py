@@ -103,17 +103,17 @@ class TaskExecutor(RoleActor):
         milestone = word if begun and word != self._milestone_word else None
         if not self._unwritten and milestone is None:
             return
-        now = time.monotonic()
-        if not at_once and now < self._next_write:
+        if not at_once and self.mono < self._next_write:
             self.host.wake_at(self._next_write)
             return
+        began = time.monotonic()
         words = {key: _word(self.state.tasks[key]) for key in self._unwritten}
         statuses = {key: known for key, known in words.items() if known is not None}
         if statuses or milestone is not None:
             self._splice(statuses, milestone)
         else:
             self._unwritten.clear()
-        self._next_write = now + max(WRITE_SECONDS, (time.monotonic() - now) * WRITE_SHARE)
+        self._next_write = self.mono + max(WRITE_SECONDS, (time.monotonic() - began) * WRITE_SHARE)
 
     def _splice(self, statuses: dict[str, str], milestone: str | None) -> None:
         try:

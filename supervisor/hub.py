@@ -2,8 +2,8 @@
 
 The loop, told once. Wait for whatever is ready: links, the fork server's socket, pidfds, the wake-up of another
 thread. Read everything. What children proposed in this turn is judged in order, journaled in *one* transaction,
-and then delivered: one frame to each child of the session, which also carries the tickets of that child's own
-proposals. So a burst shares one commit, and nobody is told of a fact that is not durable.
+and then delivered (:mod:`supervisor.deliveries`): one frame to each child of the session, which also carries the
+tickets of that child's own proposals. So a burst shares one commit, and nobody is told of a fact that is not durable.
 
 Runs in the supervising process, in a daemon thread of its own. Other threads reach it through the methods of the
 section "from other threads" only. Refuses to know strategies (the supervisor actor's), the meaning of facts (the
@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 import attrs
 
 from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
-from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome, encode_frame
+from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log_lines import KINDS
 from actors.state import encode_state
 from supervisor import core_events as told
+from supervisor.deliveries import Answer, Answers, Deliveries
 from supervisor.fleet import Child, Fleet
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
@@ -102,17 +103,6 @@ class _Proposal:
     ticket: int = 0
 
 
-@attrs.define
-class _Answer:
-    """What a child's next ``Deliver`` tells it of its own proposals."""
-
-    tickets: list[int] = attrs.Factory(list)
-    refusals: list[str] = attrs.Factory(list)
-
-
-_Answers = dict[tuple[str, str, int], _Answer]
-
-
 class Hub(threading.Thread):
     """The supervising process's only writer and only reader.
 
@@ -127,6 +117,7 @@ class Hub(threading.Thread):
         self._journal = journal
         self._selector = selectors.DefaultSelector()
         self._fleet = Fleet(self._selector, preload, self, output)
+        self._deliveries = Deliveries(self._fleet)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls: deque[Callable[[], None]] = deque()
         self._sessions: dict[str, _Session] = {}
@@ -140,7 +131,7 @@ class Hub(threading.Thread):
     def call(self, function: Callable[[], None]) -> None:
         """Have a function run in the hub's thread, soon; never blocks. A closed hub does nothing."""
         self._calls.append(function)
-        with contextlib.suppress(OSError):  # a closed hub has no wake-up any more, and nothing left to do
+        with contextlib.suppress(OSError, ValueError):  # a closed hub has no wake-up any more, and nothing to do
             os.eventfd_write(self._wake, 1)
 
     def open_session(self, ledger: Ledger, teller: Teller, observe: Callable[[Notice], None]) -> None:
@@ -182,7 +173,12 @@ class Hub(threading.Thread):
 
     def ask_to_stop(self, session: str, child: str, incarnation: int, grace: float) -> None:
         """Ask an incarnation to end in order, within ``grace`` seconds."""
-        self.call(lambda: self._fleet.ask_to_stop(session, child, incarnation, grace))
+
+        def ask() -> None:
+            self._deliveries.flush()  # a child that is asked to go has been told of everything
+            self._fleet.ask_to_stop(session, child, incarnation, grace)
+
+        self.call(ask)
 
     def kill(self, session: str, child: str, incarnation: int) -> None:
         """Kill an incarnation."""
@@ -221,6 +217,8 @@ class Hub(threading.Thread):
                 while self._calls:
                     self._calls.popleft()()
                 self._commit()
+                if time.monotonic() >= self._deliveries.due:
+                    self._deliveries.flush()
                 self._tell_ticks()
         except JournalBrokenError as error:
             self._fail(f"the journal cannot be written: {error}")
@@ -236,6 +234,7 @@ class Hub(threading.Thread):
         moments = [session.tick_at for session in self._sessions.values() if session.tick_at is not None]
         if self._full_until is not None:
             moments.append(self._full_until)
+        moments.append(self._deliveries.due)
         return max(0.0, min([*moments, now + _MAX_WAIT]) - now)
 
     def _tell_ticks(self) -> None:
@@ -311,7 +310,7 @@ class Hub(threading.Thread):
         wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
         facts: list[tuple[str, Fact]] = []
         events: list[Event] = []
-        answers: _Answers = {}
+        answers: Answers = {}
         for proposal in proposals:
             session = self._sessions.get(proposal.session)
             if session is None:
@@ -323,24 +322,17 @@ class Hub(threading.Thread):
                 session.observe(Refused(proposal.session, proposal.child, reason))
             if proposal.child:
                 key = (proposal.session, proposal.child, proposal.incarnation)
-                answer = answers.setdefault(key, _Answer())
+                answer = answers.setdefault(key, Answer())
                 answer.tickets.append(proposal.ticket)
                 answer.refusals.extend(judged.refusals)
         records = self._journal.append(facts, wall, mono) if facts else ()
         self._deliver(records, events, answers)
         self._end_sessions(records)
 
-    def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: _Answers) -> None:
+    def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: Answers) -> None:
         for name, session in self._sessions.items():
             items = tuple(item for item in zip(records, events, strict=True) if item[0].session == name)
-            own = tuple(record for record, _ in items)
-            shared = encode_frame(Deliver(own)) if own else b""
-            for child in self._fleet.of_session(name):
-                answer = answers.get((name, child.id, child.incarnation))
-                if answer is not None:
-                    self._fleet.send(child, Deliver(own, tuple(answer.tickets), tuple(answer.refusals)))
-                elif own:
-                    self._fleet.send_bytes(child, shared)
+            self._deliveries.deliver(name, tuple(record for record, _ in items), answers, time.monotonic())
             if items:
                 session.observe(Recorded(items))
 

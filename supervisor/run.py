@@ -25,9 +25,11 @@ from actors.events import (
     Event,
     MilestoneUpdated,
     SessionEnded,
+    SessionPaused,
     SessionResumed,
     SessionStarted,
     SessionStatus,
+    SessionUnpaused,
     StopRequested,
     encode_event,
 )
@@ -41,7 +43,7 @@ from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, sess
 from supervisor.core_effects import EndCause, Ended
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS
-from supervisor.hub import Escalated, Hub, Notice, Recorded, Refused
+from supervisor.hub import DISK_FULL, Escalated, Hub, Notice, Recorded, Refused
 from supervisor.journal import Journal, JournalError
 from supervisor.ledger import Ledger
 from supervisor.linux import boot_id, find_marked, kill_until_gone
@@ -333,6 +335,8 @@ class MilestoneRun:
         self._children_gone = False
         self._reason = ""
         self._over = False
+        self._disk_full = False
+        self._stopping = False
         self._closed = False
 
     def start(self) -> None:
@@ -388,11 +392,8 @@ class MilestoneRun:
         match notice:
             case Recorded(items=items):
                 self._watch.recorded(items)
-                ended = [event for _, event in items if isinstance(event, SessionEnded)]
-                if ended:
-                    self._end = ended[-1]
-                    self._conclude()
-                    self.stop_now()
+                for _, event in items:
+                    self._heed(event)
             case Escalated(fatal=True, reason=reason, broken=broken):
                 self._put_over(Over(SessionStatus.INTERRUPTED, reason, BROKEN if broken else IO_ERROR))
             case Escalated(reason=reason):
@@ -402,6 +403,24 @@ class MilestoneRun:
                 pass
             case _:
                 assert_never(notice)
+
+    def _heed(self, event: Event) -> None:
+        match event:
+            case SessionEnded():
+                self._end = event
+                self._conclude()
+                self.stop_now()
+            case SessionPaused(reason=reason):
+                self._disk_full = reason == DISK_FULL
+            case SessionUnpaused():
+                self._disk_full = False
+            case StopRequested():
+                self._stopping = True
+            case _:
+                return
+        if self._disk_full and self._stopping:
+            # The roles cannot settle a session of which nothing can be journaled: whoever stops it does not wait.
+            self.stop_now()
 
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""

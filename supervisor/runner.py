@@ -7,7 +7,9 @@ attempt id is begun at most once, and every result is kept until the journal has
 
 The loop, told once. It waits for the link, for signals (a child ended, an order to leave) and for the next
 moment at which something is due, at most a second away, when it says that it lives. Everything that happened
-in one turn is stated in one proposal.
+in one turn is stated in one proposal; that attempts have started waits a few milliseconds for company, so that
+what ends at once is told of in one go. Nobody's decision hangs on it: after a crash whatever was granted counts
+as begun.
 
 Three ways to go. *Asked* (``Leave``, SIGTERM): all attempts are ended with the full grace, their ends are
 stated and waited for. *Alone* (the link ended: the supervising process is dead): the same with a short grace
@@ -29,7 +31,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from actors.events import AttemptEnded, Outcome, encode_event
+from actors.events import AttemptEnded, AttemptStarted, Outcome, encode_event
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS: Final = 1.0
 """Seconds between two signs of life."""
+
+COMPANY_SECONDS: Final = 0.008
+"""Longest time that "it has started" waits for other facts to be stated with."""
 
 ALONE_GRACE: Final = 2.0
 """Most seconds between TERM and KILL when the supervising process is dead."""
@@ -110,6 +115,7 @@ class Runner:
         self._environment: TaskEnvironment | None = None
         self._begun: set[str] = set()
         self._facts: list[Event] = []
+        self._state_by = float("inf")
         self._unacknowledged: dict[int, tuple[Event, ...]] = {}
         self._ticket = 0
         self._leave_by = float("inf")
@@ -133,7 +139,7 @@ class Runner:
             if self._linked and self._link.sock.fileno() in ready:
                 self._read_link(now)
             self._attempts.tick(now)
-            self._state_facts()
+            self._gather_facts(now)
             self._say_alive(now)
         return 0
 
@@ -158,7 +164,7 @@ class Runner:
         return not len(self._attempts) and told
 
     def _patience(self) -> float:
-        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by)
+        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by, self._state_by)
         return max(0.0, moment - time.monotonic())
 
     def _say_alive(self, now: float) -> None:
@@ -302,9 +308,17 @@ class Runner:
         grace = min(ALONE_GRACE, self._attempts.grace)
         self._go("the supervising process died", grace, now + ALONE_SECONDS, now)
 
+    def _gather_facts(self, now: float) -> None:
+        """State what there is, unless it can wait for company."""
+        self._facts += self._attempts.take_facts()
+        if self._facts and self._state_by == float("inf"):
+            self._state_by = now + COMPANY_SECONDS
+        if now >= self._state_by or not all(isinstance(fact, AttemptStarted) for fact in self._facts):
+            self._state_facts()
+
     def _state_facts(self) -> None:
-        facts = (*self._facts, *self._attempts.take_facts())
-        self._facts = []
+        facts, self._facts = tuple(self._facts), []
+        self._state_by = float("inf")
         if not facts or not self._linked:
             return
         self._ticket += 1

@@ -5,6 +5,7 @@ log, the fold, the programs. A proposal is admitted by the same fold that the pr
 bench's wall time, and delivered back before the call that caused it returns.
 """
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -169,6 +170,20 @@ class RoleBench:
             self._tell(ProgramEnded(token, _run(program)))
         return done
 
+    def step(self, *, told: bool = True) -> Program:
+        """Run one program, the oldest that the role started; whether the role is told of its end is asked for.
+
+        Raises:
+            AssertionError: The role started none.
+        """
+        assert self.host.programs, "no program was started"
+        token = min(self.host.programs)
+        program = self.host.programs.pop(token)
+        finished = _run(program)
+        if told:
+            self._tell(ProgramEnded(token, finished))
+        return program
+
     def of(self, kind: type[E]) -> list[E]:
         """Return the facts of one kind that the role stated, in all its incarnations."""
         return [event for event in self.by_role if isinstance(event, kind)]
@@ -245,6 +260,7 @@ def _run(program: Program) -> Finished:
         done = subprocess.run(
             program.argv,
             cwd=program.cwd,
+            env=_environment(program),
             input=program.stdin,
             capture_output=True,
             timeout=program.timeout,
@@ -253,6 +269,12 @@ def _run(program: Program) -> Finished:
     except OSError as error:
         return Finished(127, b"", f"{program.argv[0]}: {error.strerror}".encode())
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def _environment(program: Program) -> dict[str, str]:
+    removed = {name for name, value in program.env if value is None}
+    kept = {name: value for name, value in os.environ.items() if name not in removed}
+    return kept | {name: value for name, value in program.env if value is not None}
 
 
 def write_milestone(project: Path, name: str, text: str, folder: str = "active") -> Path:

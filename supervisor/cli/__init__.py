@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from supervisor.cli.output import BROKEN, IO_ERROR, CommandError
+from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,6 @@ COMMANDS: Final = {
 
 TRACEBACK_VARIABLE: Final = "MILESTONED_TRACEBACK"
 """Environment variable that asks for the traceback of a defect."""
-
-PIPE_CODE: Final = 141
-"""Exit code when the reader of our output has gone: 128 + SIGPIPE."""
 
 
 class LazyGroup(click.Group):
@@ -105,6 +102,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; ``None`` takes those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        # Said here already: with an older one most modules cannot even be imported.
+        line = f"Python {sys.version.split()[0]} is too old: {'.'.join(map(str, OLDEST_PYTHON))} or later is needed"
+        CommandError(CONFIGURATION, line, as_json="--json" in words).show()
+        return CONFIGURATION
     try:
         return _run(words)
     except BrokenPipeError:

@@ -15,15 +15,13 @@ from typing import Final
 
 import attrs
 
-from supervisor.cli.output import CONFIGURATION, CommandError
+from supervisor.cli.output import CONFIGURATION, OLDEST_PYTHON, CommandError
 
 OLDEST_LINUX: Final = (5, 14)
 """The first kernel with ``cgroup.kill``; pidfd is older."""
 
 OLDEST_GIT: Final = (2, 38)
 """The first git with ``merge-tree --write-tree``."""
-
-OLDEST_PYTHON: Final = (3, 11)
 
 _NUMBERS: Final = re.compile(r"(\d+)\.(\d+)")
 

@@ -15,7 +15,7 @@ from actors.attempts import missing_agents
 from actors.problems import Lines, Problem, Severity, closest, did_you_mean
 from actors.survey import Survey
 from actors.validation import MilestoneCycle, MissingPrerequisite, as_problem, check, subject_of
-from supervisor.cli.output import FAILED, INVALID, CommandError, shown
+from supervisor.cli.output import FAILED, INVALID, CommandError, known_ids, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,11 +37,6 @@ def survey(project: Path) -> Surroundings:
     found.look()
     found.read_some(math.inf)
     return found.surroundings()
-
-
-def known_ids(paths: ProjectPaths) -> list[str]:
-    """Return the ids of the active milestones, which are the names of their files."""
-    return sorted(path.stem for path in paths.active.glob(f"*{_USED_SUFFIX}") if not path.name.startswith("."))
 
 
 def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -> None:

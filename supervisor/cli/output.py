@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
+    from actors.paths import ProjectPaths
     from supervisor.config import ConfigError
 
 FAILED: Final = 1
@@ -31,6 +32,11 @@ IO_ERROR: Final = 74
 
 CONFIGURATION: Final = 78
 """Journal, configuration or machine."""
+
+OLDEST_PYTHON: Final = (3, 11)
+
+PIPE_CODE: Final = 141
+"""Whoever read the output has gone: 128 + SIGPIPE."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
@@ -99,6 +105,11 @@ def require_project(ctx: click.Context, *, as_json: bool) -> Path:
         line = f"there is no .milestones directory in {project}, nor above it in its repository"
         raise CommandError(FAILED, line, "make one with: milestonectl init", as_json=as_json)
     return project
+
+
+def known_ids(paths: ProjectPaths) -> list[str]:
+    """Return the ids of the active milestones, which are the names of their files."""
+    return sorted(path.stem for path in paths.active.glob("*.yaml") if not path.name.startswith("."))
 
 
 def shown(path: Path | str) -> str:

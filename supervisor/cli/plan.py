@@ -35,10 +35,13 @@ from supervisor.cli.sessions import measured_seconds
 from supervisor.config import ConfigError, load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from actors.model import Milestone
     from actors.problems import Problem
+
+MOST_NAMES: Final = 60
+"""Tasks of a wave, or of the critical path, that are named to people; programs get all."""
 
 _INDENT: Final = "  "
 
@@ -120,7 +123,7 @@ def command(
 def _unreachable(milestone: Milestone) -> set[str]:
     """Return the tasks that wait for a cancelled one, which will never be completed."""
     cancelled = [task.id for task in milestone.tasks if task.status is FileStatus.CANCELLED]
-    return Plan.of(milestone).unreachable(cancelled) - _finished(milestone)
+    return Plan.of(milestone).unreachable(cancelled) - _finished(milestone) if cancelled else set()
 
 
 def _finished(milestone: Milestone) -> set[str]:
@@ -180,10 +183,11 @@ def _warnings(forecast: Forecast) -> Iterable[str]:
         yield click.style(f"Never run, because they depend on a cancelled task: {what}", fg="red")
 
 
-def _wrapped(head: str, words: Iterable[str], between: str, width: int) -> Iterable[str]:
-    """Yield a heading and its words in lines of a width; words are never cut."""
+def _wrapped(head: str, words: Sequence[str], between: str, width: int) -> Iterable[str]:
+    """Yield a heading and its words in lines of a width; words are never cut, but there may be too many."""
     line, is_empty = head, True
-    for word in words:
+    more = (f"and {len(words) - MOST_NAMES:,} more",) if len(words) > MOST_NAMES else ()
+    for word in (*words[:MOST_NAMES], *more):
         piece = word if is_empty else between + word
         if not is_empty and len(line) + len(piece) > width:
             yield line
@@ -195,6 +199,7 @@ def _wrapped(head: str, words: Iterable[str], between: str, width: int) -> Itera
 def _as_json(forecast: Forecast) -> dict[str, object]:
     plan, schedule = forecast.plan, forecast.schedule
     when = {one.task: one for one in schedule.tasks}
+    critical, unreachable = set(plan.critical_path), set(forecast.unreachable)
     return {
         "milestone_id": plan.milestone.id,
         "title": plan.milestone.title,
@@ -224,11 +229,11 @@ def _as_json(forecast: Forecast) -> dict[str, object]:
                 "status": task.status.value,
                 "depends_on": list(task.depends_on),
                 "seconds": plan.seconds[task.id],
-                "source": None if task.id in forecast.unreachable else plan.sources[task.id].value,
+                "source": None if task.id in unreachable else plan.sources[task.id].value,
                 "start": when[task.id].start if task.id in when else None,
                 "end": when[task.id].end if task.id in when else None,
                 "slot": when[task.id].slot if task.id in when else None,
-                "critical": task.id in plan.critical_path,
+                "critical": task.id in critical,
             }
             for task in forecast.milestone.tasks
         ],

@@ -22,7 +22,7 @@ from actors.paths import ProjectPaths
 from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
-from supervisor.cli.output import CommandError, configuration_error, require_project
+from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, require_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.run import MilestoneRun, Over, RunNotice, RunRefusedError, open_run
@@ -41,9 +41,6 @@ WAIT_SECONDS: Final = 0.1
 
 GATHER_SECONDS: Final = 0.03
 """Seconds in which notices are gathered before they are shown."""
-
-PIPE_CODE: Final = 141
-"""Exit code when whoever read the output has gone: 128 + SIGPIPE."""
 
 _NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
 """Errors of writing to a pipe without a reader, and to a terminal that is gone."""

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptStarted, Outcome, Step
-from actors.plan import Plan
 from actors.model import Milestone, Task
+from actors.plan import Plan
 from supervisor.cli.gantt import gantt
 from tests.cli.conftest import Ctl, Journalist
 from tests.e2e.stage import Project
@@ -114,16 +114,21 @@ def test_the_picture_fits_the_terminal_and_shows_when_each_task_runs(
         lines = ctl("plan", "wide").out.splitlines()
         picture = [line for line in lines if "█" in line or "▒" in line]
         assert len(picture) == 12
-        assert max(map(len, lines)) <= columns
+        assert max(map(len, picture)) <= columns
 
 
-def test_a_bar_stands_where_its_task_runs() -> None:
-    tasks = (Task("a", "A", run="x", estimated_hours=1), Task("b", "B", run="x", estimated_hours=1, depends_on=("a",)))
+def test_a_bar_stands_where_its_task_runs_and_tells_whether_it_is_critical() -> None:
+    tasks = (
+        Task("a", "A", run="x", estimated_hours=1),
+        Task("b", "B", run="x", estimated_hours=1, depends_on=("a",)),
+        Task("c", "C", run="x", estimated_hours=1),
+    )
     plan = Plan.of(Milestone("m", "M", tasks=tasks))
     rows = gantt(plan, plan.makespan(2), 40, ("#", "="))
     assert rows[1].startswith("a  #")
     bar = len(rows[1].split("  ")[1].rstrip())
-    assert rows[2].index("#") == 3 + bar
+    assert rows[2].startswith("c  =")
+    assert rows[3].index("#") == 3 + bar
 
 
 @pytest.mark.usefixtures("small")
@@ -134,3 +139,13 @@ def test_not_found_is_1_and_invalid_is_2_with_all_problems(project: Project, ctl
     done = ctl("plan", "broken")
     assert (done.code, done.out) == (2, "")
     assert done.err.count(".milestones/active/broken.yaml:4:") == 2
+
+
+def test_of_many_tasks_people_see_the_first_and_programs_all(project: Project, ctl: Ctl) -> None:
+    tasks = "".join(f"  - {{id: t{number}, title: T, run: x}}\n" for number in range(2000))
+    project.write("large", f"id: large\ntitle: L\ntasks:\n{tasks}")
+    drawn = ctl("plan", "large").out
+    assert "t59 and 1,940 more\n" in drawn
+    assert "and 1,960 more tasks after these\n" in drawn
+    assert len(drawn.splitlines()) < 70
+    assert len(json.loads(ctl("plan", "large", "--json").out)["waves"][0]) == 2000

@@ -65,7 +65,7 @@ def test_an_unknown_name_is_exit_code_1_with_what_was_meant(ctl: Ctl) -> None:
 
 
 def test_milestones_that_require_each_other_are_an_error_and_waiting_is_a_warning(project: Project, ctl: Ctl) -> None:
-    text = "id: {0}\ntitle: T\nrequires_nothing: 1\ndependencies: {{requires: [{1}]}}\ntasks: [{{id: a, title: A, run: x}}]\n"
+    text = "id: {0}\ntitle: T\ndependencies: {{requires: [{1}]}}\ntasks: [{{id: a, title: A, run: x}}]\n"
     project.write("one", text.format("one", "two"))
     project.write("two", text.format("two", "three"))
     project.write("three", "id: three\ntitle: T\ntasks:\n  - {id: a, title: A, run: x}\n")

@@ -38,7 +38,8 @@ from actors.events import (
 )
 from actors.execution import Execution, missing_agents
 from actors.model import FileStatus, Isolation, Milestone, OnCrash, Task
-from actors.state import Phase, SessionState
+from actors.plan import Plan
+from actors.state import Phase, SessionState, decode_state, encode_state
 from tests.domain.simulator import GIT, START, Script, Simulation, interrupt, milestones, scripts
 
 SETTINGS = Settings(max_parallel=2)
@@ -158,31 +159,59 @@ def test_what_is_granted_is_what_walking_the_ready_tasks_by_rank_gives(
     drawn, chosen, _, in_place, _ = session
     simulation = Simulation(drawn, chosen, in_place=in_place)
     while simulation.state.settled is None:
-        expected = walk(simulation)
+        before = decode_state(encode_state(simulation.state))
         events = simulation.decide()
+        completed = {one.task for one in events if isinstance(one, TaskCompleted)}
+        expected = walk(before, simulation.execution.plan, completed)
         assert [one.task for one in events if isinstance(one, AttemptGranted)] == expected
         if not events:
             assert simulation.step()
 
 
-def walk(simulation: Simulation) -> list[str]:
-    state, plan = simulation.state, simulation.execution.plan
+def walk(state: SessionState, plan: Plan, completed: set[str]) -> list[str]:
     tasks = state.milestone.by_id
     place = {key: at for at, key in enumerate(tasks)}
+    done = completed | {key for key, one in state.tasks.items() if one.phase is Phase.COMPLETED}
     ready = [
         key
         for key, one in state.tasks.items()
-        if one.phase is Phase.PENDING
-        and all(state.tasks[needed].phase is Phase.COMPLETED for needed in tasks[key].depends_on)
+        if one.phase is Phase.PENDING and done.issuperset(tasks[key].depends_on)
     ]
+    running = [one for one in state.live.values() if one not in completed]
     started: list[str] = []
     for key in sorted(ready, key=lambda one: (-plan.rank[one], place[one])):
-        others = [tasks[one] for one in (*state.live.values(), *started)]
+        others = [tasks[one] for one in (*running, *started)]
         if len(others) < state.settings.max_parallel and not any(
             overlapping(tasks[key], one) for one in others
         ):
             started.append(key)
     return started
+
+
+def test_what_a_completion_makes_possible_is_granted_in_the_same_breath() -> None:
+    simulation = Simulation(milestone(task("a"), task("b", "a"), task("c", "a")), SETTINGS, in_place=True)
+    simulation.decide()
+    while simulation.state.tasks["a"].phase is not Phase.LANDING:
+        simulation.step()
+    events = simulation.decide()
+    assert events[0] == TaskCompleted("a", "a.1")
+    assert [(one.task, one.slot) for one in events[1:] if isinstance(one, AttemptGranted)] == [("b", 0), ("c", 1)]
+    assert len(events) == 3
+
+
+def test_a_completion_that_comes_back_only_after_another_snapshot_counts_once() -> None:
+    tasks = (task("a"), task("b", "a"), task("c", "a", "b"))
+    simulation = Simulation(milestone(*tasks), SETTINGS, in_place=True)
+    simulation.decide()
+    while simulation.state.tasks["a"].phase is not Phase.LANDING:
+        simulation.step()
+    decided = simulation.execution.decide(simulation.wall).events
+    simulation.record(MilestoneUpdated(milestone(*tasks, task("d", "a"))))
+    for event in decided:
+        simulation.record(event)
+    assert [one.task for one in simulation.decide() if isinstance(one, AttemptGranted)] == ["d"]
+    simulation.run()
+    assert all(one.phase is Phase.COMPLETED for one in simulation.state.tasks.values())
 
 
 # --- granting ----------------------------------------------------------------------------------------------

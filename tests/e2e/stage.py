@@ -89,17 +89,14 @@ class Project:
         """
         output = self.path.parent / f"output-{len(list(self.path.parent.glob('output-*')))}.txt"
         command = [*COMMAND, "-C", str(self.path), *words]
+        if terminal is not None:
+            command = ["setsid", "--ctty", *command]
         with output.open("wb") as sink:
-            if terminal is None:
-                streams = (subprocess.DEVNULL, sink if stdout is None else stdout, sink)
-            else:
-                command = ["setsid", "--ctty", *command]
-                streams = (terminal, terminal, terminal)
             process = subprocess.Popen(
                 command,
-                stdin=streams[0],
-                stdout=streams[1],
-                stderr=streams[2],
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdout=next(stream for stream in (terminal, stdout, sink) if stream is not None),
+                stderr=sink if terminal is None else terminal,
                 start_new_session=terminal is None,
             )
         running = Running(self, process, output)
@@ -315,7 +312,8 @@ def waits_for(gate: Path) -> str:
 def stubborn_task(place: Path) -> str:
     """Return a task's script: hard to end at first; quick once `go` is there, and then it notes who lives."""
     place.mkdir(exist_ok=True)
-    again = f"if test -e '{place}/go'; then\n{COUNT_LIVING.format(place=place)}echo done > {place.name}.txt\nexit 0\nfi\n"
+    count = COUNT_LIVING.format(place=place)
+    again = f"if test -e '{place}/go'; then\n{count}echo done > {place.name}.txt\nexit 0\nfi\n"
     return again + STUBBORN.format(place=place)
 
 

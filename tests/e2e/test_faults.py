@@ -8,6 +8,7 @@ hard to end, again and again, everything at once); kills at random moments of an
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -20,6 +21,7 @@ from actors.events import (
     BlockerRaised,
     ChildGone,
     ChildQuarantined,
+    ChildReady,
     Landed,
     Outcome,
     TaskFailed,
@@ -73,7 +75,7 @@ def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Pro
 
 def test_a_git_role_killed_in_mid_commit_five_times_commits_each_task_once(project: Project) -> None:
     """Its replacement redoes the same commit: same inputs, same name, compare-and-swap."""
-    print(f"seed {SEED}")
+    print(f"seed {SEED}")  # noqa: T201 - repeats the run
     chance = random.Random(f"{SEED}/mid-commit")
     project.write("m1", MILESTONE)
     running = project.start("run", "m1", "-j", "3")
@@ -141,14 +143,12 @@ def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Pr
 def test_what_a_leader_leaves_behind_has_ended_before_the_tree_is_captured(project: Project, place: Path) -> None:
     """The commit has what the left process wrote while it was ended, and the process is gone by then."""
     left = (
-        f"setsid sh -c 'trap \"echo said goodbye > late; exit\" TERM; echo $$ > {place}/pid; "
+        f'setsid sh -c \'trap "echo said goodbye > late; exit" TERM; echo $$ > {place}/pid; '
         "while :; do sleep 0.1; done' >&- 2>&- &\n"
         f"until test -s {place}/pid; do sleep 0.02; done\necho 1 > one"
     )
     after = f"grep -qs '^State:.[^ZX]' /proc/$(cat {place}/pid)/status && exit 1; cat one late > two"
-    project.write(
-        "m1", milestone_of({"id": "t1", "run": left}, {"id": "t2", "depends_on": ["t1"], "run": after})
-    )
+    project.write("m1", milestone_of({"id": "t1", "run": left}, {"id": "t2", "depends_on": ["t1"], "run": after}))
 
     done = project.ctl("run", "m1")
 
@@ -229,19 +229,22 @@ def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
 
 def _kill_again_and_again(running: Running, child: str) -> None:
     """Kill every incarnation of a child until there is no next one."""
-    project = running.project
     for incarnation in range(1, 13):
-        os.kill(ready_pid(project, child, incarnation), signal.SIGKILL)
-
-        def next_or_none(number: int = incarnation + 1) -> bool:
-            there = pids_of_children(project.records()).get(child) != pids[-1]
-            return there or bool(facts(project, ChildQuarantined)) or running.process.poll() is not None
-
-        pids = [pids_of_children(project.records())[child]]
-        wait_until(next_or_none, 30.0, f"{child} is replaced, or given up")
-        if pids_of_children(project.records())[child] == pids[-1]:
+        os.kill(ready_pid(running.project, child, incarnation), signal.SIGKILL)
+        after = wait_until(
+            partial(_what_came_after, running, child, incarnation), 30.0, f"{child} {incarnation} is gone"
+        )
+        if after == "nothing":
             return
     raise AssertionError(f"{child} was never given up")
+
+
+def _what_came_after(running: Running, child: str, incarnation: int) -> str:
+    starts = [fact.incarnation for fact in facts(running.project, ChildReady) if fact.child == child]
+    if incarnation + 1 in starts:
+        return "another"
+    over = facts(running.project, ChildQuarantined) or running.process.poll() is not None
+    return "nothing" if over else ""
 
 
 def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(project: Project, place: Path) -> None:

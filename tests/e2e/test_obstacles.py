@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 
@@ -77,9 +77,7 @@ def test_an_edit_while_it_runs_is_alerted_and_kept_and_the_snapshot_is_executed(
 
 
 @pytest.mark.parametrize("how", ["broken", "deleted"])
-def test_a_file_broken_or_deleted_while_it_runs_does_not_stop_the_run(
-    project: Project, place: Path, how: str
-) -> None:
+def test_a_file_broken_or_deleted_while_it_runs_does_not_stop_the_run(project: Project, place: Path, how: str) -> None:
     """The tasks are completed and landed; the file is left as the person left it, and the view says so."""
     running = _started(project, place)
     path = project.path / ".milestones" / "active" / "m1.yaml"
@@ -319,28 +317,27 @@ def _fill(folder: Path) -> Path:
     return ballast
 
 
-def test_a_full_disk_pauses_the_session_and_space_lets_it_go_on(small_project: Project, place: Path) -> None:
-    """Nothing fails, nothing is granted, nothing is lost: with space there again the run completes."""
-    project = small_project
-    tasks = {"t0": (), **{f"t{number}": ("t0",) for number in range(1, 8)}}
+def _on_a_full_disk(project: Project, place: Path, tasks: Mapping[str, tuple[str, ...]]) -> tuple[Running, Path]:
+    """Start tasks whose first waits for `place/go`, fill the disk, open the gate; return when the session pauses."""
     scripts = {task: f"echo {task} > {task}.txt" for task in tasks}
-    scripts["t0"] = f"{waits_for(place / 'go')}; echo t0 > t0.txt"
-    project.write(
-        "m1",
-        milestone_of(
-            *({"id": task, "depends_on": list(needs), "run": scripts[task]} for task, needs in tasks.items()),
-            requirements={"disk_space_mb": 1},
-        ),
-    )
+    scripts["t0"] = f"{waits_for(place / 'go')}; {scripts['t0']}"
+    entries = ({"id": task, "depends_on": list(needs), "run": scripts[task]} for task, needs in tasks.items())
+    project.write("m1", milestone_of(*entries, requirements={"disk_space_mb": 1}))
     running = project.start("run", "m1")
     wait_until(lambda: facts(project, AttemptStarted), 30.0, "the first task runs")
     ballast = _fill(project.path.parent)
     (place / "go").touch()
-    wait_until(
-        lambda: "Paused: " in running.text() or running.process.poll() is not None, 30.0, "the session pauses"
-    )
+    wait_until(lambda: "Paused: " in running.text() or running.process.poll() is not None, 30.0, "the session pauses")
     assert running.process.poll() is None, running.text()
     assert not facts(project, TaskCompleted)
+    return running, ballast
+
+
+def test_a_full_disk_pauses_the_session_and_space_lets_it_go_on(small_project: Project, place: Path) -> None:
+    """Nothing fails, nothing is granted, nothing is lost: with space there again the run completes."""
+    project = small_project
+    tasks = {"t0": (), **{f"t{number}": ("t0",) for number in range(1, 8)}}
+    running, ballast = _on_a_full_disk(project, place, tasks)
 
     ballast.unlink()
 
@@ -350,3 +347,21 @@ def test_a_full_disk_pauses_the_session_and_space_lets_it_go_on(small_project: P
     assert_done_once(project, "m1", tasks)
     assert_files_written(project)
     assert project.session_json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ends_on_a_full_disk_is_resumed_when_there_is_space(
+    small_project: Project, place: Path, how: signal.Signals
+) -> None:
+    """A stop does not wait for space, and neither it nor a kill loses what was journaled."""
+    project = small_project
+    project.configure("stop_grace: 1s\n")
+    tasks: dict[str, tuple[str, ...]] = {"t0": (), "t1": ("t0",)}
+    running, ballast = _on_a_full_disk(project, place, tasks)
+
+    os.kill(running.process.pid, how)
+
+    assert running.wait(20.0) == (130 if how is signal.SIGINT else -how), running.text()
+    assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
+    ballast.unlink()
+    assert_resumes(project, place / "go", tasks)

@@ -9,6 +9,7 @@ import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
+import msgspec
 from hypothesis import strategies as st
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -27,10 +28,9 @@ def values_of(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any type
         return _PLAIN[wanted]
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
         return st.sampled_from(wanted)
-    if isinstance(wanted, type) and attrs.has(wanted):
+    if isinstance(wanted, type) and (attrs.has(wanted) or issubclass(wanted, msgspec.Struct)):
         hints = get_type_hints(wanted)
-        fields = {field.name: values_of(hints[field.name]) for field in attrs.fields(wanted)}
-        return st.builds(wanted, **fields)
+        return st.builds(wanted, **{name: values_of(hints[name]) for name in wanted.__match_args__})
     arguments = get_args(wanted)
     if get_origin(wanted) in {Union, types.UnionType}:
         return st.one_of([values_of(argument) for argument in arguments])

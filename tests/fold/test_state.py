@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import msgspec.structs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -375,5 +376,5 @@ def test_an_alert_holds_until_it_is_resolved() -> None:
 def test_where_attempts_run_follows_from_the_wish_and_from_git(
     isolation: Isolation, said: tuple[Event, ...], isolated: bool
 ) -> None:
-    started = attrs.evolve(STARTED, settings=Settings(isolation=isolation))
+    started = msgspec.structs.replace(STARTED, settings=Settings(isolation=isolation))
     assert folded(started, *said, begin=False).isolated is isolated

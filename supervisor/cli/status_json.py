@@ -1,0 +1,99 @@
+"""`milestonectl status --json`: the same as the text says, for programs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.log_lines import timestamp
+from supervisor.cli.words import describe, full_name, task_reason, task_word_now
+
+if TYPE_CHECKING:
+    from actors.state import Blocker, TaskState
+    from supervisor.cli.selection import Answer, Wanted
+    from supervisor.cli.sessions import RoleView, SessionView
+
+
+def document(answer: Answer) -> dict[str, object]:
+    """Return the one document that is printed."""
+    holder, overview = answer.holder, answer.overview
+    return {
+        "project": str(answer.project),
+        "supervisor": None if holder is None else {"pid": holder.pid, "what": holder.what, "since": holder.since},
+        "sessions": [_session_json(one, answer.now) for one in answer.wanted],
+        "not_started": list(overview.not_started) if overview is not None else [],
+        "unknown": [one.name for one in answer.unknown],
+        "exit_code": answer.exit_code,
+    }
+
+
+def _session_json(one: Wanted, now: float) -> dict[str, object]:
+    view, state, counts = one.view, one.view.state, one.view.counts()
+    roles = [role for role in view.roles if one.roles is None or role.role in one.roles]
+    found: dict[str, object] = {
+        "id": view.id,
+        "milestone_id": state.milestone.id,
+        "title": state.milestone.title,
+        "status": view.status.value,
+        "reason": state.reason,
+        "pid": state.pid,
+        "supervised": view.lives,
+        "branch": state.git.ready.branch if state.git.ready is not None else None,
+        "commits": state.git.landed,
+        "started_at": timestamp(state.started_wall),
+        "ended_at": timestamp(state.ended_wall) if state.ended_wall else None,
+        "active_seconds": round(state.active_seconds(now if view.lives else state.wall), 3),
+        "eta_seconds": view.eta(now),
+        "percentage": view.percentage(),
+        "counts": {phase.value: number for phase, number in counts.items()},
+        "roles": [_role_json(view, role, now) for role in roles],
+    }
+    if one.roles is not None:
+        return found
+    return {
+        **found,
+        "tasks": [_task_json(view, key, task) for key, task in state.tasks.items()],
+        "unreachable": list(view.unreachable),
+        "blockers": [_blocker_json(blocker, now) for blocker in state.blockers.values()],
+        "alerts": list(state.alerts.values()),
+    }
+
+
+def _task_json(view: SessionView, task_id: str, task: TaskState) -> dict[str, object]:
+    return {
+        "id": task_id,
+        "title": view.state.milestone.by_id[task_id].title,
+        "status": task_word_now(view, task),
+        "attempts": task.attempts,
+        "seconds": task.attempt.seconds if task.attempt is not None else None,
+        "commit": task.attempt.sha or None if task.attempt is not None else None,
+        "reason": task_reason(view, task_id),
+    }
+
+
+def _blocker_json(blocker: Blocker, now: float) -> dict[str, object]:
+    raised = blocker.raised
+    return {
+        "claim": raised.claim,
+        "category": raised.category,
+        "severity": raised.severity.value,
+        "task_id": raised.task or None,
+        "evidence": raised.evidence,
+        "proposal": raised.proposal,
+        "age_seconds": round(max(0.0, now - blocker.since_wall), 3),
+    }
+
+
+def _role_json(view: SessionView, role: RoleView, now: float) -> dict[str, object]:
+    running = role.state == "RUNNING"
+    return {
+        "name": full_name(view, role),
+        "role": role.role,
+        "state": role.state,
+        "description": describe(role, now),
+        "pid": role.pid,
+        "uptime_seconds": round(max(0.0, now - role.since_wall), 3) if running else None,
+        "restarts": role.restarts,
+        "last_exit": role.last_exit or None,
+        "cpu_percent": role.cpu_percent,
+        "rss_bytes": role.rss_bytes,
+    }

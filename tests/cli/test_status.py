@@ -1,0 +1,273 @@
+"""`milestonectl status`: what it concludes from a journal, and how it says so."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actors.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    BlockerRaised,
+    ChildQuarantined,
+    ChildReady,
+    GitReady,
+    Landed,
+    Outcome,
+    SessionEnded,
+    SessionPaused,
+    SessionStatus,
+    Severity,
+    SlotPrepared,
+    Step,
+    TaskCompleted,
+    TaskFailed,
+)
+from actors.state import ROLES
+from supervisor.cli.sessions import RoleView
+from supervisor.cli.words import describe, uptime
+from tests.cli.conftest import SMALL, Ctl, Journalist
+from tests.e2e.stage import Project
+
+pytestmark = pytest.mark.usefixtures("small")
+
+STEPS = (Step("run", "true"),)
+READY = tuple(ChildReady(role, 4000 + number, 1, 0) for number, role in enumerate((*ROLES, "runner")))
+GIT = GitReady("milestone/small", "0" * 40, created=True, uncommitted=0)
+ONE_DONE = (
+    GIT,
+    AttemptGranted("one.1", "one", 1, 0, STEPS),
+    SlotPrepared("one.1", "/slot", "0" * 40),
+    AttemptStarted("one.1", 1),
+    AttemptEnded("one.1", Outcome.OK, seconds=1.5),
+    Landed("one.1", "abcdef0123456789", 1),
+    TaskCompleted("one", "one.1"),
+)
+TWO_FAILED = (
+    AttemptGranted("two.1", "two", 1, 0, STEPS),
+    SlotPrepared("two.1", "/slot", "0" * 40),
+    AttemptStarted("two.1", 1),
+    AttemptEnded("two.1", Outcome.FAILED, "run", 1, seconds=2.0),
+    TaskFailed("two", "two.1", "run exited with 1"),
+)
+
+
+def test_before_anything_it_says_what_to_do_next(
+    project: Project, ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ctl("status").out == "No session yet. Next: milestonectl run small\n"
+    (project.path / ".milestones" / "active" / "small.yaml").unlink()
+    assert "milestonectl init --example" in ctl("status").out
+    monkeypatch.chdir(tmp_path)
+    done = ctl("status")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("Next: milestonectl init\n")
+
+
+def test_a_live_session_shows_its_roles_as_supervisorctl_does(
+    journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    session = journal("small", *READY, *ONE_DONE)
+    done = ctl("status")
+    assert done.code == 0
+    width = len(f"{session}:dependency_validator") + 3
+    for number, role in enumerate((*ROLES, "runner")):
+        line = f"{f'{session}:{role}':<{width}}{'RUNNING':<10}pid {4000 + number}, uptime 0:00:0"
+        assert line in done.out
+    assert re.search(r"^█{6}░{14} 33%, 1/3 tasks, 0 running", done.out, re.MULTILINE)
+    assert re.search(r"^one +completed +1\.5s  abcdef0123$", done.out, re.MULTILINE)
+
+
+def test_running_without_a_living_process_is_interrupted_and_its_tasks_were_too(journal: Journalist, ctl: Ctl) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    journal("small", *READY, GIT, AttemptGranted("one.1", "one", 1, 0, STEPS), pid=gone.pid)
+    done = ctl("status")
+    assert done.code == 3
+    assert f"process {gone.pid}, which supervised it, is gone; go on with: milestonectl run small" in done.out
+    assert re.search(r"^one +interrupted$", done.out, re.MULTILINE)
+    assert len(re.findall(r" EXITED    \w{3} \d\d \d\d:\d\d [AP]M$", done.out, re.MULTILINE)) == 6
+
+
+def test_a_living_process_that_does_not_hold_the_lock_supervises_nothing(journal: Journalist, ctl: Ctl) -> None:
+    journal("small", *READY)
+    assert json.loads(ctl("status", "--json").out)["sessions"][0]["status"] == "interrupted"
+
+
+def test_a_session_of_another_process_than_the_one_that_holds_the_lock_is_interrupted(
+    journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    journal("small", *READY, pid=1)
+    assert json.loads(ctl("status", "--json").out)["sessions"][0]["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("completed", 0), ("cancelled", 0), ("interrupted", 3), ("paused", 3), ("failed", 3), ("blocked", 3)],
+)
+def test_the_exit_code_tells_whether_something_needs_attention(
+    journal: Journalist, ctl: Ctl, status: str, code: int
+) -> None:
+    journal("small", *READY, SessionEnded(SessionStatus(status), "why"))
+    assert ctl("status").code == code
+    assert ctl("status", "small:task_executor").code == code
+
+
+def test_a_paused_session_that_lives_needs_attention(
+    journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    journal("small", *READY, SessionPaused("no space left"))
+    done = ctl("status")
+    assert done.code == 3
+    assert "paused: no space left" in done.out
+
+
+def test_a_role_that_was_given_up_is_fatal_with_its_reason(
+    journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    journal("small", *READY, ChildQuarantined("progress_monitor", "killed by SIGSEGV"))
+    done = ctl("status", "small:progress_monitor")
+    assert done.code == 3
+    assert done.out.endswith("FATAL     killed by SIGSEGV\n")
+    assert ctl("status", "small:task_executor").code == 0
+
+
+def test_failures_what_they_make_unreachable_and_blockers_are_shown_with_reasons(
+    journal: Journalist, ctl: Ctl, project: Project
+) -> None:
+    project.write("small", SMALL.replace("depends_on: [one]}", "depends_on: [two]}"))
+    blocker = BlockerRaised("c", "task_failure", Severity.ERROR, "two", "line 1\nline 2", "read the log")
+    journal("small", *READY, *ONE_DONE, *TWO_FAILED, blocker, SessionEnded(SessionStatus.FAILED, "two failed"))
+    done = ctl("status")
+    assert re.search(r"^two +failed +2\.0s  run exited with 1$", done.out, re.MULTILINE)
+    assert re.search(r"^three +pending +cannot run any more: two did not complete$", done.out, re.MULTILINE)
+    assert "blocker   error: two: task failure" in done.out
+    assert "          line 2\n          proposal: read the log\n" in done.out
+
+
+def test_names_are_milestones_sessions_roles_and_all(journal: Journalist, ctl: Ctl) -> None:
+    ended = SessionEnded(SessionStatus.COMPLETED)
+    former = journal("small", *READY, SessionEnded(SessionStatus.FAILED))
+    latest = journal("small", *READY, ended)
+    assert ctl("status", "small").out.startswith(f"small  completed  {latest}")
+    assert ctl("status", former).code == 3
+    assert ctl("status", f"{latest}:*").out.count("STOPPED") == 6
+    assert ctl("status", "small:git_integration", "small:runner").out.count("STOPPED") == 2
+    assert ctl("status", "all").out == ctl("status").out
+    assert latest in ctl("status", "all").out
+    assert former not in ctl("status", "all").out
+
+
+def test_unknown_names_are_exit_code_4_with_supervisors_words(journal: Journalist, ctl: Ctl) -> None:
+    journal("small", SessionEnded(SessionStatus.COMPLETED))
+    done = ctl("status", "smal", "nosuch:*", "small:task_executer", "small")
+    assert done.code == 4
+    lines = done.out.splitlines()
+    assert lines[:3] == [
+        "smal: ERROR (no such process; did you mean 'small'?)",
+        "nosuch:*: ERROR (no such group)",
+        "small:task_executer: ERROR (no such process; did you mean 'task_executor'?)",
+    ]
+    assert lines[3].startswith("small  completed")
+
+
+def test_the_session_that_runs_comes_first_and_what_never_ran_last(
+    journal: Journalist, ctl: Ctl, project: Project, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    for name in ("other", "third"):
+        project.write(name, SMALL.replace("id: small", f"id: {name}"))
+    journal("small", *READY)
+    journal("other", SessionEnded(SessionStatus.COMPLETED), pid=1)
+    lines = ctl("status").out.splitlines()
+    assert lines[0].startswith("small  running")
+    assert any(line.startswith("other  completed") for line in lines)
+    assert lines[-1] == "Not started yet: third"
+
+
+def test_json_is_one_document_with_a_fixed_form(journal: Journalist, ctl: Ctl, supervised: Callable[[], None]) -> None:
+    supervised()
+    journal("small", *READY, *ONE_DONE)
+    document = json.loads(ctl("status", "--json").out)
+    assert document.keys() == {"project", "supervisor", "sessions", "not_started", "unknown", "exit_code"}
+    (session,) = document["sessions"]
+    assert (session["status"], session["supervised"], session["percentage"]) == ("running", True, 33)
+    assert session["commits"] == 1
+    assert session["roles"][0].keys() == {
+        "name",
+        "role",
+        "state",
+        "description",
+        "pid",
+        "uptime_seconds",
+        "restarts",
+        "last_exit",
+        "cpu_percent",
+        "rss_bytes",
+    }
+    assert session["tasks"][0] == {
+        "id": "one",
+        "title": "First",
+        "status": "completed",
+        "attempts": 1,
+        "seconds": 1.5,
+        "commit": "abcdef0123456789",
+        "reason": "abcdef0123",
+    }
+    assert document["supervisor"]["what"] == "a test"
+
+
+def test_a_journal_that_is_gone_is_told_from_one_that_never_was(
+    journal: Journalist, project: Project, ctl: Ctl
+) -> None:
+    session = journal("small")
+    folder = project.path / ".milestones" / "sessions" / session
+    folder.mkdir(parents=True)
+    (folder / "session.json").write_text("{}")
+    for path in (project.path / ".milestones").glob("state.db*"):
+        path.unlink()
+    done = ctl("status")
+    assert (done.code, done.out) == (78, "")
+    assert "the journal is gone" in done.err
+
+
+def test_a_file_that_is_no_journal_is_exit_code_78(project: Project, ctl: Ctl) -> None:
+    (project.path / ".milestones" / "state.db").write_bytes(b"no journal" * 100)
+    done = ctl("status", "--json")
+    assert done.code == 78
+    assert "state.db" in json.loads(done.out)["error"]["lines"][0]
+
+
+def test_of_a_large_session_only_what_something_happens_to_is_listed(
+    journal: Journalist, project: Project, ctl: Ctl
+) -> None:
+    tasks = "".join(f"  - {{id: t{number}, title: T, run: x}}\n" for number in range(60))
+    project.write("large", f"id: large\ntitle: L\ntasks:\n{tasks}")
+    journal("large", AttemptGranted("t7.1", "t7", 1, 0, STEPS))
+    lines = ctl("status").out.splitlines()
+    assert sum(line.startswith("t") for line in lines) == 1
+    assert "59 more tasks; all of them: milestonectl status large" in lines
+    assert sum(line.startswith("t") for line in ctl("status", "large").out.splitlines()) == 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00:00"), (59.9, "0:00:59"), (3661, "1:01:01"), (86_400, "1 day, 0:00:00"), (180_000, "2 days, 2:00:00")],
+)
+def test_uptime_is_written_as_supervisor_writes_it(seconds: float, text: str) -> None:
+    assert uptime(seconds) == text
+
+
+def test_states_without_a_description_have_none_and_unstarted_roles_say_so() -> None:
+    assert describe(RoleView("x", "STARTING"), 0.0) == ""
+    assert describe(RoleView("x", "STOPPED"), 0.0) == "Not started"
+    assert describe(RoleView("x", "BACKOFF", last_exit="exited with 1"), 0.0) == "exited with 1"

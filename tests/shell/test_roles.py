@@ -1,0 +1,516 @@
+"""Git integration, executor and progress monitor on a bench: real git and files, time and deaths at will.
+
+A death is simulated by throwing the role away and building another one from the fold, with whatever its programs had
+done by then left as it was.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    CompletionAlert,
+    Event,
+    GitIdle,
+    GitReady,
+    GitRefused,
+    LandConflicted,
+    Landed,
+    Outcome,
+    PreflightPassed,
+    ProgressReported,
+    Pushed,
+    RoleFinished,
+    SessionSettled,
+    SessionStatus,
+    Settings,
+    SlotFailed,
+    SlotPrepared,
+    Step,
+    StopRequested,
+    TaskCompleted,
+    TaskFailed,
+    TaskStalled,
+    UncommittedSeen,
+)
+from actors.git_integration import GitIntegration
+from actors.model import Isolation, Milestone, Task
+from actors.progress_monitor import ProgressMonitor
+from actors.reader import read
+from actors.state import Phase
+from actors.task_executor import TaskExecutor
+from tests.repositories import MakeRepository, git
+from tests.roles import SESSION, RoleBench, write_milestone
+
+OK = Outcome.OK
+TWO = Milestone("m1", "One", tasks=(Task("a", "Make a", run="true"), Task("b", "Make b", run="true")))
+STEPS = (Step("run", "true"),)
+
+
+def grant(task: str, slot: int = 0, number: int = 1) -> AttemptGranted:
+    return AttemptGranted(f"{task}.{number}", task, number, slot, STEPS)
+
+
+# --- git ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(git_repo: MakeRepository, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository whose first commit has the same SHA each time."""
+    with monkeypatch.context() as context:
+        context.setenv("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+        context.setenv("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+        return git_repo(files={"README.md": "One.\n", "shared": "begin\n"})
+
+
+def attempt(bench: RoleBench, task: str, slot: int, files: dict[str, str]) -> None:
+    """Let an attempt run from its grant to a good end, with what it wrote."""
+    bench.happen(grant(task, slot))
+    bench.run_programs()
+    work(bench, task, files)
+
+
+def work(bench: RoleBench, task: str, files: dict[str, str]) -> None:
+    """Write what a task leaves in its slot, and end it."""
+    found = bench.state.tasks[task].attempt
+    assert found is not None
+    for name, text in files.items():
+        Path(found.path, name).write_text(text, encoding="utf-8")
+    bench.happen(AttemptStarted(found.id, 7), AttemptEnded(found.id, OK, "run", seconds=1.0))
+
+
+def log(repository: Path) -> list[str]:
+    return git(repository, "log", "--format=%H", "main..milestone/m1").splitlines()
+
+
+def test_a_task_becomes_one_commit_with_its_trailers(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        assert [type(event) for event in bench.by_role] == [GitReady]
+        attempt(bench, "a", 0, {"a": "made\n"})
+        bench.run_programs()
+        (landed,) = bench.of(Landed)
+        assert log(repository) == [landed.sha]
+        assert landed.files == 1
+        message = git(repository, "log", "-1", "--format=%s%n%(trailers:only)", landed.sha)
+        assert message.strip().splitlines() == ["Make a", "Milestone: m1", "Task: a", f"Session: {SESSION}"]
+
+
+def _landing(bench: RoleBench, die_at: int, *, after: bool) -> int:
+    """Go from nothing to a landed task; the role dies once, around its program number `die_at`; count programs."""
+    count = 0
+    granted = worked = False
+    while not bench.of(Landed):
+        if not bench.host.programs:
+            if not granted:
+                granted = True
+                bench.happen(grant("a"))
+            elif not worked:
+                worked = True
+                work(bench, "a", {"a": "made\n"})
+            assert bench.host.programs, f"nothing goes on after {bench.by_role}"
+        count += 1
+        if count == die_at:
+            if after:
+                bench.step(told=False)
+            bench.restart()
+        else:
+            bench.step()
+    bench.run_programs()
+    return count
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it ran", "after it ran"])
+def test_wherever_the_git_role_dies_there_is_one_commit_and_always_the_same(
+    git_repo: MakeRepository, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    with monkeypatch.context() as context:
+        context.setenv("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+        context.setenv("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+        plain = git_repo("plain", files={"README.md": "One.\n"})
+    with RoleBench(GitIntegration, plain, TWO) as bench:
+        steps = _landing(bench, 0, after=False)
+        (expected,) = log(plain)
+    assert steps > 10
+    # Every other moment is enough for one run: the two cases take turns.
+    for die_at in range(1 + after, steps + 1, 2):
+        project = plain.parent / f"dies-at-{die_at}"
+        git(plain.parent, "clone", "--quiet", "--no-hardlinks", "--branch=main", str(plain), str(project))
+        git(project, "remote", "remove", "origin")
+        with RoleBench(GitIntegration, project, TWO) as bench:
+            _landing(bench, die_at, after=after)
+            assert log(project) == [expected], f"died at program {die_at}"
+            assert bench.refusals == []
+            assert len(bench.of(Landed)) == 1
+            assert len(bench.of(SlotPrepared)) == 1
+
+
+def test_landings_go_one_after_the_other_and_a_conflict_is_told(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a", 0), grant("b", 1))
+        bench.run_programs()
+        for task in ("a", "b"):
+            work(bench, task, {"shared": f"{task}\n"})
+        bench.run_programs()
+        assert [one.attempt for one in bench.of(Landed)] == ["a.1"]
+        assert bench.of(LandConflicted) == [LandConflicted("b.1", ("shared",))]
+        assert len(log(repository)) == 1
+        assert bench.state.tasks["b"].phase is Phase.PENDING
+
+
+def test_a_task_that_changed_nothing_lands_without_a_commit(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {})
+        bench.run_programs()
+        assert bench.of(Landed) == [Landed("a.1", "")]
+        assert log(repository) == []
+
+
+def test_at_the_end_the_slots_are_removed_and_the_role_has_finished_once(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        bench.run_programs()
+        bench.happen(TaskCompleted("a", "a.1"), SessionSettled(SessionStatus.COMPLETED))
+        bench.run_programs()
+        bench.restart()
+        bench.run_programs()
+        assert bench.of(RoleFinished) == [RoleFinished("git_integration", "1 commit on milestone/m1")]
+        assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_the_user_s_checkout_and_index_are_left_alone(repository: Path) -> None:
+    (repository / "README.md").write_text("Edited.\n", encoding="utf-8")
+    (repository / "staged").write_text("x\n", encoding="utf-8")
+    git(repository, "add", "staged")
+    before = (repository / ".git" / "index").read_bytes(), git(repository, "status", "--porcelain")
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        assert bench.of(GitReady)[0].uncommitted == 2
+        attempt(bench, "a", 0, {"README.md": "By the task.\n"})
+        bench.run_programs()
+    index = (repository / ".git" / "index").read_bytes()
+    assert (index, git(repository, "status", "--porcelain", "--", ":!.milestones")) == before
+    assert (repository / "README.md").read_text(encoding="utf-8") == "Edited.\n"
+
+
+def test_new_uncommitted_files_are_seen_within_a_minute(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        (repository / "new").write_text("x\n", encoding="utf-8")
+        bench.pass_time(61.0)
+        bench.run_programs()
+        (seen,) = bench.of(UncommittedSeen)
+        assert (seen.count, seen.paths) == (1, ("new",))
+
+
+def test_the_branch_is_pushed_after_every_third_task_and_at_the_end(
+    repository: Path, git_repo: MakeRepository
+) -> None:
+    remote = git_repo("remote")
+    git(repository, "remote", "add", "origin", str(remote))
+    tasks = tuple(Task(name, name, run="true") for name in "abcd")
+    settings = Settings(remote="origin", push_every=3)
+    with RoleBench(GitIntegration, repository, Milestone("m1", "One", tasks=tasks), settings) as bench:
+        bench.run_programs()
+        for name in "abcd":
+            attempt(bench, name, 0, {name: name})
+            bench.run_programs()
+            bench.happen(TaskCompleted(name, f"{name}.1"))
+            bench.run_programs()
+        assert [one.landed for one in bench.of(Pushed)] == [3]
+        bench.happen(SessionSettled(SessionStatus.COMPLETED))
+        bench.run_programs()
+        assert [one.landed for one in bench.of(Pushed)] == [3, 4]
+        assert git(remote, "rev-parse", "milestone/m1") == log(repository)[0]
+
+
+def test_without_a_repository_tasks_run_in_place(tmp_path: Path) -> None:
+    with RoleBench(GitIntegration, tmp_path, TWO) as bench:
+        bench.run_programs()
+        assert [type(event) for event in bench.by_role] == [GitIdle]
+        bench.happen(SessionSettled(SessionStatus.COMPLETED))
+        assert [type(event) for event in bench.by_role] == [GitIdle, RoleFinished]
+
+
+def test_without_isolation_git_is_not_asked_at_all(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO, Settings(isolation=Isolation.NONE)) as bench:
+        assert bench.host.programs == {}
+        assert bench.by_role == [GitIdle("isolation is none")]
+
+
+def test_a_branch_that_somebody_has_checked_out_is_refused_with_a_cure(repository: Path) -> None:
+    git(repository, "checkout", "--quiet", "-b", "milestone/m1")
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        (refused,) = bench.of(GitRefused)
+        assert "milestone/m1" in refused.reason
+        assert refused.cure
+
+
+def test_a_slot_that_cannot_be_made_is_told_with_the_reason(repository: Path) -> None:
+    settings = Settings(worktree_setup=("echo no luck >&2; exit 3",))
+    with RoleBench(GitIntegration, repository, TWO, settings) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"))
+        bench.run_programs()
+        assert "no luck" in bench.of(SlotFailed)[0].reason
+
+
+def test_nothing_is_prepared_any_more_in_a_session_that_stops(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"), StopRequested("by the user"))
+        bench.restart()
+        bench.run_programs()
+        assert bench.of(SlotPrepared) == []
+
+
+# --- the executor -------------------------------------------------------------------------------------------
+
+TEXT = """\
+# Kept as it is.
+id: m1
+title:   "Two tasks"
+tasks:
+  - id: a
+    title: First   # a note
+    status: pending
+    run: "true"
+  - {id: b, title: Second, depends_on: [a], run: "true", status: pending}
+"""
+
+
+class Executor(RoleBench):
+    """A bench with an executor, its milestone file, and attempts that run in place."""
+
+    def __init__(self, project: Path, text: str = TEXT) -> None:
+        self.file = write_milestone(project, "m1", text)
+        milestone = read(text.encode(), "m1.yaml").milestone
+        assert milestone is not None
+        super().__init__(TaskExecutor, project, milestone, Settings(isolation=Isolation.NONE))
+
+    @property
+    def done(self) -> Path:
+        return self.project / ".milestones" / "completed" / "m1.yaml"
+
+    def open(self) -> None:
+        self.happen(GitIdle("isolation is none"), PreflightPassed())
+
+    def run(self, name: str, outcome: Outcome = OK) -> None:
+        self.happen(AttemptStarted(name, 7), AttemptEnded(name, outcome, "run", int(outcome is not OK)))
+
+    def statuses(self, path: Path | None = None) -> list[str]:
+        """Return the statuses as they stand in the file."""
+        text = (path or self.file).read_text(encoding="utf-8")
+        milestone = read(text.encode(), "m1.yaml").milestone
+        assert milestone is not None
+        return [task.status.value for task in milestone.tasks]
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    with Executor(tmp_path) as bench:
+        yield bench
+
+
+def test_tasks_are_granted_in_order_completed_and_written_back(executor: Executor) -> None:
+    assert executor.by_role == []
+    executor.open()
+    executor.run("a.1")
+    executor.pass_time(1.0)
+    assert executor.statuses() == ["completed", "in_progress"]
+    executor.run("b.1")
+    stated = [type(event) for event in executor.by_role]
+    assert stated == [AttemptGranted, TaskCompleted, AttemptGranted, TaskCompleted, SessionSettled, RoleFinished]
+    assert executor.of(RoleFinished)[0].summary == "2 of 2 tasks completed"
+    assert not executor.file.exists()
+    text = executor.done.read_text(encoding="utf-8")
+    assert text.startswith("# Kept as it is.\n")
+    assert 'title:   "Two tasks"\n' in text
+    assert "title: First   # a note\n" in text
+    assert executor.statuses(executor.done) == ["completed", "completed"]
+
+
+def test_an_executor_that_is_replaced_after_every_fact_decides_as_one_that_never_died(tmp_path: Path) -> None:
+    stated: list[list[Event]] = []
+    for name, dies in (("steady", False), ("dies", True)):
+        (tmp_path / name).mkdir()
+        with Executor(tmp_path / name) as bench:
+            for event in (
+                GitIdle("none"),
+                PreflightPassed(),
+                AttemptStarted("a.1", 7),
+                AttemptEnded("a.1", Outcome.INTERRUPTED),
+                AttemptStarted("a.2", 8),
+                AttemptEnded("a.2", OK, "run"),
+                AttemptStarted("b.1", 9),
+                AttemptEnded("b.1", OK, "run"),
+            ):
+                bench.happen(event)
+                if dies:
+                    bench.restart()
+            assert bench.refusals == []
+            assert bench.statuses(bench.done) == ["completed", "completed"]
+            stated.append(bench.by_role)
+    assert stated[0] == stated[1]
+
+
+def test_a_failed_task_is_written_as_blocked_and_the_file_stays_where_it_is(executor: Executor) -> None:
+    executor.open()
+    executor.run("a.1", Outcome.FAILED)
+    assert [type(event) for event in executor.by_role][1:] == [TaskFailed, SessionSettled, RoleFinished]
+    assert executor.statuses() == ["blocked", "pending"]
+    assert not executor.done.exists()
+
+
+def test_what_a_person_edits_between_two_writings_is_kept(executor: Executor) -> None:
+    executor.open()
+    executor.pass_time(1.0)
+    assert executor.statuses() == ["in_progress", "pending"]
+    edited = executor.file.read_text(encoding="utf-8").replace("First   # a note", "First, and better")
+    write_milestone(executor.project, "m1", edited + "notes: mine\n")
+    executor.run("a.1")
+    executor.pass_time(1.0)
+    text = executor.file.read_text(encoding="utf-8")
+    assert "title: First, and better\n" in text
+    assert text.endswith("notes: mine\n")
+    assert executor.statuses() == ["completed", "in_progress"]
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_left_alone_and_written_when_it_can_be(executor: Executor) -> None:
+    executor.open()
+    executor.pass_time(1.0)
+    broken = "id: m1\ntasks: [\n"
+    write_milestone(executor.project, "m1", broken)
+    executor.run("a.1")
+    executor.pass_time(3.0)
+    assert executor.file.read_text(encoding="utf-8") == broken
+    assert len(executor.of(AttemptGranted)) == 2
+    write_milestone(executor.project, "m1", TEXT)
+    executor.pass_time(2.0)
+    assert executor.statuses() == ["completed", "in_progress"]
+
+
+def test_a_file_that_cannot_be_read_at_the_end_is_named_in_the_summary_and_not_moved(executor: Executor) -> None:
+    executor.open()
+    executor.run("a.1")
+    write_milestone(executor.project, "m1", "id: [\n")
+    executor.run("b.1")
+    (finished,) = executor.of(RoleFinished)
+    assert finished.summary.startswith("2 of 2 tasks completed; ")
+    assert "m1.yaml" in finished.summary
+    assert executor.file.read_text(encoding="utf-8") == "id: [\n"
+    assert not executor.done.exists()
+
+
+def test_another_file_at_the_target_is_never_replaced(executor: Executor) -> None:
+    write_milestone(executor.project, "m1", "somebody's\n", "completed")
+    executor.open()
+    executor.run("a.1")
+    executor.run("b.1")
+    (finished,) = executor.of(RoleFinished)
+    assert f"{executor.file}: not moved to {executor.done.parent}: " in finished.summary
+    assert executor.done.read_text(encoding="utf-8") == "somebody's\n"
+    assert executor.statuses() == ["completed", "completed"]
+
+
+def test_an_executor_that_died_after_it_moved_the_file_does_not_complain_about_it(executor: Executor) -> None:
+    executor.open()
+    executor.run("a.1")
+    executor.happen(AttemptStarted("b.1", 7))
+    # What the former incarnation did before it could say so.
+    executor.happen(AttemptEnded("b.1", OK, "run"))
+    moved = executor.done.read_bytes()
+    executor.records.pop()
+    executor._hub.finished.clear()
+    executor.by_role.pop()
+    executor.restart()
+    assert executor.of(RoleFinished)[-1].summary == "2 of 2 tasks completed"
+    assert executor.done.read_bytes() == moved
+
+
+def test_writings_are_gathered(executor: Executor, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    tasks = "".join(f'  - {{id: t{number}, title: T, run: "true"}}\n' for number in range(20))
+    with Executor(tmp_path / "many", f"id: m1\ntitle: Many\ntasks:\n{tasks}") as bench:
+        bench.open()
+        numbers = {bench.file.stat().st_ino}
+        while live := list(bench.state.live):
+            bench.run(live[0])
+            if bench.file.exists():
+                numbers.add(bench.file.stat().st_ino)
+        assert len(bench.of(TaskCompleted)) == 20
+        assert bench.statuses(bench.done) == ["completed"] * 20
+
+
+# --- the progress monitor -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Iterator[RoleBench]:
+    with RoleBench(ProgressMonitor, tmp_path, TWO, Settings(isolation=Isolation.NONE)) as bench:
+        bench.happen(GitIdle("none"), PreflightPassed())
+        yield bench
+
+
+def test_progress_is_reported_at_once_on_change_and_every_half_minute(monitor: RoleBench) -> None:
+    assert [one.percentage for one in monitor.of(ProgressReported)] == [0]
+    monitor.pass_time(29.0)
+    assert len(monitor.of(ProgressReported)) == 1
+    monitor.pass_time(2.0)
+    assert len(monitor.of(ProgressReported)) == 2
+    name = monitor.grant("a")
+    monitor.pass_time(5.0)
+    monitor.end(name, OK)
+    monitor.happen(TaskCompleted("a", name))
+    monitor.pass_time(5.0)
+    assert monitor.of(ProgressReported)[-1].percentage == 50
+    before = len(monitor.of(ProgressReported))
+    monitor.pass_time(20.0)
+    assert len(monitor.of(ProgressReported)) == before
+
+
+def test_a_quiet_task_is_reported_once_as_stalled_by_a_replacement_neither(monitor: RoleBench) -> None:
+    monitor.grant("a")
+    monitor.pass_time(299.0)
+    assert monitor.of(TaskStalled) == []
+    monitor.pass_time(3.0)
+    (stalled,) = monitor.of(TaskStalled)
+    assert (stalled.task, stalled.attempt) == ("a", "a.1")
+    monitor.restart()
+    monitor.pass_time(60.0)
+    assert len(monitor.of(TaskStalled)) == 1
+
+
+def test_a_task_that_writes_is_not_stalled(monitor: RoleBench) -> None:
+    name = monitor.grant("a")
+    for _ in range(4):
+        monitor.write(name, "at it\n")
+        os.utime(monitor.logs / "tasks" / f"{name}.log", (monitor.wall, monitor.wall))
+        monitor.pass_time(200.0, step=10.0)
+    assert monitor.of(TaskStalled) == []
+    monitor.pass_time(150.0, step=10.0)
+    assert len(monitor.of(TaskStalled)) == 1
+
+
+def test_the_end_is_alerted_once_with_the_speed_up(monitor: RoleBench) -> None:
+    for task in ("a", "b"):
+        name = monitor.grant(task)
+        monitor.pass_time(10.0)
+        monitor.end(name, OK, seconds=20.0)
+        monitor.happen(TaskCompleted(task, name))
+    monitor.happen(SessionSettled(SessionStatus.COMPLETED))
+    monitor.restart()
+    monitor.pass_time(60.0)
+    (alert,) = monitor.of(CompletionAlert)
+    assert (alert.completed, alert.task_seconds, alert.wall_seconds, alert.speedup) == (2, 40.0, 20.0, 2.0)
+    assert [one.summary for one in monitor.of(RoleFinished)] == [alert.text]
+    assert monitor.of(ProgressReported)[-1].percentage == 100

@@ -1,0 +1,176 @@
+"""What the documentation says is so: the tour runs as it is written, every command, option, key and field is there.
+
+Owns the comparison of `README.md` and `docs/` with the program.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+import yaml
+
+from actors.files import read_milestone_file
+from actors.reader import read
+from actors.state import ROLES
+from supervisor.cli import COMMANDS, milestonectl
+from supervisor.config import ConfigError, load_config
+from supervisor.config_keys import known_keys
+
+CHECKOUT: Final = Path(__file__).parents[1]
+README: Final = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+DOCS: Final = {path.name: path.read_text(encoding="utf-8") for path in sorted((CHECKOUT / "docs").glob("*.md"))}
+
+INSTALLING: Final = ("python3 -m venv ", "export PATH=")
+"""Beginnings of the tour's two lines that are replaced: a test installs nothing, so it uses the environment's own
+`milestonectl` instead. Everything after them is executed as it is written."""
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def tour() -> list[tuple[str, list[str]]]:
+    """Return the commands of the sixty seconds, each with the lines that the README shows as its output."""
+    section = README.split("## Sixty seconds")[1].split("\n## ")[0]
+    steps: list[tuple[str, list[str]]] = []
+    for line in "".join(fenced(section, "console")).splitlines():
+        if line.startswith("$ "):
+            steps.append((line.removeprefix("$ "), []))
+        else:
+            steps[-1][1].append(line)
+    return steps
+
+
+def test_the_readme_has_the_two_commands_and_make_has_them_too() -> None:
+    block = fenced(README, "console")[0]
+    assert block == "$ make demo\n$ make test\n"
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^demo:.*##", makefile, re.MULTILINE)
+    assert re.search(r"^test:.*##", makefile, re.MULTILINE)
+
+
+def test_the_tour_does_what_the_readme_says(tmp_path: Path) -> None:
+    steps = tour()
+    assert [command.startswith(INSTALLING) for command, _ in steps] == [True, True] + [False] * (len(steps) - 2)
+    script = ["set -e"]
+    for command, _ in steps[2:]:
+        script += [command, "echo '--- next'"]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "GIT_PAGER": "cat"}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    outputs = done.stdout.split("--- next\n")
+    for (command, shown), output in zip(steps[2:], outputs, strict=False):
+        assert all(line in output.splitlines() for line in shown), f"{command} printed {output}"
+    assert "Milestone execution time: " in done.stdout
+    assert len(outputs[-2].splitlines()) == 17
+
+
+def commands() -> dict[str, click.Command]:
+    """Return every command by name."""
+    context = click.Context(milestonectl)
+    return {name: command for name in COMMANDS if (command := milestonectl.get_command(context, name)) is not None}
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_command_and_option_is_documented(name: str) -> None:
+    page = DOCS["cli.md"]
+    command = commands()[name] if name else milestonectl
+    section = page.split(f"\n## {name}\n")[1].split("\n## ")[0] if name else page.split("\n## ")[0]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help or not name
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                assert f"`{option}" in section, f"{name} {option}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_exit_codes_of_a_commands_help_stand_in_its_section(name: str) -> None:
+    section = DOCS["cli.md"].split(f"\n## {name}\n")[1].split("\n## ")[0]
+    said = re.search(r"Exit codes?: (.*?)\n\n", f"{commands()[name].help}\n\n", re.DOTALL)
+    assert said is not None
+    documented = section.split("Exit code")[1]
+    for code in re.findall(r"\b\d{1,3}\b", said[1]):
+        assert re.search(rf"\b{code}\b", documented), f"{name}: {code}"
+
+
+def test_what_the_command_page_documents_exists() -> None:
+    for name, section in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", DOCS["cli.md"], re.DOTALL | re.MULTILINE):
+        options = {
+            option
+            for parameter in commands()[name].params
+            if isinstance(parameter, click.Option)
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert set(re.findall(r"^\| .*?`(--[a-z-]+)", section, re.MULTILINE)) <= options
+
+
+def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
+    defaults = yaml.safe_load((CHECKOUT / "configs" / "milestoned.yaml").read_text(encoding="utf-8"))
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", DOCS["configuration.md"], re.MULTILINE))
+    assert rows.keys() == known_keys().keys()
+    for key, shown in rows.items():
+        value = defaults
+        for part in key.split("."):
+            value = value[part]
+        assert yaml.safe_load(shown) == value, key
+
+
+def test_the_agent_runner_of_the_configuration_page_is_accepted(tmp_path: Path) -> None:
+    (block,) = fenced(DOCS["configuration.md"], "yaml")
+    path = tmp_path / "milestoned.yaml"
+    path.write_text(block)
+    try:
+        settings = load_config(tmp_path, {}, path).settings
+    except ConfigError as error:
+        pytest.fail(str(error))
+    assert (settings.default_agent, settings.agents[0].timeout) == ("reviewer", 1800.0)
+
+
+def test_the_milestone_of_the_readme_is_valid_and_uses_every_executable_field() -> None:
+    (block,) = fenced(README, "yaml")
+    reading = read(block.encode(), "release-7.yaml")
+    assert reading.problems == ()
+    fields = ("run", "verify", "timeout", "retries", "retry_delay", "env", "files", "on_crash", "agent", "depends_on")
+    for field in fields:
+        assert re.search(rf"^    {field}: ?", block, re.MULTILINE), field
+        assert f"`{field}`" in DOCS["milestone-files.md"], field
+
+
+def test_what_is_claimed_of_the_example_is_so() -> None:
+    path = CHECKOUT / "configs" / "examples" / "milestone-001.yaml"
+    milestone = read_milestone_file(path).milestone
+    assert milestone is not None
+    assert f"milestone of {len(milestone.tasks)} tasks" in README
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    for folder, text in ((CHECKOUT, README), *((CHECKOUT / "docs", page) for page in DOCS.values())):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (folder / target).is_file(), target
+
+
+def test_every_role_is_named_in_the_readme_and_every_source_that_the_tour_of_the_code_names_exists() -> None:
+    assert all(role in README for role in ROLES)
+    text = DOCS["architecture.md"]
+    for path in re.findall(r"`((?:actors|supervisor)/[a-z_/]+\.py)`", text):
+        assert (CHECKOUT / path).is_file(), path
+
+
+def test_the_readme_says_that_the_supervisor_of_pypi_needs_another_environment() -> None:
+    assert "PyPI's Supervisor" in README
