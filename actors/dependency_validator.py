@@ -21,7 +21,7 @@ from actors.validation import Subject
 POLL_SECONDS: Final = 2.0
 """Seconds between two looks at the files."""
 
-POLL_SHARE: Final = 20.0
+POLL_SHARE: Final = 50.0
 """After reading and judging took t seconds the next look waits t times this: huge files are read less often."""
 
 READ_SECONDS: Final = 0.2

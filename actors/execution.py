@@ -48,7 +48,8 @@ from actors.plan import Plan
 from actors.state import RUNNER, Attempt, Phase, SessionState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from actors.model import Task
 
@@ -238,7 +239,7 @@ class Execution:
         while self._delayed and self._delayed[0][0] <= wall:
             self._frontier.back(heapq.heappop(self._delayed)[2])
 
-    def _grants(self, completed: Set[str]) -> Iterator[AttemptGranted | TaskFailed]:
+    def _grants(self, completed: AbstractSet[str]) -> Iterator[AttemptGranted | TaskFailed]:
         """Grant what is ready, in slots that are free once ``completed`` tasks have let go of theirs."""
         state = self._state
         taken = {attempt.slot for task, attempt in self._attempts() if task not in completed}

@@ -7,14 +7,26 @@ attempts (their output's modification time) and the journal.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from actors.events import Event, MilestoneUpdated, Record
+from actors.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    Landed,
+    MilestoneUpdated,
+    Record,
+    TaskCompleted,
+    TaskFailed,
+)
 from actors.paths import ProjectPaths
 from actors.plan import Plan
-from actors.progress import completion, report, should_report, stalled
+from actors.progress import CHANGE_INTERVAL, completion, report, should_report, stalled
 from actors.role import RoleActor
 from actors.state import Stage
+
+_MOVES: Final = (AttemptStarted, AttemptEnded, Landed, TaskCompleted, TaskFailed)
+"""Facts after which the report is another."""
 
 
 class ProgressMonitor(RoleActor):
@@ -26,11 +38,14 @@ class ProgressMonitor(RoleActor):
         """Rebuild the plan from the snapshot."""
         self._plan = Plan.of(self.state.milestone)
         self._reported_wall = 0.0
+        self._moved = False
 
     def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
-        """Take in a newer snapshot."""
+        """Take in a newer snapshot, and notice that something moved."""
         if isinstance(event, MilestoneUpdated):
             self._plan = Plan.of(self.state.milestone)
+        # Not by comparing times: what moves while a report is on its way carries a time before that report's.
+        self._moved = self._moved or isinstance(event, _MOVES)
 
     def reconcile(self) -> None:
         """Report when it is due or something changed; alert on the session's end."""
@@ -41,11 +56,15 @@ class ProgressMonitor(RoleActor):
             self.propose(report(self.state, self._plan, self.wall), completion(self.state, self.wall))
         elif settled:
             self.finish("")
-        elif self.state.git_known and should_report(self.state, self._reported_wall, self.wall):
-            self._reported_wall = self.wall
+        elif self.state.git_known and self._is_due():
+            self._reported_wall, self._moved = self.wall, False
             self.propose(report(self.state, self._plan, self.wall))
         else:
             self.propose(*stalled(self.state, self.wall, self._last_signs()))
+
+    def _is_due(self) -> bool:
+        changed = self._moved and self.wall >= self._reported_wall + CHANGE_INTERVAL
+        return changed or should_report(self.state, self._reported_wall, self.wall)
 
     def _last_signs(self) -> dict[str, float]:
         """Return, for each running attempt, when its output last grew (epoch seconds)."""

@@ -21,7 +21,7 @@ from actors.state import Phase, TaskState
 WRITE_SECONDS: Final = 0.25
 """Shortest time between two writings of the milestone file."""
 
-WRITE_SHARE: Final = 20.0
+WRITE_SHARE: Final = 50.0
 """After a writing that took t seconds the next one waits t times this, so that a huge file never starves grants."""
 
 _WORDS: Final = {
@@ -122,6 +122,10 @@ class TaskExecutor(RoleActor):
                 lambda data: set_statuses(data, milestone=milestone, tasks=statuses, path=str(self._path)),
             )
         except (EditError, FileChangedError, OSError) as error:
+            if isinstance(error, FileNotFoundError) and self._was_moved():
+                self._unwritten.clear()
+                self._milestone_word = milestone or self._milestone_word
+                return
             # The person's edit comes first: the file is left alone, and written when it can be read again.
             self._complaint = str(error)
             return
@@ -130,12 +134,20 @@ class TaskExecutor(RoleActor):
         if milestone is not None:
             self._milestone_word = milestone
 
+    @property
+    def _target(self) -> Path:
+        return self._path.parent.parent / "completed" / self._path.name
+
+    def _was_moved(self) -> bool:
+        """Whether a former incarnation has written the last status and moved the file, and died before it said so."""
+        settled = self.state.settled
+        return settled is not None and settled.status is SessionStatus.COMPLETED and self._target.exists()
+
     def _archive(self) -> None:
         settled = self.state.settled
         if settled is None or settled.status is not SessionStatus.COMPLETED or self._complaint:
             return
-        source = self._path
-        target = source.parent.parent / "completed" / source.name
+        source, target = self._path, self._target
         try:
             move_file(source, target)
         except OSError as error:

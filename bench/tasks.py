@@ -53,14 +53,15 @@ def main() -> None:
     parser.add_argument("--sizes", default="1000,5000", help="numbers of tasks, separated by commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-j", "--parallel", type=int, default=8)
+    parser.add_argument("--directory", default="/var/tmp", help="where to work, on a disk (default: /var/tmp)")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     overhead: dict[int, float] = {}
     for size in sizes:
         ours, whole, bare = [], [], []
         for _ in range(options.rounds):
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                one, all_of_it = milestone_run(Path(folder), size, options.parallel)
+            folder = tempfile.mkdtemp(prefix="bench-tasks-", dir=options.directory)
+            one, all_of_it = milestone_run(Path(folder), size, options.parallel)
             ours.append(one)
             whole.append(all_of_it)
             bare.append(popen_loop(size, options.parallel))

@@ -44,7 +44,7 @@ from supervisor.core_effects import EndCause, Ended
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS
 from supervisor.hub import DISK_FULL, Escalated, Hub, Notice, Recorded, Refused
-from supervisor.journal import Journal, JournalError
+from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ledger import Ledger
 from supervisor.linux import boot_id, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
@@ -243,10 +243,16 @@ def open_run(
         lock = ProjectLock.acquire(paths, what)
     except LockHeldError as error:
         raise RunRefusedError(HELD, str(error)) from error
+    except OSError as error:
+        raise RunRefusedError(IO_ERROR, f"{paths.milestones} cannot be used: {error}") from error
     try:
         return _open_locked(paths, lock, milestone, settings, isolation, as_journaled=as_journaled)
-    except BaseException:
+    except BaseException as error:
         lock.close()
+        if isinstance(error, JournalFullError | JournalBrokenError | OSError):
+            raise RunRefusedError(IO_ERROR, str(error)) from error
+        if isinstance(error, JournalError):
+            raise RunRefusedError(CONFIGURATION, str(error)) from error
         raise
 
 
@@ -271,10 +277,7 @@ def _open_locked(
     as_journaled: bool,
 ) -> Opening:
     paths.write_gitignore()
-    try:
-        journal = Journal.open(paths.state_db, seen=seen_by(paths))
-    except JournalError as error:
-        raise RunRefusedError(CONFIGURATION, str(error)) from error
+    journal = Journal.open(paths.state_db, seen=seen_by(paths))
     try:
         _sweep(journal)
         ledger = _unfinished(journal, milestone.id)

@@ -205,14 +205,20 @@ class RoleBench:
         proposals = [frame for frame in self.host.sent if isinstance(frame, Propose)]
         self.host.sent = [frame for frame in self.host.sent if not isinstance(frame, Propose)]
         for proposal in proposals:
-            facts = [Record(0, SESSION, 0.0, 0.0, fact.kind, fact.body).event() for fact in proposal.facts]
-            refusals = tuple(filter(None, (self._hub.admits(fact) for fact in facts)))
+            records: list[Record] = []
+            refusals: list[str] = []
+            # One after the other, as the product's ledger does: the second may follow from the first.
+            for stated in proposal.facts:
+                fact = Record(0, SESSION, 0.0, 0.0, stated.kind, stated.body).event()
+                refusal = self._hub.admits(fact)
+                if refusal:
+                    refusals.append(refusal)
+                else:
+                    records += self._journal([fact])
+                    self.by_role.append(fact)
             self.refusals += refusals
-            records = () if refusals else self._journal(facts)
-            if not refusals:
-                self.by_role += facts
             assert self.role is not None
-            self.role.on_receive(Deliver(records, (proposal.ticket,), refusals))
+            self.role.on_receive(Deliver(tuple(records), (proposal.ticket,), tuple(refusals)))
         return bool(proposals)
 
     def _wake_up(self) -> bool:

@@ -11,9 +11,10 @@ from typing import Final
 import attrs
 
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, object_paths
+from actors.git.place import Slot
 from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
 from actors.git.repository import FALLBACK_IDENTITY, Repository
-from actors.git.slots import Slot, remove_slot, slots
+from actors.git.slots import remove_slot, slots
 from actors.programs import Flow
 
 _ARCHIVES: Final = "refs/milestone-archive"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,12 @@ from actors.git.objects import (
     Change,
     commit_content,
     is_sha1,
+    is_stored,
     loose_object,
     tree_changes,
-    write_object,
+    write_objects,
 )
+from actors.git.place import Record, Slot, copy_index
 from actors.git.plumbing import (
     OUR_FILES,
     WITHOUT_OUR_FILES,
@@ -42,7 +43,6 @@ from actors.git.plumbing import (
     split,
 )
 from actors.git.repository import Identity, Repository
-from actors.git.slots import Record, Slot
 from actors.programs import Flow
 
 _TIMEOUT: Final = 600.0
@@ -63,7 +63,7 @@ class Captured:
     tree: str
     changed: tuple[str, ...]
     objects: tuple[str, ...]
-    written: tuple[str, ...] = ()
+    written: tuple[str, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen
@@ -95,7 +95,7 @@ def capture(repo: Repository, slot: int, base: str) -> Flow[Captured | NothingTo
     if admin is None:
         return Lost(f"{place.path} is no worktree of {repo.common_dir} any more")
     try:
-        shutil.copy2(place.index, place.scratch)
+        copy_index(place.index, place.scratch)
     except OSError as error:
         return Lost(f"our index of {place.path} is gone: {error}")
     Path(f"{place.scratch}.lock").unlink(missing_ok=True)
@@ -111,16 +111,14 @@ def commit_tree(
     if content is not None:
         try:
             sha, whole = loose_object("commit", content)
-            write_object(repo.common_dir, sha, whole)
+            write_objects(repo.common_dir, ((sha, whole),))
         except OSError as error:
             return not_written(str(error))
         return sha
     date = f"{when} +0000"
     author = (("NAME", identity.name), ("EMAIL", identity.email), ("DATE", date))
     env = tuple((f"GIT_{who}_{name}", value) for who in ("AUTHOR", "COMMITTER") for name, value in author)
-    done = yield git(
-        "commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message.encode()
-    )
+    done = yield git("commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message.encode())
     return line_of(done) if done.ok else Refusal(f"git cannot make a commit: {complaint(done)}")
 
 
@@ -146,9 +144,7 @@ def differences(common_dir: str, before: str, after: str) -> Flow[Captured | Not
 
 
 def _listed_by_git(common_dir: str, before: str, after: str) -> Flow[tuple[Change, ...] | Refusal]:
-    listed = yield git(
-        "diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=common_dir, timeout=_TIMEOUT
-    )
+    listed = yield git("diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=common_dir, timeout=_TIMEOUT)
     if not listed.ok:
         return Refusal(f"git cannot compare {before} with {after}: {complaint(listed)}")
     fields = split(listed.stdout)
@@ -186,9 +182,7 @@ def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | Nothin
             batches.append((("add", "--force"), joined(*forced)))
     for arguments, pathspecs in batches:
         options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-        added = yield git(
-            *arguments, *options, cwd=place.path, env=environment, stdin=pathspecs, timeout=_TIMEOUT
-        )
+        added = yield git(*arguments, *options, cwd=place.path, env=environment, stdin=pathspecs, timeout=_TIMEOUT)
         if not added.ok:
             return Refusal(f"git cannot add what is in {place.path}: {complaint(added)}")
     return (yield from _written(place, environment, record.base))
@@ -205,13 +199,15 @@ def _written(
         if not done.ok:
             return Refusal(f"git cannot write what is in {place.path}: {complaint(done)}")
         return (yield from differences(common_dir, base, line_of(done)))
+    missing = [tree for tree in trees.made if not is_stored(common_dir, *tree)]
     try:
-        for name, whole in trees.made:
-            write_object(common_dir, name, whole)
+        write_objects(common_dir, missing)
     except OSError as error:
         return not_written(str(error))
     work = yield from differences(common_dir, base, trees.top)
-    return attrs.evolve(work, written=tuple(name for name, _ in trees.made)) if isinstance(work, Captured) else work
+    if not isinstance(work, Captured):
+        return work
+    return attrs.evolve(work, written=tuple(name for name, _ in missing))
 
 
 def _leave_branch(admin: str, base: str) -> Flow[str]:
@@ -219,9 +215,7 @@ def _leave_branch(admin: str, base: str) -> Flow[str]:
     head = Path(admin, "HEAD").read_text(encoding="utf-8", errors="replace").strip()
     if head == base:
         return base
-    asked = yield git(
-        "rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=admin, env=(("GIT_DIR", admin),)
-    )
+    asked = yield git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=admin, env=(("GIT_DIR", admin),))
     sha = line_of(asked) if asked.ok else base
     if head.startswith("ref: "):
         yield git("update-ref", "--no-deref", "HEAD", sha, cwd=admin, env=(("GIT_DIR", admin),))

@@ -27,18 +27,17 @@ A git that was killed while it moved the branch leaves a lock, which stops every
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, differences, object_paths
 from actors.git.commit import CommitMessage
-from actors.git.plumbing import Refusal, complaint, flush, git, not_written, ref_paths, shown, split
-from actors.git.refs import LogLine, move
+from actors.git.place import mark_landed
+from actors.git.plumbing import Refusal, are_few, complaint, flush, git, not_written, ref_paths, shown, split
 from actors.git.reflock import lock_path, look, ours_and_dead
+from actors.git.refs import LogLine, move
 from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip
-from actors.git.slots import mark_landed
 from actors.programs import Flow
 
 _TRIES: Final = 8
@@ -179,15 +178,10 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     if not isinstance(change, Captured):
         return change
     message = landing.message.text
-    sha = yield from commit_tree(
-        repo, change.tree, tip.sha, message, when=landing.when, identity=landing.identity
-    )
+    sha = yield from commit_tree(repo, change.tree, tip.sha, message, when=landing.when, identity=landing.identity)
     if isinstance(sha, Refusal):
         return sha
-    unsafe = yield from flush(object_paths(repo.common_dir, change, sha))
-    if unsafe:
-        return unsafe
-    moved = yield from _move(landing, tip.sha, sha)
+    moved = yield from _move(landing, tip.sha, sha, object_paths(repo.common_dir, change, sha))
     if moved is not True:
         return moved or None
     unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
@@ -251,17 +245,23 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
     return (yield from differences(repo.common_dir, tip.sha, shown(fields[0])))
 
 
-def _move(landing: Landing, old: str, new: str) -> Flow[bool | Refusal]:
-    """Move the branch; ``False`` when it was not at `old` any more, or somebody was at it just now."""
+def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[bool | Refusal]:
+    """Flush what the commit needs and move the branch to it.
+
+    ``False`` when it was not at `old` any more, or somebody was at it just now.
+    """
     repo = landing.repo
     log = LogLine(landing.identity, landing.when, f"milestoned: {landing.message.trailer('Task')}")
     before = look(repo)
     try:
-        moved = move(repo, old, new, log)
+        moved = move(repo, old, new, log, needs) if are_few(needs) else None
     except OSError as error:
         return not_written(str(error))
     if moved is not None:
         return moved
+    unsafe = yield from flush(needs)
+    if unsafe:
+        return unsafe
     done = yield git("update-ref", "-m", log.note, repo.ref, new, old, cwd=repo.common_dir)
     if done.ok:
         return True

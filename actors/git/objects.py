@@ -16,7 +16,7 @@ import re
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +33,13 @@ _TREE_LINE: Final = re.compile(rb"tree ([0-9a-f]{40})\n")
 # git cuts some characters off the ends of names, and others out of them.
 _CLEAN_NAME: Final = re.compile(r"""[^\0-\x20.,:;<>"\\'](?:[^\0-\x1f<>]*[^\0-\x20.,:;<>"\\'])?""")
 # What git does not take for UTF-8: it would read the whole commit as Latin-1.
-_NOT_TEXT: Final = re.compile(
-    "[\0\ud800-\udfff\ufdd0-\ufdef" + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)) + "]"
-)
+_NO_CHARACTERS: Final = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_NOT_TEXT: Final = re.compile(f"[\0\ud800-\udfff\ufdd0-\ufdef{_NO_CHARACTERS}]")
 _SHORTEST_DATE: Final = 100_000_000
 """git reads fewer digits as a day or a year."""
 
 _LEVEL: Final = zlib.Z_BEST_SPEED  # as git
+
 
 @attrs.frozen
 class Change:
@@ -120,10 +120,9 @@ def commit_content(tree: str, parent: str, message: str, *, when: int, name: str
 
     ``None`` where git would alter, guess or refuse something, or store it in another way: that is git's.
     """
-    texts = (name, email, message)
     if not is_sha1(tree) or not is_sha1(parent) or when < _SHORTEST_DATE:
         return None
-    if not all(map(_CLEAN_NAME.fullmatch, texts[:2])) or any(map(_NOT_TEXT.search, texts)):
+    if not is_clean(name) or not is_clean(email) or _NOT_TEXT.search(message):
         return None
     who = f"{name} <{email}> {when} +0000"
     return f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n{message}".encode()
@@ -134,14 +133,19 @@ def is_sha1(name: str) -> bool:
     return _SHA1.fullmatch(name) is not None
 
 
+def is_clean(name: str) -> bool:
+    """Whether git stores a person's name or address as it is given."""
+    return _CLEAN_NAME.fullmatch(name) is not None and _NOT_TEXT.search(name) is None
+
+
 def loose_object(kind: str, content: bytes) -> tuple[str, bytes]:
     """Return the name of an object and what its file holds before it is deflated; pure."""
     whole = b"%b %d\0%b" % (kind.encode(), len(content), content)
     return hashlib.sha1(whole, usedforsecurity=False).hexdigest(), whole
 
 
-def write_object(common_dir: str, name: str, whole: bytes) -> None:
-    """Store an object; its content is on the disk then, the folder's list not yet.
+def write_objects(common_dir: str, objects: Sequence[tuple[str, bytes]]) -> None:
+    """Store objects; their content is on the disk then, the folders' lists not yet.
 
     A file that is there already is replaced by an equal one, which mends it if it was damaged. Modes are
     those that git would give: who may read the folder of the objects may read the object, whatever
@@ -149,30 +153,53 @@ def write_object(common_dir: str, name: str, whole: bytes) -> None:
 
     Args:
         common_dir: The git directory of a SHA-1 repository.
-        name: Name of the object.
-        whole: As :func:`loose_object` gives it.
+        objects: Names and contents as :func:`loose_object` gives them; some dozens at most.
 
     Raises:
-        OSError: The disk did not take it.
+        OSError: The disk did not take them; those that have their names are sound.
     """
-    top = Path(common_dir, "objects")
-    mode = stat.S_IMODE(top.stat().st_mode)
-    folder = top / name[:2]
-    if not folder.is_dir():
-        folder.mkdir(exist_ok=True)
-        folder.chmod(mode)
-    # git's own prefix: `git gc` removes what a kill leaves.
-    descriptor, fresh = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+    top = f"{common_dir}/objects"
+    mode = stat.S_IMODE(Path(top).stat().st_mode)
+    fresh: list[tuple[int, str, str]] = []
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(zlib.compress(whole, _LEVEL))
-            file.flush()
-            os.fchmod(descriptor, mode & 0o444)
+        for name, whole in objects:
+            fresh.append((*_begin(f"{top}/{name[:2]}", mode), f"{top}/{name[:2]}/{name[2:]}"))
+            _fill(fresh[-1][0], zlib.compress(whole, _LEVEL), mode & 0o444)
+        for descriptor, _, _ in fresh:
             os.fsync(descriptor)
-        Path(fresh).replace(folder / name[2:])
+        for _, path, target in fresh:
+            os.replace(path, target)  # noqa: PTH105 - called for each of many
     except BaseException:
-        Path(fresh).unlink(missing_ok=True)
+        for _, path, _ in fresh:
+            Path(path).unlink(missing_ok=True)
         raise
+    finally:
+        for descriptor, _, _ in fresh:
+            os.close(descriptor)
+
+
+def _begin(folder: str, mode: int) -> tuple[int, str]:
+    if not os.path.isdir(folder):  # noqa: PTH112 - called for each of many
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder).chmod(mode)
+    # git's own prefix: `git gc` removes what a kill leaves.
+    return tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+
+
+def _fill(descriptor: int, content: bytes, mode: int) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+    os.fchmod(descriptor, mode)
+    # Starts the writing, so that the first flush of several takes the others' content along.
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def is_stored(common_dir: str, name: str, whole: bytes) -> bool:
+    """Whether the object has a file of its own that holds what it should. It need not be on the disk yet."""
+    try:
+        return zlib.decompress(Path(common_dir, "objects", name[:2], name[2:]).read_bytes()) == whole
+    except (OSError, zlib.error):
+        return False
 
 
 def tree_changes(common_dir: str, before: str, after: str) -> tuple[Change, ...] | None:

@@ -186,23 +186,33 @@ def flush(paths: tuple[str, ...]) -> Flow[Refusal | None]:
     For many there is ``sync``, which is told what to flush: without a list it would wait for all that other
     programs write. Its working directory is the root, because the paths are absolute.
     """
-    if len(paths) > _FLUSHED_HERE:
+    if not are_few(paths):
         done = yield Program(("sync", "--", *paths), "/", (("LC_ALL", "C"),), timeout=300.0)
         return None if done.ok else not_written(complaint(done))
     try:
-        for path in paths:
-            _flush(path)
+        flush_few(paths)
     except OSError as error:
         return not_written(str(error))
     return None
 
 
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def are_few(paths: tuple[str, ...]) -> bool:
+    """Whether so many files and folders may be flushed without a program."""
+    return len(paths) <= _FLUSHED_HERE
+
+
+def flush_few(paths: tuple[str, ...]) -> None:
+    """Bring a few files and folders to the disk, in this order.
+
+    Raises:
+        OSError: The disk did not take them.
+    """
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def not_written(reason: str) -> Refusal:

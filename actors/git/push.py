@@ -37,9 +37,7 @@ class PushRefused:
     reason: str
 
 
-def push(
-    repo: Repository, remote: str, *, timeout: float = _TIMEOUT
-) -> Flow[Pushed | PushRefused | UpToDate]:
+def push(repo: Repository, remote: str, *, timeout: float = _TIMEOUT) -> Flow[Pushed | PushRefused | UpToDate]:
     """Push the milestone branch, as far as it is now, to the branch of the same name.
 
     No question is ever asked: without usable credentials the push is refused. Repeating it is harmless.

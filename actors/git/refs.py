@@ -17,6 +17,8 @@ from typing import Final
 
 import attrs
 
+from actors.git.objects import is_clean
+from actors.git.plumbing import flush_few
 from actors.git.repository import Identity, Repository
 
 _SHA1_LINE: Final = re.compile(rb"[0-9a-f]{40}\n")
@@ -40,17 +42,18 @@ class LogLine:
         """Return the line of the log for a move from `old` to `new`."""
         who = f"{self.identity.name} <{self.identity.email}>"
         line = f"{old} {new} {who} {self.when} +0000\t{' '.join(self.note.split())}\n"
-        return line.encode("utf-8", "surrogateescape")
+        return line.encode()
 
 
-def move(repo: Repository, old: str, new: str, log: LogLine) -> bool | None:
+def move(repo: Repository, old: str, new: str, log: LogLine, needs: tuple[str, ...] = ()) -> bool | None:
     """Move the milestone branch from `old` to `new`, or not at all.
 
     Args:
         repo: The repository.
         old: Name of the commit that it must be at.
-        new: Name of the commit that it is to be at, which is on the disk.
-        log: For the log of the branch, which exists.
+        new: Name of the commit that it is to be at; its content is on the disk.
+        log: For the log of the branch.
+        needs: The few files and folders to flush before the branch names the commit.
 
     Returns:
         ``True`` when it was moved: the file is on the disk, its folder's list not yet. ``False`` when it is
@@ -59,6 +62,8 @@ def move(repo: Repository, old: str, new: str, log: LogLine) -> bool | None:
     Raises:
         OSError: The disk did not take it; nothing has changed.
     """
+    if not is_clean(log.identity.name) or not is_clean(log.identity.email):
+        return None
     ref, journal = Path(repo.common_dir, repo.ref), Path(repo.common_dir, "logs", repo.ref)
     try:
         mode = ref.lstat().st_mode
@@ -78,6 +83,8 @@ def move(repo: Repository, old: str, new: str, log: LogLine) -> bool | None:
                 os.fchmod(lock, stat.S_IMODE(mode))
                 os.fsync(lock)
         if moved:
+            # After the lock, whose flush brings a journaling file system to write most of these as well.
+            flush_few(needs)
             _append(journal, log.encode(old, new))
             Path(f"{ref}.lock").replace(ref)
             return True

@@ -130,9 +130,7 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
         The repository; or that there is none; or what stands in the way and how to mend it.
     """
     if not _ID.fullmatch(milestone_id) or ".." in milestone_id or milestone_id.endswith((".", ".lock")):
-        return Refusal(
-            f"milestone id {milestone_id!r} cannot be part of a branch's name", "give it another id"
-        )
+        return Refusal(f"milestone id {milestone_id!r} cannot be part of a branch's name", "give it another id")
     version = yield git("version", cwd=path)
     if version.code == _NOT_STARTED or not version.ok:
         return _without_git(path, version)
@@ -215,9 +213,7 @@ def _worktree_of(repo: Repository, admin: Path) -> str:
     if admin == Path(repo.common_dir):
         return repo.top if repo.git_dir == repo.common_dir else str(admin.parent)
     try:
-        return str(
-            Path((admin / "gitdir").read_text(encoding="utf-8", errors="surrogateescape").strip()).parent
-        )
+        return str(Path((admin / "gitdir").read_text(encoding="utf-8", errors="surrogateescape").strip()).parent)
     except OSError:
         return str(admin)
 
@@ -251,9 +247,7 @@ def _without_git(path: str, version: Finished) -> NotARepository | Refusal:
 def _too_old(version: Finished) -> Refusal | None:
     number = re.match(rb"git version (\d+)\.(\d+)", version.stdout)
     if number is None:
-        return Refusal(
-            f"git names no version: {line_of(version)!r}", f"install git {_dotted(OLDEST_GIT)} or later"
-        )
+        return Refusal(f"git names no version: {line_of(version)!r}", f"install git {_dotted(OLDEST_GIT)} or later")
     found = (int(number[1]), int(number[2]))
     if found < OLDEST_GIT:
         reason = f"git {_dotted(found)} is too old: merging without a checkout needs {_dotted(OLDEST_GIT)}"
@@ -302,14 +296,10 @@ def _hindrance(repo: Repository) -> Flow[Refusal | None]:
             return Refusal(f"{what} is in progress in {repo.top}", f"end it first: {cure}")
     sparse = yield git("config", "--type=bool", "--get", "core.sparseCheckout", cwd=repo.top)
     if sparse.stdout.strip() == b"true":
-        return Refusal(
-            "the checkout is sparse: slots would be too", f"git sparse-checkout disable, {_IN_PLACE}"
-        )
+        return Refusal("the checkout is sparse: slots would be too", f"git sparse-checkout disable, {_IN_PLACE}")
     modules = yield git("rev-parse", "--verify", "--quiet", "HEAD:.gitmodules", cwd=repo.top)
     if modules.ok:
-        return Refusal(
-            "the repository has submodules, which would be empty in slots", _IN_PLACE.removeprefix("or ")
-        )
+        return Refusal("the repository has submodules, which would be empty in slots", _IN_PLACE.removeprefix("or "))
     return None
 
 
@@ -319,9 +309,7 @@ def _create_branch(repo: Repository) -> Flow[Tip | Refusal]:
         return Refusal(f"HEAD names no commit: {complaint(head)}", "make a first commit")
     sha = line_of(head)
     # An empty old value: only if there is none. Loses against whoever creates it at the same moment.
-    made = yield git(
-        "update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir
-    )
+    made = yield git("update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir)
     if made.ok:
         unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
         return unsafe or Tip(sha)

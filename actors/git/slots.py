@@ -3,30 +3,29 @@
 Owns the slots of one milestone in the cache directory: making them, bringing them to a commit, removing them.
 Refuses to know what tasks do there and how their work lands.
 
-**The protocol.** Beside a slot ``<milestone>-slot-<n>`` lie two files that tasks have no reason to know:
+**The protocol.** Beside a slot ``<milestone>-slot-<n>`` lie two files that tasks have no reason to know (see
+:mod:`actors.git.place`):
 
 - ``.index``: our own index of it, at the state in which the slot was handed out. A task may do to the
   worktree's index what it likes; whatever file it touches differs from *ours*, so the next reset writes it
   anew and the capture looks at it. The capture works on a copy (``.capture``).
-- ``.record``: written last, removed first: base, boot and owner of what is in the slot. Without it, or after
+- ``.record``: written last, emptied first: base, boot and owner of what is in the slot. Without it, or after
   a reboot (files that were never flushed may have lost their content), what is in the slot proves nothing: it
   is made again, and work in it counts as lost.
 
-A reset is ``checkout --force --detach`` with the git directory and the worktree named, never searched for:
-with its ``.git`` file gone, a slot would belong to whatever repository lies around it. All that is in the
-index is in the slot then; so whether there is anything else is seen by counting (:class:`_Seen`), and only
-then ``clean -ffdx`` is run. A slot that was tampered with in a way that a reset does not cover (see
-:func:`_sound`) is removed and made again.
+A reset is ``read-tree --reset -u`` with the git directory and the worktree named, never searched for: with
+its ``.git`` file gone, a slot would belong to whatever repository lies around it. All that is in the index is
+in the slot then; so whether there is anything else is seen by counting (:class:`_Seen`), and only then
+``clean -ffdx`` is run. A slot that was tampered with in a way that a reset does not cover (see :func:`_sound`)
+is removed and made again.
 
 Nothing is removed but in a directory whose ``owner`` file names this repository.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +34,7 @@ from typing import Final
 import attrs
 
 from actors.git.index import count_entries
+from actors.git.place import Record, Slot, boot_id, copy_index, forget, write_record
 from actors.git.plumbing import WITHOUT_GIT, Refusal, complaint, git, split
 from actors.git.repository import Repository
 from actors.programs import Finished, Flow, Program
@@ -42,6 +42,7 @@ from actors.programs import Finished, Flow, Program
 OWNER_FILE: Final = "owner"
 _SETUP_TIMEOUT: Final = 900.0
 _RESET_TIMEOUT: Final = 600.0
+_DETACHED: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\n")
 _COPIED_AT_ONCE: Final = 500
 
 # What a worktree's git directory holds when nothing is going on in it. Anything else (a lock, a merge, a
@@ -62,89 +63,6 @@ class SlotReady:
 
     path: str
     base: str
-
-
-@attrs.frozen
-class Record:
-    """What is known of a slot's content.
-
-    Attributes:
-        base: Commit that it was handed out at.
-        boot: Boot of the machine in which that was.
-        owner: ``<session>/<attempt>`` that it was handed out to, ``""`` when that was not said.
-        copied: Paths that came from the user's checkout, a folder with a slash at its end.
-        landed: Whether the work in it is on the branch.
-    """
-
-    base: str
-    boot: str
-    owner: str = ""
-    copied: tuple[str, ...] = ()
-    landed: bool = False
-
-
-@attrs.frozen
-class Slot:
-    """Where a slot and its two files are.
-
-    Attributes:
-        repo: The repository.
-        number: 0 or more.
-    """
-
-    repo: Repository
-    number: int
-
-    @property
-    def path(self) -> str:
-        """The worktree."""
-        return f"{self.repo.cache}/{self.repo.milestone_id}-slot-{self.number}"
-
-    @property
-    def index(self) -> str:
-        """Our index of it."""
-        return f"{self.path}.index"
-
-    @property
-    def scratch(self) -> str:
-        """The index that a capture works on."""
-        return f"{self.path}.capture"
-
-    @property
-    def record_file(self) -> Path:
-        """The record of its content."""
-        return Path(f"{self.path}.record")
-
-    def environment(self, admin: str, index: str) -> tuple[tuple[str, str], ...]:
-        """Return the variables with which git works on this slot, whatever lies in it or around it."""
-        return (("GIT_DIR", admin), ("GIT_WORK_TREE", self.path), ("GIT_INDEX_FILE", index))
-
-    def record(self) -> Record | None:
-        """Return what is known of the content; ``None`` when nothing is, or when that was before a reboot."""
-        try:
-            known = json.loads(self.record_file.read_bytes())
-            record = Record(**{**known, "copied": tuple(known["copied"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return record if record.boot == boot_id() else None
-
-    def admin(self) -> str | None:
-        """Return the worktree's git directory; ``None`` when the two do not name each other."""
-        path = Path(self.path)
-        try:
-            if path.is_symlink() or not path.is_dir():
-                return None
-            pointer = (path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n")
-            back = Path(pointer, "gitdir").read_text(encoding="utf-8").rstrip("\n")
-        except (OSError, ValueError):
-            return None
-        registered = Path(pointer).parent == Path(self.repo.common_dir, "worktrees")
-        return pointer if registered and back == f"{self.path}/.git" else None
-
-
-def boot_id() -> str:
-    """Return the name of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def prepare_slot(
@@ -173,7 +91,7 @@ def prepare_slot(
     if refusal:
         return refusal
     admin = place.admin() if _sound(place) else None
-    place.record_file.unlink(missing_ok=True)
+    forget(place)
     if admin is None or (yield from _reset(place, admin, base)) is not None:
         made = yield from _make_again(place, base)
         if isinstance(made, Refusal):
@@ -215,9 +133,7 @@ def slots(repo: Repository) -> tuple[int, ...]:
     """Return the numbers of this milestone's slots of which anything is there, in order."""
     if not Path(repo.cache).is_dir() or claim_cache(repo):
         return ()
-    pattern = re.compile(
-        rf"{re.escape(repo.milestone_id)}-slot-(\d+)(?:\.(?:index|capture|record)(?:\.lock)?)?"
-    )
+    pattern = re.compile(rf"{re.escape(repo.milestone_id)}-slot-(\d+)(?:\.(?:index|capture|record)(?:\.lock)?)?")
     names = (pattern.fullmatch(entry.name) for entry in Path(repo.cache).iterdir())
     return tuple(sorted({int(name[1]) for name in names if name}))
 
@@ -234,9 +150,7 @@ def claim_cache(repo: Repository) -> Refusal | None:
         if marker.is_file() and marker.read_text(encoding="utf-8") == owner:
             return None
     except (OSError, ValueError) as error:
-        return Refusal(
-            f"the slots directory {repo.cache} cannot be used: {error}", "name another slots directory"
-        )
+        return Refusal(f"the slots directory {repo.cache} cannot be used: {error}", "name another slots directory")
     return Refusal(
         f"{repo.cache} holds files and is not marked as the slots directory of {repo.common_dir}",
         "name another slots directory",
@@ -255,19 +169,45 @@ def _reset(place: Slot, admin: str, base: str) -> Flow[Refusal | None]:
     """Make the worktree show the commit and nothing else; ``None`` when it does."""
     Path(f"{place.index}.lock").unlink(missing_ok=True)
     environment = place.environment(admin, place.index)
-    for arguments in (("checkout", "--quiet", "--force", "--detach", base, "--"), ("clean", "-ffdxq")):
+    for arguments in (("read-tree", "--reset", "-u", base), ("clean", "-ffdxq")):
         done = yield git(*arguments, cwd=place.path, env=environment, timeout=_RESET_TIMEOUT)
         if not done.ok:
             return Refusal(f"git {arguments[0]} failed in {place.path}: {complaint(done)}")
         try:
-            seen = _look_through(place.path)
+            seen, tracked = _look_through(place.path), count_entries(place.index)
         except OSError as error:
             return Refusal(f"{place.path} cannot be looked through: {error}")
         if seen.closed:
             return Refusal(f"a folder in {place.path} cannot be written")
-        if not seen.empty and seen.files - len((".git",)) == count_entries(place.index):
-            return None
-    return None
+        if not seen.empty and seen.files - len((".git",)) == tracked:
+            break
+    return (yield from _detach(admin, base))
+
+
+def _detached_in_place(head: str, line: bytes) -> bool:
+    """Write the line over one of the same kind: one sector, which no power cut leaves half written."""
+    try:
+        descriptor = os.open(head, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        own = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if not own or not _DETACHED.fullmatch(os.pread(descriptor, len(line) + 1, 0)):
+            return False
+        return os.pwrite(descriptor, line, 0) == len(line)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _detach(admin: str, base: str) -> Flow[Refusal | None]:
+    """Let the worktree's HEAD name the commit, and no branch."""
+    if _detached_in_place(f"{admin}/HEAD", f"{base}\n".encode()):
+        return None
+    done = yield git("update-ref", "--no-deref", "HEAD", base, cwd=admin, env=(("GIT_DIR", admin),))
+    return None if done.ok else Refusal(f"git cannot set HEAD in {admin}: {complaint(done)}")
 
 
 @attrs.frozen
@@ -319,7 +259,7 @@ def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:
     admin = place.admin()
     if not added.ok or admin is None:
         return Refusal(f"git cannot make the worktree {place.path}: {complaint(added)}")
-    _replace(f"{admin}/index", place.index)
+    copy_index(f"{admin}/index", place.index)
     return admin
 
 
@@ -335,11 +275,7 @@ def _remove_tree(place: Slot) -> Flow[Refusal | None]:
         # Folders without write permission keep their entries.
         yield Program(("chmod", "-R", "u+rwX", "--", place.path), place.repo.cache, timeout=_RESET_TIMEOUT)
         done = yield _remove(place.path)
-    return (
-        None
-        if done.ok
-        else Refusal(f"{place.path} cannot be removed: {complaint(done)}", "remove it by hand")
-    )
+    return None if done.ok else Refusal(f"{place.path} cannot be removed: {complaint(done)}", "remove it by hand")
 
 
 def _remove(path: str) -> Program:
@@ -376,17 +312,13 @@ def _copy_ignored(place: Slot, globs: tuple[str, ...]) -> Flow[tuple[str, ...] |
         cwd=top,
     )
     if not listed.ok:
-        return Refusal(
-            f"git cannot list the ignored files of {top}: {complaint(listed)}", "check worktree.copy"
-        )
+        return Refusal(f"git cannot list the ignored files of {top}: {complaint(listed)}", "check worktree.copy")
     names = tuple(os.fsdecode(name) for name in split(listed.stdout))
     for batch in _batches(names):
         program = ("cp", "-a", "--parents", "-t", place.path, "--", *batch)
         done = yield Program(program, top, (("LC_ALL", "C"),), timeout=_SETUP_TIMEOUT)
         if not done.ok:
-            return Refusal(
-                f"the files of worktree.copy cannot be copied: {complaint(done)}", "check worktree.copy"
-            )
+            return Refusal(f"the files of worktree.copy cannot be copied: {complaint(done)}", "check worktree.copy")
     return names
 
 
@@ -397,9 +329,7 @@ def _batches(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _set_up(place: Slot, commands: tuple[str, ...]) -> Flow[Refusal | None]:
     for command in commands:
-        done: Finished = yield Program(
-            ("/bin/sh", "-c", command), place.path, WITHOUT_GIT, timeout=_SETUP_TIMEOUT
-        )
+        done: Finished = yield Program(("/bin/sh", "-c", command), place.path, WITHOUT_GIT, timeout=_SETUP_TIMEOUT)
         if not done.ok:
             said = (done.stderr.strip() or done.stdout.strip() or b"no output").splitlines()[-1]
             reason = f"{command!r} failed with {done.code}: {said.decode('utf-8', 'backslashreplace')}"
@@ -409,28 +339,5 @@ def _set_up(place: Slot, commands: tuple[str, ...]) -> Flow[Refusal | None]:
 
 def _hand_out(place: Slot, admin: str, record: Record) -> None:
     """Give the worktree an index with which a task's git finds it clean, and record the content."""
-    _replace(place.index, f"{admin}/index")
-    _write_record(place, record)
-
-
-def mark_landed(repo: Repository, slot: int) -> None:
-    """Record that the work in the slot is on the branch, so that it is not archived."""
-    place = Slot(repo, slot)
-    record = place.record()
-    if record is not None and not record.landed:
-        _write_record(place, attrs.evolve(record, landed=True))
-
-
-def _write_record(place: Slot, record: Record) -> None:
-    fresh = Path(f"{place.path}.record.lock")
-    fresh.write_bytes(json.dumps(attrs.asdict(record)).encode())
-    fresh.replace(place.record_file)
-
-
-def _replace(source: str, target: str) -> None:
-    """Copy an index in one step. It keeps its time: git trusts only files that are older than the index."""
-    fresh = f"{target}.lock"
-    shutil.copyfile(source, fresh)
-    old = Path(source).stat()
-    os.utime(fresh, ns=(old.st_atime_ns, old.st_mtime_ns))
-    Path(fresh).replace(target)
+    copy_index(place.index, f"{admin}/index")
+    write_record(place, record)

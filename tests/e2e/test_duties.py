@@ -259,7 +259,9 @@ def test_progress_writes_progress_jsonl(story: Story) -> None:
     """Every report with its percentage."""
     _assert_log(story, "progress", "progress_monitor", {"progress_updated", "task_stalled", "completion_alert"})
     percentages = [
-        line["details"]["progress_percentage"] for line in story.lines["progress"] if line["event_type"] == "progress_updated"
+        line["details"]["progress_percentage"]
+        for line in story.lines["progress"]
+        if line["event_type"] == "progress_updated"
     ]
     assert percentages == sorted(percentages)
     assert percentages[-1] == 100

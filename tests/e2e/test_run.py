@@ -281,7 +281,13 @@ def test_what_is_not_there_or_not_valid_has_its_own_exit_code(project: Project) 
     """1 for a milestone that is not there, 2 for a file that is not valid, each problem located."""
     done = project.ctl("run", "m9")
     assert done.code == 1
+    assert "there is no .milestones directory" in done.err
+
+    project.write("m0", "id: m0\ntitle: Zero\ntasks: []\n")
+    done = project.ctl("run", "m9")
+    assert done.code == 1
     assert "milestone not found" in done.err
+    assert "active milestones here: m0" in done.err
 
     project.write("m1", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: x, depends_on: [t9]}\n")
     done = project.ctl("run", "m1")

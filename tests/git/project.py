@@ -67,6 +67,17 @@ class Project:
         flow = capture_and_land(self.repo, number, base, message=message(task), when=WHEN, identity=AUTHOR)
         return drive(flow, run)
 
+    def leave_to_git(self) -> None:
+        """Store everything in a way that we leave to git: packs, a packed branch without a log, index version 4."""
+        for arguments in (
+            ("config", "core.logAllRefUpdates", "false"),
+            ("config", "index.version", "4"),
+            ("pack-refs", "--all"),
+            ("repack", "--quiet", "-a", "-d"),
+        ):
+            git(self.folder, *arguments)
+        Path(self.repo.common_dir, "logs", self.repo.ref).unlink(missing_ok=True)
+
     def commits(self) -> list[str]:
         """Return the ``Task`` trailers of the branch's commits since the base, oldest first."""
         format_ = "--format=%(trailers:key=Task,valueonly,separator=%x2C)"
@@ -92,9 +103,7 @@ class MakeProject:
 
     def __call__(self, files: Mapping[str, str] | None = None) -> Project:
         """Make a repository with these files and start a session in it."""
-        folder = self._make(
-            files=files or {"README.md": "Read.\n", "src/one.txt": "1\n", "src/two.txt": "2\n"}
-        )
+        folder = self._make(files=files or {"README.md": "Read.\n", "src/one.txt": "1\n", "src/two.txt": "2\n"})
         return begin(folder, self._cache)
 
 

@@ -31,15 +31,10 @@ MILESTONE = Milestone("milestone-001", "One")
     ],
 )
 def test_the_type_comes_from_the_kind_of_the_task(kind: str, type_: str) -> None:
-    assert (
-        commit_message(MILESTONE, Task("t", "Title", kind=kind), "s").subject
-        == f"{type_}(milestone-001): Title"
-    )
+    assert commit_message(MILESTONE, Task("t", "Title", kind=kind), "s").subject == f"{type_}(milestone-001): Title"
 
 
-@pytest.mark.parametrize(
-    ("id_", "scope"), [("milestone-001", "milestone-001"), ("m3-api", "milestone-m3-api")]
-)
+@pytest.mark.parametrize(("id_", "scope"), [("milestone-001", "milestone-001"), ("m3-api", "milestone-m3-api")])
 def test_the_scope_says_milestone_once(id_: str, scope: str) -> None:
     assert commit_message(Milestone(id_, "x"), Task("t", "T"), "s").subject == f"feat({scope}): T"
 
@@ -103,7 +98,5 @@ def test_git_stores_the_message_as_it_is(project: Project, tmp_path: Path) -> No
     file = tmp_path / "message"
     file.write_bytes(message.encode())
     sha = git(project.folder, "commit-tree", "HEAD^{tree}", "-F", str(file))
-    raw = subprocess.run(
-        ["git", "cat-file", "commit", sha], cwd=project.folder, capture_output=True, check=True
-    ).stdout
+    raw = subprocess.run(["git", "cat-file", "commit", sha], cwd=project.folder, capture_output=True, check=True).stdout
     assert raw.partition(b"\n\n")[2] == message.encode()

@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,9 +44,7 @@ def test_a_task_becomes_one_commit_with_its_trailers_dates_and_author(project: P
     assert landed.tip_before == project.base
     assert landed.files == 3
     assert landed.sha == project.tip
-    shown = git(
-        project.folder, "show", "--format=%an <%ae> %at %ct%n%B", "--name-status", project.repo.branch
-    )
+    shown = git(project.folder, "show", "--format=%an <%ae> %at %ct%n%B", "--name-status", project.repo.branch)
     assert shown.splitlines() == [
         f"Test Author <author@example.org> {WHEN} {WHEN}",
         "feat(milestone-001): Do task-1",
@@ -58,6 +58,56 @@ def test_a_task_becomes_one_commit_with_its_trailers_dates_and_author(project: P
         "M\tsrc/one.txt",
         "D\tsrc/two.txt",
     ]
+
+
+def test_all_that_a_commit_needs_is_flushed_before_the_branch_names_it_and_the_branch_before_it_has_landed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = project.slot()
+    write(ready.path, "new/deep/a.txt", "a\n")
+    # By the task's own git, which does not flush it.
+    git(Path(ready.path), "hash-object", "-w", "new/deep/a.txt")
+    common = Path(project.repo.common_dir)
+    flushed: list[str] = []
+    really = os.fsync
+
+    def noting(descriptor: int) -> None:
+        really(descriptor)
+        at_tip = (common / project.repo.ref).read_text().strip() == project.base
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(common)
+        flushed.append(f"{'before' if at_tip else 'after'} {name}")
+
+    monkeypatch.setattr(os, "fsync", noting)
+    landed = _landed(project.land("task-1", base=ready.base))
+    objects = git(project.folder, "rev-list", "--objects", "--no-object-names", f"{project.base}..{landed.sha}")
+    names = objects.split()
+    assert len(names) == 5
+    assert {f"before objects/{name[:2]}" for name in names} <= set(flushed)
+    blob = git(project.folder, "rev-parse", f"{landed.sha}:new/deep/a.txt")
+    assert f"before objects/{blob[:2]}/{blob[2:]}" in flushed
+    assert sum("/tmp_obj_" in name for name in flushed) == len(names) - 1
+    assert {"before objects", f"before {project.repo.ref}.lock"} <= set(flushed)
+    assert flushed[-4:] == [f"after {name}" for name in _upwards(project.repo.ref)]
+
+
+def _upwards(ref: str) -> list[str]:
+    return [ref, *(str(folder) for folder in Path(ref).parents if folder.name)]
+
+
+def test_tasks_land_in_a_repository_with_sha256_names(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")
+    project = make_project()
+    assert len(project.base) == 64
+    for number in range(2):
+        write(project.slot(number, project.base).path, f"file-{number}.txt", "x\n")
+    for number in range(2):
+        _landed(project.land(f"task-{number}", number, base=project.base))
+    assert project.commits() == ["task-0", "task-1"]
+    write(project.slot().path, "src/one.txt", "third\n")
+    _landed(project.land("task-2", base=project.tip))
+    assert git(project.folder, "fsck", "--strict", "--no-dangling") == ""
 
 
 def test_parallel_changes_of_different_files_are_merged_into_a_straight_history(project: Project) -> None:
@@ -138,9 +188,7 @@ def test_the_same_task_of_another_session_lands_again(project: Project) -> None:
     write(ready.path, "a.txt", "b\n")
     captured = drive(capture(project.repo, 0, ready.base))
     assert isinstance(captured, Captured)
-    flow = land(
-        project.repo, captured, project.tip, message=message("task-1", "another"), when=WHEN, identity=AUTHOR
-    )
+    flow = land(project.repo, captured, project.tip, message=message("task-1", "another"), when=WHEN, identity=AUTHOR)
     _landed(drive(flow))
     assert project.commits() == ["task-1", "task-1"]
 
@@ -177,10 +225,13 @@ class _KillAt:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("by_git", [False, True])
 def test_cut_short_between_any_two_programs_and_done_again_there_is_exactly_one_commit(
-    make_project: MakeProject, after: bool, parallel: bool
+    make_project: MakeProject, after: bool, parallel: bool, by_git: bool
 ) -> None:
     project = make_project()
+    if by_git:
+        project.leave_to_git()
     shas = set()
     points = 0
     for point in range(1, 40):
@@ -200,7 +251,7 @@ def test_cut_short_between_any_two_programs_and_done_again_there_is_exactly_one_
         assert isinstance(outcome, Landed | AlreadyLanded)
         shas.add(outcome.sha)
         assert project.commits() == (["other", "task-1"] if parallel else ["task-1"])
-    assert points >= (9 if parallel else 6)
+    assert points >= (3 if parallel else 1) + 3 * by_git
     assert len(shas) == 1
 
 
@@ -234,6 +285,7 @@ def _killed_at(call: str, number: int) -> Callable[[Program], Finished]:
 def test_update_ref_killed_at_its_writes_and_renames_lands_exactly_once_when_done_again(
     project: Project, tmp_path: Path
 ) -> None:
+    project.leave_to_git()
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
     names: list[str] = []
@@ -245,9 +297,7 @@ def test_update_ref_killed_at_its_writes_and_renames_lands_exactly_once_when_don
         return Finished(0, b"", b"")
 
     expected = _landed(project.land("task-1", base=ready.base, run=watched)).sha
-    points = [
-        (name, number) for name in ("write", "fsync", "rename") for number in range(1, names.count(name) + 1)
-    ]
+    points = [(name, number) for name in ("write", "fsync", "rename") for number in range(1, names.count(name) + 1)]
     assert {"write", "fsync", "rename"} <= {name for name, _ in points}
     locks = 0
     for name, number in points:
@@ -260,6 +310,63 @@ def test_update_ref_killed_at_its_writes_and_renames_lands_exactly_once_when_don
         assert outcome.sha == expected
         assert project.commits() == ["task-1"]
     assert locks > 0
+
+
+def _die_before_write(number: int) -> None:
+    """Let the kernel kill this process before its n-th change of a file."""
+    left = number
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        flags = arguments[2] if event == "open" else os.O_WRONLY
+        changes = event in {"open", "os.rename", "os.remove", "os.mkdir", "os.chmod", "os.utime", "os.truncate"}
+        if changes and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _killed_before_write(project: Project, base: str, number: int) -> bool:
+    """Land in a process that dies before its n-th change of a file; whether it got that far."""
+    child = os.fork()
+    if child == 0:
+        _die_before_write(number)
+        os._exit(isinstance(project.land("task-1", base=base), Landed))
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.waitstatus_to_exitcode(status) == 1
+    return False
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_killed_before_any_change_of_a_file_and_done_again_there_is_exactly_one_commit(
+    make_project: MakeProject, parallel: bool
+) -> None:
+    project = make_project()
+    shas = set()
+    points = locks = 0
+    for point in range(1, 60):
+        git(project.folder, "update-ref", project.repo.ref, project.base)
+        write(project.slot(1, project.base, attempt="other.1").path, "other.txt", "x\n")
+        ready = project.slot(0, project.base)
+        write(ready.path, "a.txt", "a\n")
+        if parallel:
+            _landed(project.land("other", 1, base=project.base))
+        if not _killed_before_write(project, ready.base, point):
+            break
+        points += 1
+        locks += Path(project.repo.common_dir, f"{project.repo.ref}.lock").exists()
+        outcome = project.land("task-1", base=ready.base)
+        assert isinstance(outcome, Landed | AlreadyLanded), (point, outcome)
+        shas.add(outcome.sha)
+        assert project.commits() == (["other", "task-1"] if parallel else ["task-1"])
+    assert points > 9
+    assert locks > 0
+    assert len(shas) == 1
+    assert git(project.folder, "fsck", "--strict", "--no-dangling") == ""
 
 
 def test_a_lock_that_may_be_somebody_elses_is_never_removed(project: Project) -> None:
@@ -293,6 +400,7 @@ def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Projec
 
 
 def test_a_branch_that_moves_between_reading_and_moving_it_is_read_again(project: Project) -> None:
+    project.leave_to_git()
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
     moves = iter(range(2))
@@ -309,6 +417,7 @@ def test_a_branch_that_moves_between_reading_and_moving_it_is_read_again(project
 
 
 def test_a_branch_that_always_moves_ends_in_a_refusal(project: Project) -> None:
+    project.leave_to_git()
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
 
@@ -385,9 +494,7 @@ def test_many_tasks_landing_at_once_each_get_a_commit(project: Project) -> None:
     outcomes: list[object] = []
     threads = [
         threading.Thread(
-            target=lambda number=number: outcomes.append(
-                project.land(f"task-{number}", number, base=project.base)
-            )
+            target=lambda number=number: outcomes.append(project.land(f"task-{number}", number, base=project.base))
         )
         for number in range(count)
     ]

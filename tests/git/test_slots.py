@@ -23,7 +23,7 @@ from actors.git import (
     remove_slots,
     slots,
 )
-from actors.git.slots import Slot
+from actors.git.place import Slot
 from tests.git.driver import KilledError, drive, execute
 from tests.git.project import SESSION, MakeProject, Project, write
 from tests.repositories import git
@@ -65,6 +65,17 @@ def _branch_with_commits(slot: Path) -> None:
 
 def _milestone_branch(slot: Path) -> None:
     git(slot, "checkout", "--quiet", "milestone/milestone-001")
+
+
+def _head_is_a_link_to_a_branch(slot: Path) -> None:
+    admin = Path(git(slot, "rev-parse", "--absolute-git-dir"))
+    (admin / "HEAD").unlink()
+    (admin / "HEAD").symlink_to(admin.parent.parent / "refs/heads/main")
+
+
+def _record_and_index_have_other_names(slot: Path) -> None:
+    for name in ("record", "index"):
+        os.link(f"{slot}.{name}", slot / name)
 
 
 def _merge_in_progress(slot: Path) -> None:
@@ -129,6 +140,8 @@ def _registration_gone(slot: Path) -> None:
         _index_lock,
         _branch_with_commits,
         _milestone_branch,
+        _head_is_a_link_to_a_branch,
+        _record_and_index_have_other_names,
         _merge_in_progress,
         _flags_in_the_index,
         _git_file_gone,
@@ -144,11 +157,11 @@ def _registration_gone(slot: Path) -> None:
 def test_whatever_a_task_did_the_next_attempt_finds_the_base_and_nothing_else(
     make_project: MakeProject, tamper: Tamper
 ) -> None:
-    project = make_project(
-        {".gitignore": "build/\n", "README.md": "R\n", "src/one.txt": "1\n", "src/two.txt": "2\n"}
-    )
+    project = make_project({".gitignore": "build/\n", "README.md": "R\n", "src/one.txt": "1\n", "src/two.txt": "2\n"})
     slot = Path(project.slot().path)
     before = git(project.folder, "status", "--porcelain", "--ignored")
+    git(project.folder, "commit", "--quiet", "--allow-empty", "-m", "main goes on")
+    main = git(project.folder, "rev-parse", "main")
     tamper(slot)
     ready = project.slot(base=project.base)
     assert ready.path == str(slot)
@@ -162,6 +175,7 @@ def test_whatever_a_task_did_the_next_attempt_finds_the_base_and_nothing_else(
     assert all(path.stat().st_mode & 0o777 in {0o644, 0o755} for path in found.values())
     assert not os.access(slot / "README.md", os.X_OK)
     assert git(project.folder, "status", "--porcelain", "--ignored") == before
+    assert git(project.folder, "rev-parse", "main") == main
 
 
 def test_a_slot_moves_to_another_commit_and_is_clean_for_the_tasks_own_git(project: Project) -> None:
@@ -296,9 +310,7 @@ def test_set_up_runs_in_the_slot_and_its_failure_says_what_it_said(project: Proj
     assert isinstance(ready, SlotReady)
     assert Path(ready.path, "where").read_text().strip() == ready.path
     refused = drive(prepare_slot(project.repo, 0, project.base, setup=("echo no such thing >&2; exit 3",)))
-    assert refused == Refusal(
-        "'echo no such thing >&2; exit 3' failed with 3: no such thing", "mend worktree.setup"
-    )
+    assert refused == Refusal("'echo no such thing >&2; exit 3' failed with 3: no such thing", "mend worktree.setup")
 
 
 def test_work_that_did_not_land_is_archived_before_its_slot_goes(project: Project) -> None:
@@ -347,9 +359,7 @@ def test_a_directory_that_is_not_ours_is_never_cleaned(project: Project) -> None
     assert (cache / "milestone-001-slot-0/precious.txt").exists()
 
 
-def test_the_slots_of_another_milestone_and_the_users_own_worktrees_stay(
-    project: Project, tmp_path: Path
-) -> None:
+def test_the_slots_of_another_milestone_and_the_users_own_worktrees_stay(project: Project, tmp_path: Path) -> None:
     project.slot()
     mine = tmp_path / "mine"
     git(project.folder, "worktree", "add", "--quiet", "--detach", str(mine))

@@ -98,7 +98,7 @@ def test_a_task_becomes_one_commit_with_its_trailers(repository: Path) -> None:
         assert log(repository) == [landed.sha]
         assert landed.files == 1
         message = git(repository, "log", "-1", "--format=%s%n%(trailers:only)", landed.sha)
-        assert message.strip().splitlines() == ["Make a", "Milestone: m1", "Task: a", f"Session: {SESSION}"]
+        assert message.strip().splitlines() == ["feat(milestone-m1): Make a", "Milestone: m1", "Task: a", f"Session: {SESSION}"]
 
 
 def _landing(bench: RoleBench, die_at: int, *, after: bool) -> int:
@@ -512,5 +512,6 @@ def test_the_end_is_alerted_once_with_the_speed_up(monitor: RoleBench) -> None:
     monitor.pass_time(60.0)
     (alert,) = monitor.of(CompletionAlert)
     assert (alert.completed, alert.task_seconds, alert.wall_seconds, alert.speedup) == (2, 40.0, 20.0, 2.0)
-    assert [one.summary for one in monitor.of(RoleFinished)] == [alert.text]
+    assert alert.text == "Milestone execution time: 20s (2.0x faster than sequential)"
+    assert len(monitor.of(RoleFinished)) == 1
     assert monitor.of(ProgressReported)[-1].percentage == 100

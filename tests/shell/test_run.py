@@ -1,0 +1,352 @@
+"""Opening a run decides what there is to do; a run leaves its host process as it found it."""
+
+import logging
+import os
+import queue
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import attrs
+import pytest
+
+from actors.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    Event,
+    GitIdle,
+    MilestoneUpdated,
+    Outcome,
+    PreflightPassed,
+    SessionEnded,
+    SessionResumed,
+    SessionStarted,
+    SessionStatus,
+    Settings,
+    Step,
+    TaskCompleted,
+    encode_event,
+)
+from actors.model import Isolation
+from supervisor.environment import SESSION_MARK
+from supervisor.hub import Recorded
+from supervisor.journal import Journal
+from supervisor.linux import find_marked
+from supervisor.run import MilestoneRun, Opening, Over, RunRefusedError, open_run
+from tests.roles import write_milestone
+from tests.waiting import wait_until
+
+SETTINGS = Settings(isolation=Isolation.NONE, max_parallel=2, stop_grace=1.0)
+TEXT = """\
+id: m1
+title: Two
+tasks:
+  - {id: a, title: A, run: "true"}
+  - {id: b, title: B, run: "true", depends_on: [a]}
+"""
+
+
+def opened(project: Path, *, as_journaled: bool = False, settings: Settings = SETTINGS) -> Opening:
+    return open_run(project, "m1", settings, what="a test", as_journaled=as_journaled)
+
+
+def refusal(project: Path, name: str = "m1", *, as_journaled: bool = False) -> RunRefusedError:
+    """Return why a run is refused; nothing may be left held by it."""
+    with pytest.raises(RunRefusedError) as raised:
+        open_run(project, name, SETTINGS, what="a test", as_journaled=as_journaled)
+    return raised.value
+
+
+def given_up(opening: Opening) -> Opening:
+    """Close a run that was never started."""
+    MilestoneRun(opening).close()
+    return opening
+
+
+def journaled(project: Path) -> list[Event]:
+    with Journal.open_readonly(project / ".milestones" / "state.db") as journal:
+        return [record.event() for record in journal.records()]
+
+
+def kinds(project: Path) -> list[str]:
+    return [type(event).__name__ for event in journaled(project)]
+
+
+def over(run: MilestoneRun, timeout: float = 30.0) -> Over:
+    """Read the notices up to the last one."""
+    give_up_at = monotonic() + timeout
+    while True:
+        try:
+            notice = run.notices.get(timeout=max(0.0, give_up_at - monotonic()))
+        except queue.Empty:
+            pytest.fail(f"the run is not over after {timeout:g} s: {kinds(run.paths.project)}")
+        if isinstance(notice, Over):
+            return notice
+
+
+def first(run: MilestoneRun, kind: type[Event]) -> None:
+    """Read notices until a fact of this kind was journaled."""
+    give_up_at = monotonic() + 30.0
+    while True:
+        notice = run.notices.get(timeout=max(0.0, give_up_at - monotonic()))
+        assert not isinstance(notice, Over), notice
+        if isinstance(notice, Recorded) and any(isinstance(event, kind) for _, event in notice.items):
+            return
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_milestone(tmp_path, "m1", TEXT)
+    return tmp_path
+
+
+@pytest.fixture
+def half_done(project: Path) -> Path:
+    """Return a project whose unfinished session has completed task a."""
+    opening = opened(project)
+    facts: tuple[Event, ...] = (
+        GitIdle("isolation is none"),
+        PreflightPassed(),
+        AttemptGranted("a.1", "a", 1, 0, (Step("run", "true"),)),
+        AttemptStarted("a.1", 1),
+        AttemptEnded("a.1", Outcome.OK, "run"),
+        TaskCompleted("a", "a.1"),
+        SessionEnded(SessionStatus.INTERRUPTED, "by the user"),
+    )
+    opening.journal.append([(opening.session, encode_event(fact)) for fact in facts], 1e9, 1.0)
+    given_up(opening)
+    return project
+
+
+# --- opening ------------------------------------------------------------------------------------------------
+
+
+def test_a_first_run_begins_a_session_durably_before_anything_is_started(project: Path) -> None:
+    opening = opened(project)
+    assert re.fullmatch(r"exec-m1-\d{8}_\d{6}-[0-9a-f]{8}", opening.session)
+    assert (opening.resumed, opening.updated) == (False, False)
+    (started,) = journaled(project)
+    assert isinstance(started, SessionStarted)
+    assert (started.path, started.project, started.pid) == (
+        ".milestones/active/m1.yaml",
+        str(project),
+        os.getpid(),
+    )
+    given_up(opening)
+
+
+def test_an_unfinished_session_is_taken_up_again(project: Path) -> None:
+    former = given_up(opened(project))
+    again = given_up(opened(project))
+    assert (again.session, again.resumed, again.updated) == (former.session, True, False)
+    assert kinds(project) == ["SessionStarted", "SessionResumed"]
+
+
+def test_a_session_that_failed_is_not_taken_up_but_followed_by_a_new_one(project: Path) -> None:
+    former = opened(project)
+    ended = encode_event(SessionEnded(SessionStatus.FAILED, "task a failed"))
+    former.journal.append([(former.session, ended)], 1e9, 1.0)
+    given_up(former)
+    again = given_up(opened(project))
+    assert again.session != former.session
+    assert not again.resumed
+
+
+def test_statuses_that_a_run_wrote_itself_are_no_edit(half_done: Path) -> None:
+    write_milestone(half_done, "m1", TEXT.replace("title: A,", "title: A, status: completed,"))
+    assert not given_up(opened(half_done)).updated
+
+
+def test_an_edit_is_taken_in_by_the_next_life_and_keeps_what_was_completed(half_done: Path) -> None:
+    write_milestone(half_done, "m1", TEXT.replace("title: B", "title: Better") + '  - {id: c, title: C, run: "true"}\n')
+    opening = given_up(opened(half_done))
+    assert (opening.resumed, opening.updated) == (True, True)
+    assert [type(event) for event in journaled(half_done)[-2:]] == [SessionResumed, MilestoneUpdated]
+    state = opening.ledger.state
+    assert {key: task.phase.value for key, task in state.tasks.items()} == {
+        "a": "completed",
+        "b": "pending",
+        "c": "pending",
+    }
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        TEXT.replace('title: A, run: "true"', 'title: A, run: "false"'),
+        TEXT.replace('  - {id: a, title: A, run: "true"}\n', "").replace(", depends_on: [a]", ""),
+    ],
+    ids=["changed", "gone"],
+)
+def test_an_edit_of_a_completed_task_is_refused_with_the_way_out_and_changes_nothing(
+    half_done: Path, edited: str
+) -> None:
+    before = journaled(half_done)
+    write_milestone(half_done, "m1", edited)
+    refused = refusal(half_done)
+    assert refused.code == 2
+    assert "completed tasks of the unfinished session changed: a" in refused.lines[0]
+    assert "--as-journaled" in refused.lines[1]
+    assert journaled(half_done) == before
+    opening = given_up(opened(half_done, as_journaled=True))
+    assert (opening.resumed, opening.updated) == (True, False)
+    assert opening.ledger.state.milestone.by_id["a"].run == "true"
+
+
+def test_another_isolation_for_unfinished_work_is_refused(half_done: Path) -> None:
+    with pytest.raises(RunRefusedError, match="began with isolation none") as raised:
+        open_run(half_done, "m1", SETTINGS, what="a test", isolation=Isolation.WORKTREE)
+    assert raised.value.code == 2
+    given_up(opened(half_done, settings=attrs.evolve(SETTINGS, isolation=Isolation.WORKTREE)))
+
+
+def test_a_project_that_is_held_is_refused_with_its_holder(project: Path) -> None:
+    opening = opened(project)
+    refused = refusal(project)
+    assert refused.code == 75
+    assert f"held by process {os.getpid()} (a test)" in refused.lines[0]
+    given_up(opening)
+    given_up(opened(project))
+
+
+def test_a_milestone_that_is_not_there_is_refused_with_those_that_are(project: Path) -> None:
+    refused = refusal(project, "m2")
+    assert (refused.code, refused.lines[1]) == (1, "active milestones here: m1")
+    assert not (project / ".milestones" / "state.db").exists()
+
+
+def test_a_milestone_that_is_completed_already_is_refused_as_that(project: Path) -> None:
+    write_milestone(project, "m0", "id: m0\n", "completed")
+    refused = refusal(project, "m0")
+    assert refused.code == 1
+    assert "completed already" in refused.lines[0]
+
+
+@pytest.mark.parametrize("name", ["../m1", "", "a b", ".m1", "x" * 200])
+def test_what_is_no_id_is_refused_and_never_joined_to_a_path(project: Path, name: str) -> None:
+    assert refusal(project, name).code == 2
+
+
+def test_an_invalid_file_is_refused_with_the_place(project: Path) -> None:
+    path = write_milestone(project, "m1", "id: m1\ntitle: T\ntasks:\n  - {id: a, title: A, depends_on: [z]}\n")
+    refused = refusal(project)
+    assert refused.code == 2
+    assert refused.lines[0].startswith(f"{path}:4:")
+
+
+def test_a_journal_that_is_damaged_is_refused_and_the_lock_given_back(project: Path) -> None:
+    given_up(opened(project))
+    database = project / ".milestones" / "state.db"
+    whole = database.read_bytes()
+    assert b"Two" in whole
+    database.write_bytes(whole.replace(b"Two", b"Twa"))
+    assert refusal(project).code == 78
+    database.write_bytes(whole)
+    given_up(opened(project))
+
+
+def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path) -> None:
+    (project / ".milestones" / "lock").mkdir()
+    refused = refusal(project)
+    assert refused.code == 74
+    assert "Is a directory" in refused.lines[0]
+
+
+# --- running ------------------------------------------------------------------------------------------------
+
+
+def _surroundings() -> object:
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    root = logging.getLogger()
+    return handlers, signal.set_wakeup_fd(-1), root.handlers[:], root.level, dict(os.environ), os.getcwd(), os.umask(0o022)
+
+
+def test_runs_in_threads_one_after_the_other_complete_and_leave_the_process_as_it_was(project: Path) -> None:
+    before = _surroundings()
+    ends: list[Over] = []
+
+    def execute(name: str) -> None:
+        run = MilestoneRun(open_run(project, name, SETTINGS, what="a test"))
+        run.start()
+        ends.append(over(run))
+        run.close()
+        run.close()
+
+    write_milestone(project, "m2", TEXT.replace("m1", "m2"))
+    for name in ("m1", "m2"):
+        thread = threading.Thread(target=execute, args=(name,))
+        thread.start()
+        thread.join(40.0)
+    assert ends == [Over(SessionStatus.COMPLETED, "", 0)] * 2
+    assert _surroundings() == before
+    assert kinds(project).count("TaskCompleted") == 4
+
+
+def test_a_run_that_was_never_started_can_be_closed(project: Path) -> None:
+    run = MilestoneRun(opened(project))
+    run.close()
+    run.close()
+
+
+def test_a_role_that_cannot_start_ends_the_run_with_a_reason(project: Path) -> None:
+    opening = opened(project)
+    # What should be the executor's log is a directory: it cannot come up, however often it is tried.
+    (project / ".milestones" / "logs" / opening.session / "execution.jsonl").mkdir(parents=True)
+    run = MilestoneRun(opening)
+    run.start()
+    end = over(run)
+    run.close()
+    assert end.status is SessionStatus.PAUSED
+    assert end.code == 1
+    assert end.reason
+    assert "task_executor (incarnation 1) crashed: IsADirectoryError" in (
+        project / ".milestones" / "logs" / opening.session / "children.log"
+    ).read_text(encoding="utf-8")
+    assert not given_up_again(project)
+
+
+def given_up_again(project: Path) -> bool:
+    """Tell whether anything of the session still keeps the project."""
+    return not given_up(opened(project)).resumed
+
+
+@pytest.fixture
+def long_run(project: Path) -> Iterator[MilestoneRun]:
+    """Yield a run whose first task runs for ever."""
+    write_milestone(project, "m1", TEXT.replace('title: A, run: "true"', 'title: A, run: "sleep 1000"'))
+    run = MilestoneRun(opened(project))
+    run.start()
+    first(run, AttemptStarted)
+    yield run
+    run.close()
+    wait_until(lambda: not find_marked(SESSION_MARK, run.session), 5.0, "nothing of the session lives")
+
+
+@pytest.mark.parametrize(
+    ("final", "status", "code"),
+    [(False, SessionStatus.INTERRUPTED, 130), (True, SessionStatus.CANCELLED, 1)],
+)
+def test_a_stop_ends_what_runs_and_says_what_became_of_the_session(
+    long_run: MilestoneRun, final: bool, status: SessionStatus, code: int
+) -> None:
+    long_run.request_stop("by the user", final=final)
+    end = over(long_run)
+    assert (end.status, end.reason, end.code) == (status, "by the user", code)
+
+
+def test_closing_in_the_middle_leaves_nothing_and_the_session_can_be_taken_up(long_run: MilestoneRun) -> None:
+    long_run.close()
+    wait_until(lambda: not find_marked(SESSION_MARK, long_run.session), 5.0, "nothing of the session lives")
+    opening = given_up(opened(long_run.paths.project))
+    assert (opening.session, opening.resumed) == (long_run.session, True)
+
+
+def test_ending_everything_at_once_leaves_the_session_resumable(long_run: MilestoneRun) -> None:
+    long_run.stop_now()
+    end = over(long_run)
+    assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 130)
+    assert kinds(long_run.paths.project)[-1] == "SessionEnded"
