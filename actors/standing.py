@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from actors.events import AttemptGranted, BlockerRaised, GitReady, GitRefused, Outcome
+from actors.model import FileStatus, Milestone
 
 ROLES: Final = (
     "task_executor",
@@ -111,6 +112,15 @@ class TaskState(msgspec.Struct, frozen=True):
     reason: str = ""
     completed_wall: float = 0.0
     before: bool = False
+
+
+def first_states(milestone: Milestone) -> dict[str, TaskState]:
+    """Return the state of each task before a session has done anything, in the file's order."""
+    phases = {FileStatus.COMPLETED: Phase.COMPLETED, FileStatus.CANCELLED: Phase.SKIPPED}
+    return {
+        task.id: TaskState(phases.get(task.status, Phase.PENDING), before=task.status is FileStatus.COMPLETED)
+        for task in milestone.tasks
+    }
 
 
 class ChildState(msgspec.Struct, frozen=True):

@@ -71,33 +71,11 @@ from actors.events import (
     TaskStalled,
     UncommittedSeen,
 )
-from actors.model import FileStatus, Isolation, Milestone
-from actors.standing import ROLES, RUNNER, Attempt, Blocker, ChildState, Git, Phase, Stage, TaskState
+from actors.model import Isolation, Milestone
+from actors.standing import ROLES, RUNNER, Attempt, Blocker, ChildState, Git, Phase, Stage, TaskState, first_states
 
-__all__ = [
-    "ROLES",
-    "RUNNER",
-    "Attempt",
-    "Blocker",
-    "ChildState",
-    "Git",
-    "Phase",
-    "SessionState",
-    "Stage",
-    "TaskState",
-    "decode_state",
-    "encode_state",
-]
-
-
-def _fresh(milestone: Milestone) -> dict[str, TaskState]:
-    phases = {FileStatus.COMPLETED: Phase.COMPLETED, FileStatus.CANCELLED: Phase.SKIPPED}
-    return {
-        task.id: TaskState(
-            phase=phases.get(task.status, Phase.PENDING), before=task.status is FileStatus.COMPLETED
-        )
-        for task in milestone.tasks
-    }
+__all__ = ["ROLES", "RUNNER", "Attempt", "Blocker", "ChildState", "Git", "Phase", "SessionState", "Stage", "TaskState"]
+__all__ += ["decode_state", "encode_state"]
 
 
 @attrs.define
@@ -327,13 +305,13 @@ class SessionState:
                 self.started, self.milestone = event, milestone
                 self.started_wall = self.life_wall = self.progress_wall = wall
                 self.settings, self.boot, self.pid = settings, boot, pid
-                self.tasks = _fresh(milestone)
+                self.tasks = first_states(milestone)
             case SessionResumed(settings=settings, boot=boot, pid=pid):
                 self._begin_life(wall)
                 self.settings, self.boot, self.pid = settings, boot, pid
             case MilestoneUpdated(milestone=milestone):
                 former, self.milestone = self.tasks, milestone
-                self.tasks = {key: former.get(key, new) for key, new in _fresh(milestone).items()}
+                self.tasks = {key: former.get(key, new) for key, new in first_states(milestone).items()}
                 self.live = {key: task for key, task in self.live.items() if task in self.tasks}
             case StopRequested():
                 self.stop = event
@@ -392,9 +370,7 @@ class SessionState:
                 started = evolve(attempt, stage=Stage.STARTED, started_wall=wall)
                 return evolve(task, phase=Phase.RUNNING, attempt=started)
             case AttemptEnded(outcome=Outcome.OK, seconds=seconds):
-                ended = evolve(
-                    attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds
-                )
+                ended = evolve(attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds)
                 return evolve(task, phase=Phase.LANDING, attempt=ended)
             case AttemptEnded(outcome=outcome, explanation=detail, seconds=seconds):
                 failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}
@@ -444,9 +420,7 @@ class SessionState:
                 )
             case ChildGone(child=child, incarnation=incarnation, reason=reason):
                 former = self.children.get(child, ChildState())
-                self.children[child] = evolve(
-                    former, ready=False, incarnation=incarnation, last_exit=reason
-                )
+                self.children[child] = evolve(former, ready=False, incarnation=incarnation, last_exit=reason)
             case ChildQuarantined(child=child, reason=reason):
                 former = self.children.get(child, ChildState())
                 self.children[child] = evolve(former, ready=False, fatal=True, last_exit=reason)
