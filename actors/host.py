@@ -23,10 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
-from loguru import logger
-
 from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame
-from actors.log import open_log
+from actors.log import log, open_log_late
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.paths import ProjectPaths
 from actors.programs import Finished, Program
@@ -156,7 +154,7 @@ class Host:
 
     def crash(self, error: BaseException) -> None:
         """End the process at once because the role's code is broken; never returns."""
-        logger.opt(exception=error).critical("role crashed")
+        log().opt(exception=error).critical("role crashed")
         traceback.print_exception(error, file=sys.stderr)
         self._end(CRASHED)
 
@@ -273,8 +271,9 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
     from actors.role import RoleContext  # noqa: PLC0415
 
     paths = ProjectPaths(Path(str(args["project"])))
-    open_log(paths.logs(str(args["session"])) / f"{args['role']}.log")
-    logger.bind(incarnation=args["incarnation"], last_exit=args.get("last_exit", "")).info("role started")
+    open_log_late(paths.logs(str(args["session"])) / f"{args['role']}.log")
+    if last_exit := args.get("last_exit"):
+        log().bind(incarnation=args["incarnation"], last_exit=last_exit).info("role restarted")
     host = Host(link)
     context = RoleContext(
         role=str(args["role"]),

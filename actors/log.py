@@ -4,6 +4,9 @@ What happens to a milestone is in the journal; this is for crashes, refusals and
 process, JSON lines, closed to others. Messages are constants and data are bound fields, so that no text of a user
 or a task is ever formatted; frames are never shown with their values. Never opened in the fork server, and never by
 the embeddable API: a host program's logging is its own.
+
+A role has nothing to say as a rule, and setting loguru up touches two megabytes that a forked process otherwise
+shares with its brothers: so its log is opened by its first line.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ from loguru import logger
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loguru import Logger
+
 ROTATION: Final = "10 MB"
 RETENTION: Final = 3
 """Rotated files that are kept."""
+
+_LATE: Final[list[Path]] = []
 
 
 def open_log(path: Path, level: str = "INFO") -> None:
@@ -44,6 +51,18 @@ def open_log(path: Path, level: str = "INFO") -> None:
         retention=RETENTION,
         opener=_open,
     )
+
+
+def open_log_late(path: Path) -> None:
+    """Have :func:`log` open the log of this process when it is first called; see :func:`open_log`."""
+    _LATE.append(path)
+
+
+def log() -> Logger:
+    """Return what to log to."""
+    while _LATE:
+        open_log(_LATE.pop())
+    return logger
 
 
 def _open(file: str, flags: int) -> int:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, assert_never
 
 import attrs
 import pykka
-from loguru import logger
 
 from actors.events import Event, Record, RoleFinished, encode_event
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
+from actors.log import log
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.programs import Finished, Flow
 from actors.projection import Jsonl, holds, lines_of
@@ -176,7 +176,7 @@ class RoleActor(pykka.ThreadingActor):
         self._project(folded)
         self._outstanding.difference_update(message.tickets)
         for refusal in message.refusals:
-            logger.bind(refusal=refusal).warning("fact refused")
+            log().bind(refusal=refusal).warning("fact refused")
 
     def _project(self, records: Iterable[tuple[Record, Event]]) -> None:
         """Write the role's own lines; what a full disk refuses is written when there is room again."""

@@ -78,6 +78,11 @@ __all__ = ["ROLES", "RUNNER", "Attempt", "Blocker", "ChildState", "Git", "Phase"
 __all__ += ["decode_state", "encode_state"]
 
 
+def _over(attempt: Attempt, **changes: object) -> Attempt:
+    """Return an attempt that holds nothing any more."""
+    return evolve(attempt, stage=Stage.OVER, granted=None, **changes)
+
+
 @attrs.define
 class SessionState:
     """The fold of one session's records.
@@ -362,7 +367,6 @@ class SessionState:
             self.stalled.pop(event.attempt, None)
 
     def _folded(self, event: AttemptEvent, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
-        over = evolve(attempt, stage=Stage.OVER, granted=None)
         match event:
             case SlotPrepared(path=path, base=base):
                 return evolve(task, attempt=evolve(attempt, stage=Stage.PREPARED, path=path, base=base))
@@ -377,22 +381,22 @@ class SessionState:
                 return evolve(
                     task,
                     phase=Phase.PENDING,
-                    attempt=evolve(over, ended_wall=wall, outcome=outcome, detail=detail, seconds=seconds),
+                    attempt=_over(attempt, ended_wall=wall, outcome=outcome, detail=detail, seconds=seconds),
                     failures=task.failures + failed,
                     interruptions=task.interruptions + (not failed),
                 )
             case SlotFailed(reason=reason):
-                gone = evolve(over, ended_wall=wall, detail=reason)
+                gone = _over(attempt, ended_wall=wall, detail=reason)
                 return evolve(task, phase=Phase.PENDING, attempt=gone, slot_failures=task.slot_failures + 1)
             case Landed(sha=sha):
                 if sha:
                     self.git = evolve(self.git, landed=self.git.landed + 1, tip=sha)
                 return evolve(task, attempt=evolve(attempt, stage=Stage.LANDED, sha=sha))
             case LandConflicted(paths=paths):
-                gone = evolve(over, detail="conflicts in " + ", ".join(paths[:5]))
+                gone = _over(attempt, detail="conflicts in " + ", ".join(paths[:5]))
                 return evolve(task, phase=Phase.PENDING, attempt=gone, conflicts=task.conflicts + 1)
             case LandFailed(reason=reason, lost=lost):
-                gone = evolve(over, outcome=Outcome.INTERRUPTED if lost else Outcome.FAILED, detail=reason)
+                gone = _over(attempt, outcome=Outcome.INTERRUPTED if lost else Outcome.FAILED, detail=reason)
                 return evolve(
                     task,
                     phase=Phase.PENDING,
@@ -403,7 +407,7 @@ class SessionState:
             case TaskCompleted():
                 self.completed_here += 1
                 self.task_seconds += attempt.seconds
-                return evolve(task, phase=Phase.COMPLETED, attempt=over, completed_wall=wall)
+                return evolve(task, phase=Phase.COMPLETED, attempt=_over(attempt), completed_wall=wall)
             case _:
                 assert_never(event)
 

@@ -92,7 +92,7 @@ class Watch(threading.Thread):
         self._state = decode_state(encode_state(state))
         self._plan = Plan.of(state.milestone)
         self._notify = notify
-        self._inbox: queue.SimpleQueue[Items | ChildView | Beat | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Items | ChildView | _Stop] = queue.SimpleQueue()
         self._views: dict[str, ChildView] = {}
         self._processes: dict[str, psutil.Process] = {}
         self._samples: dict[str, Sample] = {}
@@ -113,8 +113,8 @@ class Watch(threading.Thread):
         self._inbox.put(view)
 
     def beaten(self, beat: Beat) -> None:
-        """Tell of a child's heartbeat."""
-        self._inbox.put(beat)
+        """Tell of a child's heartbeat: noted for the next writing, which it is not worth waking the thread for."""
+        self._beats[beat.child] = beat.at
 
     def stop(self, timeout: float = 5.0) -> None:
         """Write what is left and end the thread."""
@@ -153,8 +153,6 @@ class Watch(threading.Thread):
                     for record, event in message:
                         self._state.apply(record, event)
                     self._dirty = True
-                case Beat(child=child, at=at):
-                    self._beats[child] = at
                 case ChildView(child=child, pid=pid):
                     if pid is not None and child not in self._samples:
                         self._next_sample = min(self._next_sample, time.monotonic() + FIRST_SAMPLE_SECONDS)

@@ -30,7 +30,7 @@ def values_of(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any type
         return st.sampled_from(wanted)
     if isinstance(wanted, type) and (attrs.has(wanted) or issubclass(wanted, msgspec.Struct)):
         hints = get_type_hints(wanted)
-        return st.builds(wanted, **{name: values_of(hints[name]) for name in wanted.__match_args__})
+        return st.builds(wanted, **{name: values_of(hints[name]) for name in getattr(wanted, "__match_args__", ())})
     arguments = get_args(wanted)
     if get_origin(wanted) in {Union, types.UnionType}:
         return st.one_of([values_of(argument) for argument in arguments])

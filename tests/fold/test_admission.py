@@ -40,9 +40,7 @@ from tests.fold.histories import SESSION, Watchman, beginning, proposal
 
 SEEDS = st.integers(0, 2**32 - 1)
 STEPS = (Step("run", "true"),)
-MILESTONE = Milestone(
-    "m1", "One", tasks=(Task("a", "A", run="true"), Task("b", "B", run="true", depends_on=("a",)))
-)
+MILESTONE = Milestone("m1", "One", tasks=(Task("a", "A", run="true"), Task("b", "B", run="true", depends_on=("a",))))
 READY = GitReady("milestone/m1", "base", created=True, uncommitted=0)
 
 

@@ -29,9 +29,7 @@ from actors.state import SessionState, decode_state, encode_state
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 NUMBERS = st.integers(0, 2**40)
 FACTS = st.builds(lambda text: encode_event(RoleFinished("git_integration", text)), TEXT)
-RECORDS = st.builds(
-    lambda seq, fact: Record(seq, "s", 1.5, 2.5, fact.kind, fact.body), st.integers(1, 99), FACTS
-)
+RECORDS = st.builds(lambda seq, fact: Record(seq, "s", 1.5, 2.5, fact.kind, fact.body), st.integers(1, 99), FACTS)
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Hello, TEXT, NUMBERS, NUMBERS, NUMBERS),
     st.builds(Deliver, st.lists(RECORDS, max_size=3).map(tuple), st.lists(NUMBERS, max_size=3).map(tuple)),

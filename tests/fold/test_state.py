@@ -218,9 +218,7 @@ def test_a_stall_lasts_as_long_as_its_attempt() -> None:
 def test_a_newer_snapshot_keeps_what_is_known_of_tasks_that_stay() -> None:
     newer = Milestone("m1", "One", tasks=(Task("new", "New"), Task("a", "A, said better"), Task("done", "Done")))
     before = folded(READY, *RUNNING, OK, Landed("a.1", "sha"), TaskCompleted("a", "a.1"))
-    state = folded(
-        READY, *RUNNING, OK, Landed("a.1", "sha"), TaskCompleted("a", "a.1"), MilestoneUpdated(newer)
-    )
+    state = folded(READY, *RUNNING, OK, Landed("a.1", "sha"), TaskCompleted("a", "a.1"), MilestoneUpdated(newer))
     assert list(state.tasks) == ["new", "a", "done"]
     assert state.tasks["a"] == before.tasks["a"]
     assert state.tasks["done"] == before.tasks["done"]
@@ -273,9 +271,7 @@ def test_a_next_life_forgets_what_belongs_to_a_life_and_nothing_else() -> None:
     resumed = SessionResumed(Settings(max_parallel=7), "boot 2", 99)
     after = folded(*BEFORE, 100, resumed)
     changed = {
-        field.name
-        for field in attrs.fields(SessionState)
-        if getattr(before, field.name) != getattr(after, field.name)
+        field.name for field in attrs.fields(SessionState) if getattr(before, field.name) != getattr(after, field.name)
     }
     told_anew = {"settings", "boot", "pid", "seq", "wall", "life_wall", "progress_wall", "active_before", "git"}
     left_alone = {"paused", "preflight_problems", "stalled"}  # the first life had none of these at its end

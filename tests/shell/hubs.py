@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -157,10 +157,12 @@ class Stage:
 
     # --- children ------------------------------------------------------------------------------------------------
 
-    def relay(self, child: str = "task_executor", incarnation: int = 1, *, role: bool = True, **more: Any) -> Relay:
+    def relay(
+        self, child: str = "task_executor", incarnation: int = 1, *, role: bool = True, session: str = SESSION
+    ) -> Relay:
         """Have a relay forked and wait until it is connected."""
-        args = {"control": self._name, "child": child, "incarnation": incarnation, **more}
-        self.hub.spawn(more.pop("session", SESSION), child, incarnation, f"{PUPPETS}:relay", args, role=role)
+        args = {"control": self._name, "child": child, "incarnation": incarnation}
+        self.hub.spawn(session, child, incarnation, f"{PUPPETS}:relay", args, role=role)
         connection, _ = self._listener.accept()
         self._open.callback(connection.close)
         line = b""
@@ -168,9 +170,11 @@ class Stage:
             line += connection.recv(1)
         return Relay(child, incarnation, json.loads(line)["pid"], connection)
 
-    def welcomed(self, child: str = "task_executor", incarnation: int = 1, **more: Any) -> Relay:
+    def welcomed(
+        self, child: str = "task_executor", incarnation: int = 1, *, role: bool = True, session: str = SESSION
+    ) -> Relay:
         """Return a relay that has had its welcome."""
-        relay = self.relay(child, incarnation, **more)
+        relay = self.relay(child, incarnation, role=role, session=session)
         relay.hello()
         return relay
 
@@ -179,9 +183,9 @@ class Stage:
 
         def find() -> T | None:
             for message in self.told:
-                if isinstance(message, kind) and child in {"", getattr(message, "child", "")}:
-                    if incarnation in {0, getattr(message, "incarnation", 0)}:
-                        return message
+                whose = (getattr(message, "child", ""), getattr(message, "incarnation", 0))
+                if isinstance(message, kind) and child in {"", whose[0]} and incarnation in {0, whose[1]}:
+                    return message
             return None
 
         found = wait_until(find, TIMEOUT, f"{kind.__name__} of {child or 'anybody'} is told; so far {self.told}")

@@ -41,12 +41,6 @@ def relay(link: socket.socket, args: Mapping[str, object]) -> int:
             key.data.sendall(data)
 
 
-def refuses_to_start(link: socket.socket, args: Mapping[str, object]) -> int:
-    """End at once, as broken code does."""
-    link.close()
-    raise RuntimeError(f"{args['role'] if 'role' in args else 'it'} cannot start")
-
-
 class Puppet(RoleActor):
     """A role that obeys the reasons of pauses, which hold JSON, and answers by stating that it has finished."""
 
@@ -77,6 +71,8 @@ class Puppet(RoleActor):
                 self._due = self.mono + order["seconds"]
             case "say":
                 self._tell(order["what"])
+            case unknown:
+                raise ValueError(unknown)
 
     def reconcile(self) -> None:
         """Say when a wake-up came, and how late."""
@@ -110,5 +106,3 @@ def puppet_host(link: socket.socket, args: Mapping[str, object]) -> int:
     """Be the real host of a role, with the puppet in the part of a role."""
     cast.CAST[Puppet.role] = Puppet
     return host.main(link, args)
-
-

@@ -105,7 +105,7 @@ def test_many_programs_at_once_are_all_told_of(ready: Hosted) -> None:
         ready.run(program("echo", str(number)))
     said = {ready.answer()[0]["out"].strip() for _ in range(20)}
     assert said == {str(number) for number in range(20)}
-    assert len(os.listdir(f"/proc/{ready.process()}/fd")) < 20
+    assert len(list(Path(f"/proc/{ready.process()}/fd").iterdir())) < 20
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,14 @@ class Pair:
                 taken += data
         return taken
 
+    def drain(self) -> bytes:
+        """Let the peer read until nothing waits for it any more."""
+        taken = self.read()
+        while self.link.wants_to_write:
+            assert self.link.flush()
+            taken += self.read()
+        return taken
+
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
@@ -46,8 +54,8 @@ def large(number: int) -> Frame:
 
 def test_what_fits_is_sent_at_once(pair: Pair) -> None:
     assert pair.link.send(Ready())
-    assert not pair.link.wants_to_write
     assert pair.read() == encode_frame(Ready())
+    assert not pair.link.wants_to_write
 
 
 def test_a_peer_that_does_not_read_blocks_nobody_and_gets_everything_later_in_order(pair: Pair) -> None:
@@ -55,26 +63,18 @@ def test_a_peer_that_does_not_read_blocks_nobody_and_gets_everything_later_in_or
     for frame in frames:
         assert pair.link.send(frame)
     assert pair.link.wants_to_write
-    taken = pair.read()
-    while pair.link.wants_to_write:
-        assert pair.link.flush()
-        taken += pair.read()
+    taken = pair.drain()
     assert [encode_frame(frame) for frame in FrameReader().feed(taken)] == [encode_frame(one) for one in frames]
 
 
 def test_a_small_frame_does_not_overtake_what_waits(pair: Pair) -> None:
     pair.link.send(large(1))
     pair.link.send(Ready())
-    taken = pair.read()
-    while pair.link.wants_to_write:
-        assert pair.link.flush()
-        taken += pair.read()
+    taken = pair.drain()
     assert [type(frame) for frame in FrameReader().feed(taken)] == [Propose, Ready]
 
 
-def test_beyond_the_limit_a_peer_that_does_not_read_is_beyond_help(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beyond_the_limit_a_peer_that_does_not_read_is_beyond_help(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "MAX_BACKLOG", 3 << 20)
     sent = [pair.link.send(large(number)) for number in range(5)]
     assert sent[:2] == [True, True]

@@ -262,7 +262,8 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path
 def _surroundings() -> object:
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     root = logging.getLogger()
-    return handlers, signal.set_wakeup_fd(-1), root.handlers[:], root.level, dict(os.environ), os.getcwd(), os.umask(0o022)
+    process = signal.set_wakeup_fd(-1), dict(os.environ), Path.cwd(), os.umask(0o022)
+    return handlers, process, root.handlers[:], root.level
 
 
 def test_runs_in_threads_one_after_the_other_complete_and_leave_the_process_as_it_was(project: Path) -> None:
