@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
+
 from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame
 from actors.log import log, open_log_late
 from actors.messages import ProgramEnded, RoleMessage, Tick
@@ -272,8 +273,6 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
 
     paths = ProjectPaths(Path(str(args["project"])))
     open_log_late(paths.logs(str(args["session"])) / f"{args['role']}.log")
-    if last_exit := args.get("last_exit"):
-        log().bind(incarnation=args["incarnation"], last_exit=last_exit).info("role restarted")
     host = Host(link)
     context = RoleContext(
         role=str(args["role"]),

@@ -123,6 +123,22 @@ def first_states(milestone: Milestone) -> dict[str, TaskState]:
     }
 
 
+def carried_over(former: TaskState | None, fresh: TaskState) -> TaskState:
+    """Return what a task is under a newer snapshot: what happened stays, what a person decided in the file counts.
+
+    Args:
+        former: Its state so far, ``None`` for a new task.
+        fresh: Its state by the newer file alone.
+    """
+    if former is None:
+        return fresh
+    by_hand = former.phase is Phase.PENDING and fresh.phase is not Phase.PENDING
+    brought_back = former.phase is Phase.SKIPPED and fresh.phase is not Phase.SKIPPED
+    if by_hand or brought_back:
+        return msgspec.structs.replace(former, phase=fresh.phase, before=fresh.before)
+    return former
+
+
 class ChildState(msgspec.Struct, frozen=True):
     """What the journal says of a role or the runner.
 

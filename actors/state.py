@@ -72,7 +72,19 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.model import Isolation, Milestone
-from actors.standing import ROLES, RUNNER, Attempt, Blocker, ChildState, Git, Phase, Stage, TaskState, first_states
+from actors.standing import (
+    ROLES,
+    RUNNER,
+    Attempt,
+    Blocker,
+    ChildState,
+    Git,
+    Phase,
+    Stage,
+    TaskState,
+    carried_over,
+    first_states,
+)
 
 __all__ = ["ROLES", "RUNNER", "Attempt", "Blocker", "ChildState", "Git", "Phase", "SessionState", "Stage", "TaskState"]
 __all__ += ["decode_state", "encode_state"]
@@ -316,7 +328,7 @@ class SessionState:
                 self.settings, self.boot, self.pid = settings, boot, pid
             case MilestoneUpdated(milestone=milestone):
                 former, self.milestone = self.tasks, milestone
-                self.tasks = {key: former.get(key, new) for key, new in first_states(milestone).items()}
+                self.tasks = {key: carried_over(former.get(key), new) for key, new in first_states(milestone).items()}
                 self.live = {key: task for key, task in self.live.items() if task in self.tasks}
             case StopRequested():
                 self.stop = event

@@ -45,7 +45,8 @@ from supervisor import run as supervisor_run
 from supervisor.fork_protocol import ChildExited
 from supervisor.forked import find_function
 from supervisor.launcher import Launched, Launcher, Report
-from supervisor.run import MilestoneRun, open_run
+from supervisor.opening import open_run
+from supervisor.run import MilestoneRun
 
 PRELOAD: Final = (
     "attrs",

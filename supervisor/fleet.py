@@ -99,6 +99,7 @@ class Fleet:
         preload: Modules that the fork server imports before it forks.
         owner: Is told.
         output: Descriptor for what fork server and children print; standard error when not given.
+        warm_up: Functions (``module:function``) that the fork server calls before it forks.
     """
 
     def __init__(
@@ -107,9 +108,11 @@ class Fleet:
         preload: Sequence[str],
         owner: Owner,
         output: int | None = None,
+        warm_up: Sequence[str] = (),
     ) -> None:
         self._selector = selector
         self._preload = tuple(preload)
+        self._warm_up = tuple(warm_up)
         self._output = output
         self._owner = owner
         self._children: dict[str, Child] = {}
@@ -142,7 +145,7 @@ class Fleet:
         Raises:
             OSError: It cannot be started.
         """
-        self._launcher = Launcher.start(self._preload, output=self._output)
+        self._launcher = Launcher.start(self._preload, warm_up=self._warm_up, output=self._output)
         self._server += 1
         self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)
 

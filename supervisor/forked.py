@@ -64,7 +64,8 @@ def run_child(launch: Launch, mark: str, link: int, server: Server) -> NoReturn:
                 os._exit(CRASHED)
         _leave(server, link)
         os.environ[MARK] = mark
-        linux.set_process_name(launch.child.rpartition("/")[2])
+        with contextlib.suppress(OSError):  # only for people who look at ps
+            linux.set_process_name(launch.child.rpartition("/")[2])
         status = _call(launch, link)
     except BaseException as error:  # noqa: BLE001 - nothing may climb into the copy of the server's loop
         status = _complain(launch, error)

@@ -110,13 +110,16 @@ class Hub(threading.Thread):
         journal: Open for writing; the hub owns it from here on and closes it.
         preload: Modules that the fork server imports before it forks.
         output: Descriptor for what children print, open as long as the hub; standard error when not given.
+        warm_up: Functions (``module:function``) that the fork server calls before it forks.
     """
 
-    def __init__(self, journal: Journal, preload: Sequence[str], output: int | None = None) -> None:
+    def __init__(
+        self, journal: Journal, preload: Sequence[str], output: int | None = None, warm_up: Sequence[str] = ()
+    ) -> None:
         super().__init__(name="hub", daemon=True)
         self._journal = journal
         self._selector = selectors.DefaultSelector()
-        self._fleet = Fleet(self._selector, preload, self, output)
+        self._fleet = Fleet(self._selector, preload, self, output, warm_up)
         self._deliveries = Deliveries(self._fleet)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls: deque[Callable[[], None]] = deque()

@@ -25,7 +25,8 @@ from supervisor.cli.milestones import check_name
 from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, require_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
-from supervisor.run import MilestoneRun, Over, RunNotice, RunRefusedError, open_run
+from supervisor.opening import RunRefusedError, open_run
+from supervisor.run import MilestoneRun, Over, RunNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -36,7 +36,8 @@ from supervisor.environment import SESSION_MARK
 from supervisor.hub import Recorded
 from supervisor.journal import Journal
 from supervisor.linux import find_marked
-from supervisor.run import MilestoneRun, Opening, Over, RunRefusedError, open_run
+from supervisor.opening import Opening, RunRefusedError, open_run
+from supervisor.run import MilestoneRun, Over
 from tests.roles import write_milestone
 from tests.waiting import wait_until
 
