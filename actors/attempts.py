@@ -29,6 +29,9 @@ LONGEST_ARGUMENT: Final = 131_071
 MOST_SLOT_FAILURES: Final = 4
 """Worktree slots that could not be made for a task, after which it has failed."""
 
+MOST_LOSSES: Final = 2
+"""Times that a task is run again because its worktree was gone; a task that removes it would go on for ever."""
+
 SLOT_RETRY_SECONDS: Final = 0.5
 """Seconds before a slot is tried again; doubled each time."""
 
@@ -79,6 +82,8 @@ def judge(
             return _after_conflict(settings, state, attempt)
         case Outcome.FAILED | Outcome.TIMEOUT:
             return _after_failure(task, state, attempt)
+        case Outcome.INTERRUPTED if state.losses > MOST_LOSSES:
+            return GiveUp(f"its worktree was gone when it ended, {state.losses} times: {attempt.detail}")
         case Outcome.INTERRUPTED | Outcome.CANCELLED:
             # Without a slot its first program cannot have been started, so there is nothing to be careful
             # about.

@@ -166,7 +166,7 @@ class BlockerDetector(RoleActor):
             if facts or unread:
                 return
         self._tell_hooks()
-        if settled and not self._telling:
+        if settled and not self._telling and self._git_has_finished():
             self.finish(self._summary())
 
     # --- looking --------------------------------------------------------------------------------------------
@@ -329,6 +329,11 @@ class BlockerDetector(RoleActor):
 
     def _log(self, attempt: str) -> Path:
         return ProjectPaths(Path(self.context.project)).task_log(self.context.session, attempt)
+
+    def _git_has_finished(self) -> bool:
+        """Whether the last push, which may be refused, lies behind us."""
+        git = self.state.children.get("git_integration")
+        return "git_integration" in self.state.finished or git is None or git.fatal
 
     def _summary(self) -> str:
         open_ones = len(self.state.blockers)

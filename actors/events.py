@@ -300,6 +300,16 @@ class SessionSettled(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class WriteBackFailed(msgspec.Struct, frozen=True):
+    """The session is over and the milestone file does not say so: it could not be edited. The next run makes up for it.
+
+    Attributes:
+        reason: Why, with the place in the file where there is one.
+    """
+
+    reason: str
+
+
 # --- stated by the runner ----------------------------------------------------------------------------------------
 
 
@@ -620,6 +630,7 @@ SessionEvent = (
     | SessionPaused
     | SessionUnpaused
     | SessionSettled
+    | WriteBackFailed
     | SessionEnded
 )
 """What concerns the session as a whole."""
@@ -628,14 +639,7 @@ ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished
 """What concerns a role or the runner."""
 
 AttemptEvent = (
-    AttemptStarted
-    | AttemptEnded
-    | SlotPrepared
-    | SlotFailed
-    | Landed
-    | LandConflicted
-    | LandFailed
-    | TaskCompleted
+    AttemptStarted | AttemptEnded | SlotPrepared | SlotFailed | Landed | LandConflicted | LandFailed | TaskCompleted
 )
 """What concerns an attempt that was granted."""
 

@@ -45,6 +45,7 @@ _NAMES: Final[dict[str, dict[type[Event], str]]] = {
         facts.AttemptEnded: "attempt_ended",
         facts.TaskCompleted: "task_completed",
         facts.TaskFailed: "task_failed",
+        facts.WriteBackFailed: "status_write_failed",
         facts.RoleFinished: "agent_finished",
     },
     "progress_monitor": {

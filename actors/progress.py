@@ -117,10 +117,10 @@ def eta_seconds(state: SessionState, plan: Plan, wall: float) -> float | None:
     running attempts have had taken off. Tasks that failed, and those that depend on them, count for nothing.
 
     Returns:
-        ``None`` while paused or stopping, and while nothing is known of some remaining task: it has no
+        ``None`` while paused or stopping, once settled, and while nothing is known of some remaining task: it has no
         estimate, and no attempt has succeeded yet.
     """
-    if state.paused or state.stop is not None:
+    if state.paused or state.stop is not None or state.settled is not None:
         return None
     lost = {key for key, one in state.tasks.items() if one.phase in {Phase.FAILED, Phase.SKIPPED}}
     lost |= plan.unreachable(lost)
@@ -224,7 +224,11 @@ def completion(state: SessionState, wall: float) -> CompletionAlert:
     """Return the session's summary: its time, and how it compares with one task after the other."""
     active = state.active_seconds(wall)
     speedup = state.task_seconds / active if active > 0 else 0.0
-    comparison = _comparison(state.completed_here, speedup)
+    counted = [one for one in state.tasks.values() if one.phase is not Phase.SKIPPED]
+    done = sum(one.phase is Phase.COMPLETED for one in counted)
+    # Of a milestone that was not finished a ratio would compare two different things.
+    unfinished = f"{done} of {len(counted)} tasks completed" if done else "no task was completed"
+    comparison = _comparison(state.completed_here, speedup) if done == len(counted) else unfinished
     return CompletionAlert(
         wall_seconds=active,
         task_seconds=state.task_seconds,

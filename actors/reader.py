@@ -195,7 +195,10 @@ def _id(holder: Mapping, notes: Notes) -> Scalar | None:
         and mark.text not in {path.stem, path.parent.name}
     ):
         message = f"the id {quoted(mark.text)} is not the name of the file ({path.name})"
-        notes.warning(mark.start, f"{message}; milestones are found by the name of their file")
+        notes.error(mark.start, f"{message}; milestones are found by the name of their file")
+    if mark is not None and (".." in mark.text or mark.text.endswith((".", ".lock"))):
+        message = f"the id {quoted(mark.text)} cannot be part of a branch's name"
+        notes.error(mark.start, f"{message}: no '..' in it, and no '.' or '.lock' at its end")
     return mark
 
 

@@ -3,7 +3,8 @@
 Owns the words and the fields. Refuses to know how a fact changes them (that is :mod:`actors.state`).
 
 These are msgspec structs where the rest of the house has attrs classes: every process replaces two or three of them
-for every record, and msgspec does that in C, ten times as fast as ``attrs.evolve``.
+for every record, and msgspec does that in C, ten times as fast as ``attrs.evolve``. What there is one of for each task
+is written without its defaults: a snapshot is sent to every replacement, in the moment in which it is waited for.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Stage(enum.Enum):
     OVER = "over"
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """The latest attempt of a task.
 
     Attributes:
@@ -86,7 +87,7 @@ class Attempt(msgspec.Struct, frozen=True):
     sha: str = ""
 
 
-class TaskState(msgspec.Struct, frozen=True):
+class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of a task.
 
     Attributes:
@@ -95,6 +96,7 @@ class TaskState(msgspec.Struct, frozen=True):
         failures: Attempts that failed or timed out.
         conflicts: Attempts whose change did not merge.
         slot_failures: Attempts that never ran because no worktree could be made.
+        losses: Attempts whose worktree was gone or replaced when they had ended.
         interruptions: Attempts that were interrupted.
         attempt: The latest attempt.
         reason: Why it failed for good, ``""`` otherwise.
@@ -107,6 +109,7 @@ class TaskState(msgspec.Struct, frozen=True):
     failures: int = 0
     conflicts: int = 0
     slot_failures: int = 0
+    losses: int = 0
     interruptions: int = 0
     attempt: Attempt | None = None
     reason: str = ""
@@ -172,6 +175,7 @@ class Git(msgspec.Struct, frozen=True):
         push_refused: Why the latest push was refused, ``""`` otherwise.
         uncommitted: Uncommitted files of the checkout at the latest look.
         tip: Last commit landed in this session, ``""`` for none.
+        base: Commit that the session's first life started from: all that it landed came after that.
     """
 
     ready: GitReady | None = None
@@ -183,6 +187,7 @@ class Git(msgspec.Struct, frozen=True):
     push_refused: str = ""
     uncommitted: int = 0
     tip: str = ""
+    base: str = ""
 
 
 class Blocker(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ records carry.
 
 from __future__ import annotations
 
-from typing import Final, assert_never
+from typing import Final, assert_never, cast
 
 import attrs
 import msgspec
@@ -70,6 +70,7 @@ from actors.events import (
     TaskFailed,
     TaskStalled,
     UncommittedSeen,
+    WriteBackFailed,
 )
 from actors.model import Isolation, Milestone
 from actors.standing import (
@@ -90,6 +91,9 @@ __all__ = ["ROLES", "RUNNER", "Attempt", "Blocker", "ChildState", "Git", "Phase"
 __all__ += ["decode_state", "encode_state"]
 
 
+_OF_ATTEMPTS: Final = frozenset(AttemptEvent.__args__)
+
+
 def _over(attempt: Attempt, **changes: object) -> Attempt:
     """Return an attempt that holds nothing any more."""
     return evolve(attempt, stage=Stage.OVER, granted=None, **changes)
@@ -103,7 +107,7 @@ class SessionState:
         session: Session id, ``""`` before the first record.
         seq: Last record folded.
         wall: When that was, epoch seconds.
-        started: The session's first fact.
+        started: The session's first fact, without the tasks that ``milestone`` has.
         milestone: The snapshot that is executed.
         settings: How to run, as last told.
         pid: The process that supervises (or supervised last).
@@ -117,6 +121,7 @@ class SessionState:
         stop: The request to stop, ``None`` without one.
         paused: Why nothing is granted, ``""`` otherwise.
         settled: The executor's last word, ``None`` before.
+        unwritten: Why the milestone file does not show how this life ended, ``""`` when it does.
         tasks: State of each task by id, in the file's order.
         live: Task id of each attempt that is not over, by attempt id.
         preflight: Whether pre-flight passed in this life; ``None`` before it is known.
@@ -151,6 +156,7 @@ class SessionState:
     stop: StopRequested | None = None
     paused: str = ""
     settled: SessionSettled | None = None
+    unwritten: str = ""
     tasks: dict[str, TaskState] = attrs.Factory(dict)
     live: dict[str, str] = attrs.Factory(dict)
     preflight: bool | None = None
@@ -299,10 +305,13 @@ class SessionState:
         return fact
 
     def _fold(self, event: Event, wall: float) -> None:
-        if isinstance(event, AttemptEvent):
-            self._fold_attempt(event, wall)
+        # Most facts are about attempts, and to ask a union of eight classes takes as long as to fold one of them.
+        if type(event) in _OF_ATTEMPTS:
+            self._fold_attempt(cast("AttemptEvent", event), wall)
         elif isinstance(event, TaskEvent):
             self._fold_task(event)
+        elif isinstance(event, AttemptEvent):
+            self._fold_attempt(event, wall)
         elif isinstance(event, SessionEvent):
             self._fold_session(event, wall)
         elif isinstance(event, ChildEvent):
@@ -319,7 +328,9 @@ class SessionState:
     def _fold_session(self, event: SessionEvent, wall: float) -> None:
         match event:
             case SessionStarted(milestone=milestone, settings=settings, boot=boot, pid=pid):
-                self.started, self.milestone = event, milestone
+                # The tasks once are enough: every replacement waits until they were sent and decoded.
+                self.started = evolve(event, milestone=Milestone(milestone.id, milestone.title))
+                self.milestone = milestone
                 self.started_wall = self.life_wall = self.progress_wall = wall
                 self.settings, self.boot, self.pid = settings, boot, pid
                 self.tasks = first_states(milestone)
@@ -338,6 +349,8 @@ class SessionState:
                 self.paused, self.status, self.reason = "", SessionStatus.RUNNING, ""
             case SessionSettled():
                 self.settled = event
+            case WriteBackFailed(reason=reason):
+                self.unwritten = reason
             case SessionEnded(status=status, reason=reason):
                 self.status, self.reason, self.ended_wall = status, reason, wall
             case _:
@@ -351,6 +364,7 @@ class SessionState:
         self.status, self.reason, self.paused = SessionStatus.RUNNING, "", ""
         self.stop = self.settled = self.preflight = self.completion = None
         self.preflight_problems = ()
+        self.unwritten = ""
         self.git = evolve(self.git, ready=None, idle="", refused=None)
         self.children, self.finished, self.stalled = {}, {}, {}
 
@@ -414,6 +428,7 @@ class SessionState:
                     phase=Phase.PENDING,
                     attempt=gone,
                     failures=task.failures + (not lost),
+                    losses=task.losses + lost,
                     interruptions=task.interruptions + lost,
                 )
             case TaskCompleted():
@@ -448,8 +463,9 @@ class SessionState:
     def _fold_git(self, event: GitEvent) -> None:
         git = self.git
         match event:
-            case GitReady(uncommitted=uncommitted):
-                self.git = evolve(git, ready=event, idle="", refused=None, uncommitted=uncommitted)
+            case GitReady(uncommitted=uncommitted, base=base):
+                first = git.base or base
+                self.git = evolve(git, ready=event, idle="", refused=None, uncommitted=uncommitted, base=first)
             case GitIdle(reason=reason):
                 self.git = evolve(git, ready=None, idle=reason, refused=None)
             case GitRefused():

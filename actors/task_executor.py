@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from actors.editor import EditError, set_statuses
-from actors.events import Event, MilestoneUpdated, Record, SessionStatus
+from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed
 from actors.execution import Execution
 from actors.files import FileChangedError, move_file, update_file
 from actors.role import RoleActor
@@ -62,6 +62,7 @@ class TaskExecutor(RoleActor):
         self._execution = Execution(self.state)
         self._unwritten = set(self.state.tasks)
         self._milestone_word = ""
+        self._begun = False
         self._next_write = 0.0
         self._complaint = ""
 
@@ -86,7 +87,10 @@ class TaskExecutor(RoleActor):
         self._write_back(at_once=settled)
         if settled and self.context.role not in self.state.finished:
             self._archive()
-            self.finish(self._summary())
+            if self._complaint and not self.state.unwritten:
+                self.propose(WriteBackFailed(self._complaint))
+            else:
+                self.finish(self._summary())
 
     # --- the milestone file --------------------------------------------------------------------------------------
 
@@ -99,8 +103,8 @@ class TaskExecutor(RoleActor):
         status = SessionStatus.RUNNING if self.state.settled is None else self.state.settled.status
         word = _MILESTONE_WORDS[status]
         # A session that never granted anything has not begun as far as the file is concerned.
-        begun = word != "in_progress" or any(task.attempts for task in self.state.tasks.values())
-        milestone = word if begun and word != self._milestone_word else None
+        self._begun = self._begun or word != "in_progress" or any(task.attempts for task in self.state.tasks.values())
+        milestone = word if self._begun and word != self._milestone_word else None
         if not self._unwritten and milestone is None:
             return
         if not at_once and self.mono < self._next_write:

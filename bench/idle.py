@@ -27,7 +27,8 @@ import sys, threading
 from pathlib import Path
 from actors.events import Settings
 from actors.model import Isolation
-from supervisor.run import MilestoneRun, open_run
+from supervisor.opening import open_run
+from supervisor.run import MilestoneRun
 run = MilestoneRun(open_run(Path(sys.argv[1]), "m", Settings(isolation=Isolation.NONE), what="bench"))
 run.start()
 sys.stdin.read()

@@ -61,8 +61,8 @@ def ours(folder: Path, layers: int, width: int, seconds: float) -> float:
     lines = ["id: m", "title: M", "tasks:"]
     for layer in range(layers):
         needed = ", ".join(f"t{layer - 1}-{number}" for number in range(width)) if layer else ""
-        for number in range(width):
-            lines.append(f"  - {{id: t{layer}-{number}, title: T, run: sleep {seconds}, depends_on: [{needed}]}}")
+        rest = f"title: T, run: sleep {seconds}, depends_on: [{needed}]}}"
+        lines += [f"  - {{id: t{layer}-{number}, {rest}" for number in range(width)]
     (active / "m.yaml").write_text("\n".join([*lines, ""]), encoding="utf-8")
     command = [sys.executable, "-m", "supervisor.cli", "-C", str(folder), "run", "m", "--isolation", "none"]
     subprocess.run([*command, "-j", str(width)], check=True, stdout=subprocess.DEVNULL)

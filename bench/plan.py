@@ -59,16 +59,12 @@ def layered(size: int, *, width: int = 100) -> Milestone:
 
 def wide(size: int) -> Milestone:
     """Nothing depends on anything."""
-    return Milestone(
-        id="bench", title="B", tasks=tuple(Task(id=f"t{n}", title="", run="true") for n in range(size))
-    )
+    return Milestone(id="bench", title="B", tasks=tuple(Task(id=f"t{n}", title="", run="true") for n in range(size)))
 
 
 def contended(size: int) -> Milestone:
     """Nothing depends on anything, and everybody writes to one file."""
-    tasks = (
-        Task(id=f"t{n}", title="", run="true", files=("CHANGELOG.md", f"src/{n}.c")) for n in range(size)
-    )
+    tasks = (Task(id=f"t{n}", title="", run="true", files=("CHANGELOG.md", f"src/{n}.c")) for n in range(size))
     return Milestone(id="bench", title="B", tasks=tuple(tasks))
 
 

@@ -21,10 +21,10 @@ import gc
 import importlib
 import json
 import os
+import queue
 import select
 import signal
 import socket
-import queue
 import statistics
 import struct
 import sys
@@ -38,12 +38,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import attrs
 
-from actors.events import Settings
+from actors.events import AttemptStarted, Settings
 from actors.model import Isolation
 from supervisor import core_events as told
 from supervisor import run as supervisor_run
+from supervisor.conduct import FLAGS
 from supervisor.fork_protocol import ChildExited
 from supervisor.forked import find_function
+from supervisor.notices import Recorded
 from supervisor.launcher import Launched, Launcher, Report
 from supervisor.opening import open_run
 from supervisor.run import MilestoneRun
@@ -187,7 +189,7 @@ class Session(MilestoneRun):
 
     def __init__(self, directory: str) -> None:
         # The bench kills more often than a session may restart in its lifetime.
-        supervisor_run.FLAGS = attrs.evolve(supervisor_run.FLAGS, intensity=1_000_000)
+        vars(supervisor_run)["FLAGS"] = attrs.evolve(FLAGS, intensity=1_000_000)
         project = Path(tempfile.mkdtemp(prefix="bench-restart-", dir=directory))
         active = project / ".milestones" / "active"
         active.mkdir(parents=True)
@@ -199,7 +201,7 @@ class Session(MilestoneRun):
         settings = Settings(max_parallel=8, isolation=Isolation.NONE)
         super().__init__(open_run(project, "m", settings, what="bench"))
         self.ready: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._pid = 0
+        self._role = 0
         self.start()
         self.ready.get()
         while not self._is_at_last():
@@ -209,7 +211,7 @@ class Session(MilestoneRun):
         """Note the moment, in the hub's thread."""
         match message:
             case told.Spawned(child=child, pid=pid) if child == ROLE:
-                self._pid = pid
+                self._role = pid or 0
             case told.Ready(child=child) if child == ROLE:
                 self.ready.put(perf_counter())
             case _:
@@ -218,13 +220,13 @@ class Session(MilestoneRun):
 
     def _is_at_last(self) -> bool:
         notice = self.notices.get()
-        items = notice.items if isinstance(notice, supervisor_run.Recorded) else ()
-        return any(getattr(event, "attempt", "") == "last.1" and record.kind == "AttemptStarted" for record, event in items)
+        items = notice.items if isinstance(notice, Recorded) else ()
+        return any(isinstance(event, AttemptStarted) and event.attempt == "last.1" for _, event in items)
 
     def milliseconds(self) -> float:
         """Kill the role; return how long it takes until its replacement is ready."""
         began = perf_counter()
-        os.kill(self._pid, signal.SIGKILL)
+        os.kill(self._role, signal.SIGKILL)
         return (self.ready.get() - began) * 1000
 
 

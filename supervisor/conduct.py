@@ -43,9 +43,6 @@ ROLE_GRACE: Final = 5.0
 PRELOAD: Final = ("actors.host", "actors.role", "actors.cast", "supervisor.runner")
 """Modules that the fork server imports, so that a child's fork finds everything loaded."""
 
-WARM_UP: Final = ("actors.rehearsal:rehearse",)
-"""What the fork server runs once, so that what every child would run first has been run."""
-
 
 def session_specs(session: str, project: str, logs: str, settings: Settings) -> tuple[ChildSpec, ...]:
     """List a session's children in start order: the runner first, so that it is stopped last.

@@ -27,6 +27,7 @@ from actors.frames import Deliver, encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from supervisor.fleet import Child, Fleet
 
@@ -35,6 +36,9 @@ PATIENCE: Final = 0.03
 
 WATCHERS: Final = frozenset({"progress_monitor", "dependency_validator", "blocker_detector"})
 """Children that decide nothing that a task waits for."""
+
+IDLE_GIT: Final = WATCHERS | {"git_integration"}
+"""The same where there is nothing to land."""
 
 EVERYDAY: Final = frozenset(
     kind.__name__ for kind in (AttemptGranted, SlotPrepared, AttemptStarted, AttemptEnded, Landed, TaskCompleted)
@@ -75,6 +79,7 @@ class Deliveries:
         records: tuple[Record, ...],
         answers: Mapping[tuple[str, str, int], Answer],
         now: float,
+        watchers: AbstractSet[str] = WATCHERS,
     ) -> None:
         """Tell the children of a session, now or a little later.
 
@@ -83,6 +88,7 @@ class Deliveries:
             records: Its records of one commit, in order.
             answers: What became of proposals.
             now: Monotonic seconds.
+            watchers: Children that can wait.
         """
         everyday = all(record.kind in EVERYDAY for record in records)
         shared = b""
@@ -92,7 +98,7 @@ class Deliveries:
                 everything = (*self._take(child), *records)
                 frame = Deliver(everything, tuple(answer.tickets), tuple(answer.refusals))
                 self._fleet.send(child, frame)
-            elif records and everyday and child.id in WATCHERS:
+            elif records and everyday and child.id in watchers:
                 self._keep(child, records, now)
             elif records:
                 kept = self._take(child)

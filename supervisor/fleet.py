@@ -28,6 +28,7 @@ from supervisor.fork_protocol import ChildExited, LaunchFailed
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 from supervisor.links import Link
 from supervisor.linux import find_marked, kill_until_gone
+from supervisor.offspring import EMPTY_SECONDS
 
 if TYPE_CHECKING:
     from supervisor.exits import ExitReason
@@ -37,6 +38,12 @@ SERVER_DEATHS: Final = 1
 
 SERVER_PERIOD: Final = 60.0
 """Seconds."""
+
+SILENT_SECONDS: Final = EMPTY_SECONDS + 2.0
+"""Longest time that a fork server takes to answer a launch or to tell of an end; one that takes longer is killed."""
+
+PRELOAD_SECONDS: Final = 25.0
+"""The same for the first launch that it answers: it is still importing."""
 
 SWEEP_SECONDS: Final = 2.0
 """Longest time that a sweep of marked processes takes."""
@@ -63,6 +70,8 @@ class Child:
         kill_asked: Whether it is to be killed as soon as it can be.
         leaving: Whether it was asked to end.
         dead_hint: Whether its pidfd has become readable.
+        awaited_since: Monotonic moment since which the fork server owes us word of it: that it runs, or that it has
+            ended; ``None`` while it owes nothing.
     """
 
     key: str
@@ -76,6 +85,7 @@ class Child:
     kill_asked: bool = False
     leaving: bool = False
     dead_hint: bool = False
+    awaited_since: float | None = None
 
 
 class Owner(Protocol):
@@ -99,7 +109,6 @@ class Fleet:
         preload: Modules that the fork server imports before it forks.
         owner: Is told.
         output: Descriptor for what fork server and children print; standard error when not given.
-        warm_up: Functions (``module:function``) that the fork server calls before it forks.
     """
 
     def __init__(
@@ -108,16 +117,15 @@ class Fleet:
         preload: Sequence[str],
         owner: Owner,
         output: int | None = None,
-        warm_up: Sequence[str] = (),
     ) -> None:
         self._selector = selector
         self._preload = tuple(preload)
-        self._warm_up = tuple(warm_up)
         self._output = output
         self._owner = owner
         self._children: dict[str, Child] = {}
         self._launcher: Launcher | None = None
         self._server = 0
+        self._answered = False
         self._deaths: list[float] = []
         self._releasing = False
 
@@ -125,6 +133,13 @@ class Fleet:
     def server_pid(self) -> int:
         """Process id of the fork server, 0 without one."""
         return 0 if self._launcher is None else self._launcher.pid
+
+    @property
+    def due(self) -> float:
+        """Monotonic moment at which :meth:`look` is to be called; infinite while the fork server owes nothing."""
+        patience = SILENT_SECONDS if self._answered else PRELOAD_SECONDS
+        since = [child.awaited_since for child in self._children.values() if child.awaited_since is not None]
+        return min(since, default=float("inf")) + patience
 
     def of_session(self, session: str) -> Iterator[Child]:
         """Iterate over the children of a session that have been welcomed."""
@@ -145,8 +160,9 @@ class Fleet:
         Raises:
             OSError: It cannot be started.
         """
-        self._launcher = Launcher.start(self._preload, warm_up=self._warm_up, output=self._output)
+        self._launcher = Launcher.start(self._preload, output=self._output)
         self._server += 1
+        self._answered = False
         self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)
 
     def spawn(
@@ -172,8 +188,19 @@ class Fleet:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
             return
         link = Link(sock, key, incarnation)
-        self._children[key] = Child(key, session, child, incarnation, link, self._server)
+        self._children[key] = Child(
+            key, session, child, incarnation, link, self._server, awaited_since=time.monotonic()
+        )
         self._selector.register(sock, selectors.EVENT_READ, link)
+
+    def look(self) -> None:
+        """Kill a fork server that has owed us word for too long: stopped or hung, it is as good as dead."""
+        if self._launcher is None or time.monotonic() < self.due:
+            return
+        for child in self._children.values():
+            child.awaited_since = None
+        # Not waited for yet, so the pid is still its; its end is read from its socket like any other.
+        os.kill(self._launcher.pid, signal.SIGKILL)
 
     def send(self, child: Child | None, frame: Frame) -> None:
         """Send a frame to a child, if it is there."""
@@ -264,6 +291,8 @@ class Fleet:
             if message.pidfd is not None:
                 os.close(message.pidfd)
             return
+        self._answered = True
+        child.awaited_since = None
         child.pid = message.pid
         if message.pidfd is not None:
             child.pidfd = message.pidfd
@@ -300,6 +329,7 @@ class Fleet:
             return  # its end was reported in this very turn of the loop, before its pidfd had its turn
         self._selector.unregister(child.pidfd)
         child.dead_hint = True
+        child.awaited_since = time.monotonic()
         if self._launcher is None or child.server != self._server:
             self._exited_unreported(child)
 
@@ -319,7 +349,8 @@ class Fleet:
         self._owner.tell(child.session, told.Exited(time.monotonic(), child.id, child.incarnation, reason))
 
     def _forget(self, child: Child) -> None:
-        self._children.pop(child.key, None)
+        if self._children.get(child.key) is child:  # and not a later incarnation that nobody waited for
+            del self._children[child.key]
         self._close_link(child)
         if child.pidfd >= 0:
             if not child.dead_hint:

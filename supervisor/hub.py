@@ -17,6 +17,7 @@ import os
 import selectors
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
@@ -28,10 +29,11 @@ from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, We
 from actors.log_lines import KINDS
 from actors.state import encode_state
 from supervisor import core_events as told
-from supervisor.deliveries import Answer, Answers, Deliveries
+from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
 from supervisor.fleet import Child, Fleet
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
+from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:
     from supervisor.journal import Journal
@@ -43,38 +45,12 @@ _RETRY_FULL: Final = 1.0
 _MAX_WAIT: Final = 60.0
 
 
-@attrs.frozen
-class Recorded:
-    """Records of a session were journaled together, in this order; each with its fact."""
+class _BrokenSupervisionError(Exception):
+    """Another part of supervision says that it is broken: nothing may go on."""
 
-    items: tuple[tuple[Record, Event], ...]
-
-
-@attrs.frozen
-class Refused:
-    """A child stated a fact that was not admitted."""
-
-    session: str
-    child: str
-    reason: str
-
-
-@attrs.frozen
-class Escalated:
-    """What the hub itself could not mend; the session must stop.
-
-    Attributes:
-        reason: One line for people.
-        fatal: True when the journal can no longer be written, or the hub is broken: nothing may go on.
-        broken: True when it is our own code that failed.
-    """
-
-    reason: str
-    fatal: bool
-    broken: bool = False
-
-
-Notice = Recorded | Refused | Escalated
+    def __init__(self, reason: str, story: str) -> None:
+        super().__init__(reason)
+        self.story = story
 
 
 class Teller(Protocol):
@@ -110,22 +86,24 @@ class Hub(threading.Thread):
         journal: Open for writing; the hub owns it from here on and closes it.
         preload: Modules that the fork server imports before it forks.
         output: Descriptor for what children print, open as long as the hub; standard error when not given.
-        warm_up: Functions (``module:function``) that the fork server calls before it forks.
     """
 
-    def __init__(
-        self, journal: Journal, preload: Sequence[str], output: int | None = None, warm_up: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, journal: Journal, preload: Sequence[str], output: int | None = None) -> None:
         super().__init__(name="hub", daemon=True)
         self._journal = journal
         self._selector = selectors.DefaultSelector()
-        self._fleet = Fleet(self._selector, preload, self, output, warm_up)
+        self._fleet = Fleet(self._selector, preload, self, output)
         self._deliveries = Deliveries(self._fleet)
+        self._lock = threading.Lock()  # of the four below, which other threads reach too
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls: deque[Callable[[], None]] = deque()
+        self._observers: list[Callable[[Notice], None]] = []
+        self._failure: Escalated | None = None
+        self._alarms: list[tuple[float, Callable[[], None]]] = []
         self._sessions: dict[str, _Session] = {}
         self._proposals: list[_Proposal] = []
         self._full_until: float | None = None
+        self._own_until = 0.0
         self._closing = False
         self._closed = False
 
@@ -133,9 +111,27 @@ class Hub(threading.Thread):
 
     def call(self, function: Callable[[], None]) -> None:
         """Have a function run in the hub's thread, soon; never blocks. A closed hub does nothing."""
-        self._calls.append(function)
-        with contextlib.suppress(OSError, ValueError):  # a closed hub has no wake-up any more, and nothing to do
-            os.eventfd_write(self._wake, 1)
+        with self._lock:  # or the wake-up could be closed meanwhile, and its number be somebody else's
+            if self._wake >= 0:
+                self._calls.append(function)
+                os.eventfd_write(self._wake, 1)
+
+    def call_at(self, mono: float, function: Callable[[], None]) -> None:
+        """Have a function run in the hub's thread at a moment of the monotonic clock."""
+        self.call(lambda: self._alarms.append((mono, function)))
+
+    def give_up(self, reason: str, story: str) -> None:
+        """End everything at once, because another part of supervision is broken.
+
+        Args:
+            reason: One line for people.
+            story: For the log.
+        """
+
+        def fail() -> None:
+            raise _BrokenSupervisionError(reason, story)
+
+        self.call(fail)
 
     def open_session(self, ledger: Ledger, teller: Teller, observe: Callable[[Notice], None]) -> None:
         """Take up a session.
@@ -143,8 +139,15 @@ class Hub(threading.Thread):
         Args:
             ledger: Its fold up to now; the hub's thread owns it from here on.
             teller: Is told what happens to its children.
-            observe: Is called with notices, in the hub's thread; must not block.
+            observe: Is called with notices, in the hub's thread; must not block. That the hub has failed already
+                is told at once, in the caller's.
         """
+        with self._lock:
+            failure = self._failure
+            if failure is None:
+                self._observers.append(observe)
+        if failure is not None:
+            observe(failure)
         self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
 
     def state(self, session: str, *events: Event) -> None:
@@ -200,6 +203,11 @@ class Hub(threading.Thread):
             self._release()
 
     @property
+    def is_full(self) -> bool:
+        """Whether the disk was full when something was last to be journaled."""
+        return self._full_until is not None
+
+    @property
     def fork_server_pid(self) -> int:
         """Process id of the fork server, 0 without one."""
         return self._fleet.server_pid
@@ -220,15 +228,19 @@ class Hub(threading.Thread):
                 while self._calls:
                     self._calls.popleft()()
                 self._commit()
+                self._fleet.look()
                 if time.monotonic() >= self._deliveries.due:
                     self._deliveries.flush()
                 self._tell_ticks()
+                self._ring()
+        except _BrokenSupervisionError as error:
+            self._fail(str(error), error.story)
         except JournalBrokenError as error:
             self._fail(f"the journal cannot be written: {error}")
         except OSError as error:
             self._fail(f"the system refused what supervision needs: {error}")
         except Exception as error:  # noqa: BLE001 - a broken hub must not leave a session that looks alive
-            self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}", broken=True)
+            self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}", traceback.format_exc())
         finally:
             self._release()
 
@@ -237,7 +249,7 @@ class Hub(threading.Thread):
         moments = [session.tick_at for session in self._sessions.values() if session.tick_at is not None]
         if self._full_until is not None:
             moments.append(self._full_until)
-        moments.append(self._deliveries.due)
+        moments += [self._deliveries.due, self._fleet.due, *(mono for mono, _ in self._alarms)]
         return max(0.0, min([*moments, now + _MAX_WAIT]) - now)
 
     def _tell_ticks(self) -> None:
@@ -246,6 +258,13 @@ class Hub(threading.Thread):
             if session.tick_at is not None and now >= session.tick_at:
                 session.tick_at = None
                 session.teller.tell(told.Tick(at=now))
+
+    def _ring(self) -> None:
+        now = time.monotonic()
+        due = [function for mono, function in self._alarms if now >= mono]
+        self._alarms = [alarm for alarm in self._alarms if now < alarm[0]]
+        for function in due:
+            function()
 
     def _set_tick(self, session: str, mono: float) -> None:
         if session in self._sessions:
@@ -296,10 +315,12 @@ class Hub(threading.Thread):
     # --- the journal ---------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        own = self._full_until is not None and not self._space_again()
+        full = self._full_until is not None and not self._space_again()
+        if full and time.monotonic() < self._own_until:
+            return  # what the supervising process states has found no room either, not even in the reserve
         while True:
-            taken = [proposal for proposal in self._proposals if not (own and proposal.child)]
-            left = [proposal for proposal in self._proposals if own and proposal.child]
+            taken = [proposal for proposal in self._proposals if not (full and proposal.child)]
+            left = [proposal for proposal in self._proposals if full and proposal.child]
             if not taken:
                 return
             self._proposals = left
@@ -335,7 +356,9 @@ class Hub(threading.Thread):
     def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: Answers) -> None:
         for name, session in self._sessions.items():
             items = tuple(item for item in zip(records, events, strict=True) if item[0].session == name)
-            self._deliveries.deliver(name, tuple(record for record, _ in items), answers, time.monotonic())
+            own = tuple(record for record, _ in items)
+            watchers = IDLE_GIT if session.ledger.state.git.idle else WATCHERS
+            self._deliveries.deliver(name, own, answers, time.monotonic(), watchers)
             if items:
                 session.observe(Recorded(items))
 
@@ -354,11 +377,16 @@ class Hub(threading.Thread):
         self._proposals = proposals + self._proposals
         first = self._full_until is None
         self._full_until = time.monotonic() + _RETRY_FULL
+        # Each failure folds the whole journal again: without a pause that would be all that we do.
+        self._own_until = 0.0 if first else self._full_until
         if first:
             self._journal.use_reserve()
             running = [name for name, one in self._sessions.items() if not one.ledger.state.paused]
-            with contextlib.suppress(JournalFullError):  # that nothing is acknowledged pauses it all the same
+            try:
                 self._journal_at_once(running, SessionPaused(DISK_FULL))
+            except JournalFullError:  # that nothing is acknowledged pauses it all the same
+                for session in self._sessions.values():
+                    session.observe(Troubled("the disk is full: not even the pause can be journaled"))
 
     def _space_again(self) -> bool:
         """Whether a full disk has room again: for the reserve, and for the end of the pause."""
@@ -389,18 +417,24 @@ class Hub(threading.Thread):
     def _begin_close(self) -> None:
         self._closing = True
 
-    def _fail(self, reason: str, *, broken: bool = False) -> None:
-        for session in self._sessions.values():
-            session.observe(Escalated(reason, fatal=True, broken=broken))
+    def _fail(self, reason: str, story: str = "") -> None:
+        with self._lock:
+            self._failure = Escalated(reason, fatal=True, broken=bool(story), story=story)
+            observers = tuple(self._observers)
+        for observe in observers:
+            observe(self._failure)
 
     def _release(self) -> None:
         try:
-            self._fleet.release()
+            with contextlib.suppress(OSError):  # no descriptor, no memory: what is left ends with its links
+                self._fleet.release()
         finally:
             # What it holds is durable already, and the next start verifies it.
             with contextlib.suppress(JournalBrokenError):
                 self._journal.close()
             self._closed = True
             self._selector.close()
-            wake, self._wake = self._wake, -1
-            os.close(wake)
+            with self._lock:
+                wake, self._wake = self._wake, -1
+                os.close(wake)
+                self._calls.clear()

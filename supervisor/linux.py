@@ -252,11 +252,6 @@ def is_alive(pid: int) -> bool:
     return found is not None and found.alive
 
 
-def boot_id() -> str:
-    """Name this boot of the machine: process ids and start times of another boot mean nothing in it."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
 def all_pids() -> Iterator[int]:
     """Name every process that this one may see, zombies included."""
     with os.scandir("/proc") as listing:

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import msgspec
 
+from actors.surroundings import boot_id
+
 if TYPE_CHECKING:
     from actors.paths import ProjectPaths
 
@@ -68,8 +70,8 @@ class LockHeldError(Exception):
 
     def __init__(self, path: Path, holder: Holder) -> None:
         super().__init__(
-            f"{path}: the project is held by {holder}; use `milestonectl status` to see what it does, or "
-            "`milestonectl shutdown` to end it"
+            f"{path}: the project is held by {holder}; use `milestonectl status` to see what it does; "
+            "it ends in order when that process is interrupted (Ctrl-C, or a TERM signal)"
         )
         self.path = path
         self.holder = holder
@@ -109,8 +111,7 @@ class ProjectLock:
 
     def _tell(self, what: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        line = msgspec.json.encode(Holder(os.getpid(), what, now, socket.gethostname(), boot)) + b"\n"
+        line = msgspec.json.encode(Holder(os.getpid(), what, now, socket.gethostname(), boot_id())) + b"\n"
         os.pwrite(self._file, line, 0)
         os.ftruncate(self._file, len(line))
 

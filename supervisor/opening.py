@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actors.editor import set_statuses
 from actors.events import (
     Event,
     MilestoneUpdated,
@@ -26,15 +27,16 @@ from actors.events import (
     encode_event,
 )
 from actors.execution import missing_agents
-from actors.files import read_milestone_file
+from actors.files import move_file, read_milestone_file, update_file
 from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.paths import ProjectPaths, new_session_id
 from actors.state import Phase, SessionState
+from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ledger import Ledger
-from supervisor.linux import boot_id, find_marked, kill_until_gone
+from supervisor.linux import find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.projection import replace_file, seen_by, session_json
 
@@ -79,6 +81,7 @@ class Opening:
         resumed: Whether an unfinished session was taken up.
         updated: Whether it executes a newer snapshot from here on.
         ledger: The session's fold.
+        warnings: What is odd about the file, a line each, with its place.
     """
 
     paths: ProjectPaths
@@ -88,13 +91,14 @@ class Opening:
     resumed: bool
     updated: bool
     ledger: Ledger
+    warnings: tuple[str, ...] = ()
 
 
-def read_milestone(paths: ProjectPaths, milestone_id: str) -> Milestone:
-    """Read the active milestone file of this id.
+def _locate(paths: ProjectPaths, milestone_id: str) -> Path:
+    """Return the active milestone file of this id.
 
     Raises:
-        RunRefusedError: It is not there (1) or not valid (2).
+        RunRefusedError: It is not there (1), or its id is none (2).
         AlreadyCompletedError: It stands among the completed ones.
     """
     try:
@@ -108,10 +112,30 @@ def read_milestone(paths: ProjectPaths, milestone_id: str) -> Milestone:
         known = sorted(item.stem for item in paths.active.glob("*.yaml")) if paths.active.is_dir() else []
         hint = f"active milestones here: {', '.join(known)}" if known else "there is none yet: milestonectl init"
         raise RunRefusedError(FAILED, f"milestone not found: {path}", hint)
+    return path
+
+
+def read_milestone(paths: ProjectPaths, milestone_id: str) -> tuple[Milestone, tuple[str, ...]]:
+    """Read the active milestone file of this id.
+
+    Returns:
+        What it says, and what is odd about it.
+
+    Raises:
+        RunRefusedError: It is not there (1) or not valid (2).
+        AlreadyCompletedError: It stands among the completed ones.
+    """
+    path = _locate(paths, milestone_id)
     reading = read_milestone_file(path)
     if reading.milestone is None:
         raise RunRefusedError(USAGE, *(str(problem) for problem in reading.problems))
-    return reading.milestone
+    if reading.milestone.id != milestone_id:
+        raise RunRefusedError(
+            USAGE,
+            f"{path}: the file's id is {reading.milestone.id!r}, and its name says {milestone_id!r}",
+            "a milestone's file is named after its id: rename the file, or change the id",
+        )
+    return reading.milestone, tuple(str(problem) for problem in reading.problems)
 
 
 def _definition(milestone: Milestone) -> Milestone:
@@ -172,12 +196,43 @@ def _same_isolation(ledger: Ledger, wanted: Isolation | None) -> Isolation:
     return began
 
 
-def _unfinished(journal: Journal, milestone_id: str) -> Ledger | None:
+def _latest(journal: Journal, milestone_id: str) -> Ledger | None:
+    """Fold the milestone's latest session; ``None`` without one."""
     for summary in reversed(journal.sessions()):
         if summary.milestone_id == milestone_id:
-            ledger = Ledger(summary.id, journal.records(summary.id))
-            return ledger if ledger.state.status in RESUMABLE else None
+            return Ledger(summary.id, journal.records(summary.id))
     return None
+
+
+def _make_up(paths: ProjectPaths, milestone: Milestone, state: SessionState) -> Milestone:
+    """Write the completions that a finished session could not write into the milestone file.
+
+    Without this the next session would take the file's word for it, and execute completed tasks again.
+
+    Returns:
+        What the file says then.
+
+    Raises:
+        AlreadyCompletedError: Nothing is left to do; the file was moved.
+    """
+    path = paths.file(milestone.id)
+    changed = set(_changed_completed(state, milestone))
+    done = [key for key, task in state.tasks.items() if task.phase is Phase.COMPLETED and key not in changed]
+    whole = state.status is SessionStatus.COMPLETED and set(done) >= {
+        task.id for task in milestone.tasks if task.status is not FileStatus.CANCELLED
+    }
+    update_file(
+        path,
+        lambda data: set_statuses(
+            data,
+            milestone="completed" if whole else None,
+            tasks=dict.fromkeys(done, "completed"),
+            path=str(path),
+        ),
+    )
+    if whole:
+        move_file(path, paths.completed_file(milestone.id))
+    return read_milestone(paths, milestone.id)[0]
 
 
 def open_run(
@@ -205,13 +260,10 @@ def open_run(
     """
     paths = ProjectPaths(project.resolve())
     try:
-        milestone = read_milestone(paths, milestone_id)
+        _locate(paths, milestone_id)
     except AlreadyCompletedError:
         _end_settled(paths, milestone_id, what)
         raise
-    missing = missing_agents(milestone, settings)
-    if missing:
-        raise RunRefusedError(CONFIGURATION, *missing)
     try:
         lock = ProjectLock.acquire(paths, what)
     except LockHeldError as error:
@@ -219,7 +271,7 @@ def open_run(
     except OSError as error:
         raise RunRefusedError(IO_ERROR, f"{paths.milestones} cannot be used: {error}") from error
     try:
-        return _open_locked(paths, lock, milestone, settings, isolation, as_journaled=as_journaled)
+        return _open_locked(paths, lock, milestone_id, settings, isolation, as_journaled=as_journaled)
     except BaseException as error:
         lock.close()
         if isinstance(error, JournalFullError | JournalBrokenError | OSError):
@@ -238,9 +290,11 @@ def _end_settled(paths: ProjectPaths, milestone_id: str, what: str) -> None:
     except LockHeldError:
         return  # whoever holds it is about to say so itself
     with contextlib.closing(lock), Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
-        ledger = _unfinished(journal, milestone_id)
+        ledger = _latest(journal, milestone_id)
         settled = None if ledger is None else ledger.state.settled
-        if ledger is not None and settled is not None and settled.status is SessionStatus.COMPLETED:
+        if ledger is None or ledger.state.status not in RESUMABLE:
+            return
+        if settled is not None and settled.status is SessionStatus.COMPLETED:
             fact = encode_event(SessionEnded(settled.status, settled.reason))
             wall = time.time()  # noqa: TID251 - stored with the record
             for record in journal.append([(ledger.session, fact)], wall, time.monotonic()):
@@ -262,36 +316,60 @@ def _sweep(journal: Journal) -> None:
 def _open_locked(
     paths: ProjectPaths,
     lock: ProjectLock,
-    milestone: Milestone,
+    milestone_id: str,
     settings: Settings,
     isolation: Isolation | None,
     *,
     as_journaled: bool,
 ) -> Opening:
+    # Read under the lock: before it another run could still be writing its last statuses.
+    milestone, warnings = read_milestone(paths, milestone_id)
+    _refuse_what_cannot_run(milestone, settings)
     paths.write_gitignore()
     journal = Journal.open(paths.state_db, seen=seen_by(paths))
     try:
         _sweep(journal)
-        ledger = _unfinished(journal, milestone.id)
-        events: tuple[Event, ...]
-        if ledger is None:
-            settings = attrs.evolve(settings, isolation=isolation or settings.isolation)
-            session = new_session_id(milestone.id, datetime.now(), os.urandom(4).hex())  # noqa: DTZ005 - local, for people
-            ledger = Ledger(session)
-            path = paths.file(milestone.id).relative_to(paths.project)
-            project = str(paths.project)
-            events = (SessionStarted(milestone, str(path), project, settings, boot_id(), os.getpid()),)
-            resumed = False
-        else:
+        ledger = _latest(journal, milestone_id)
+        resumed = ledger is not None and ledger.state.status in RESUMABLE
+        if ledger is not None and resumed:
             settings = attrs.evolve(settings, isolation=_same_isolation(ledger, isolation))
             update = _update(ledger.state, milestone, as_journaled=as_journaled)
-            events = (SessionResumed(settings, boot_id(), os.getpid()), *update)
-            resumed = True
-        facts = tuple((ledger.session, encode_event(event)) for event in events)
-        wall = time.time()  # noqa: TID251 - stored with the records
-        for record in journal.append(facts, wall, time.monotonic()):
-            ledger.state.apply(record)
+            events: tuple[Event, ...] = (SessionResumed(settings, boot_id(), os.getpid()), *update)
+        else:
+            if ledger is not None and ledger.state.unwritten:
+                milestone = _make_up(paths, milestone, ledger.state)
+            settings = attrs.evolve(settings, isolation=isolation or settings.isolation)
+            ledger = Ledger(new_session_id(milestone_id, datetime.now(), os.urandom(4).hex()))  # noqa: DTZ005 - for people
+            path = str(paths.file(milestone_id).relative_to(paths.project))
+            events = (SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid()),)
+        _journal_beginning(journal, ledger, events)
     except BaseException:
         journal.close()
         raise
-    return Opening(paths, lock, journal, ledger.session, resumed, len(events) > 1, ledger)
+    return Opening(paths, lock, journal, ledger.session, resumed, len(events) > 1, ledger, warnings)
+
+
+def _refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:
+    missing = missing_agents(milestone, settings)
+    if missing:
+        raise RunRefusedError(CONFIGURATION, *missing)
+    told = [(task.id, name) for task in milestone.tasks for name, _ in task.env if name in settings.secrets]
+    if told:
+        raise RunRefusedError(
+            USAGE,
+            *(f"task {task} sets {name} in its env, and secrets: says that its value is one" for task, name in told),
+            "what stands in a milestone file is journaled: set the variable in the environment of milestonectl instead",
+        )
+
+
+def _journal_beginning(journal: Journal, ledger: Ledger, events: tuple[Event, ...]) -> None:
+    """Journal what a session, or its next life, begins with; all of it or nothing."""
+    wall, mono = time.time(), time.monotonic()  # noqa: TID251 - stored with the records
+    judged = ledger.admit([encode_event(event) for event in events], journal.last_seq + 1, wall, mono)
+    if judged.refusals:
+        raise RunRefusedError(
+            USAGE,
+            *judged.refusals,
+            f"go on with what the session began with: milestonectl run {ledger.state.milestone.id} --as-journaled",
+        )
+    journal.append([(ledger.session, fact) for fact, _ in judged.admitted], wall, mono)

@@ -26,7 +26,7 @@ from actors.events import (
 )
 from actors.state import decode_state, encode_state
 from supervisor import core_events as told
-from supervisor.conduct import FLAGS, PRELOAD, WARM_UP, ChildView, Conduct, HubPort, session_specs
+from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
 from supervisor.core_effects import EndCause, Ended
 from supervisor.hub import DISK_FULL, Escalated, Hub, Notice, Recorded, Refused
 from supervisor.opening import BROKEN, FAILED, IO_ERROR, Opening
@@ -78,6 +78,7 @@ class MilestoneRun:
         self.paths = opening.paths
         self.resumed = opening.resumed
         self.updated = opening.updated
+        self.warnings = opening.warnings
         self.initial_state = decode_state(encode_state(opening.ledger.state))
         self.milestone = opening.ledger.state.milestone
         self.settings = opening.ledger.state.settings
@@ -87,7 +88,7 @@ class MilestoneRun:
         # What a child prints (a crash, as a rule) is for who looks after it, not for the terminal.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._output = os.open(self.paths.logs(self.session) / "children.log", flags, 0o600)
-        self._hub = Hub(opening.journal, PRELOAD, self._output, WARM_UP)
+        self._hub = Hub(opening.journal, PRELOAD, self._output)
         logs = str(self.paths.logs(self.session))
         self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
         self._watch = Watch(self.paths, self.session, opening.ledger.state, self.notices.put)

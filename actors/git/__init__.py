@@ -10,7 +10,8 @@ slots below ``worktrees/``, the slots themselves in the cache directory, and at 
 remote's branch is.
 """
 
-from actors.git.archive import Archived, archive, remove_slots
+from actors.git.archive import Archived, archive, remove_slots, vacate
+from actors.git.aside import SetAside, kept
 from actors.git.capture import Captured, Lost, NothingToLand, capture
 from actors.git.commit import CommitMessage, commit_message
 from actors.git.landing import AlreadyLanded, Conflict, Landed, LandOutcome, capture_and_land, land
@@ -36,6 +37,7 @@ __all__ = [
     "Pushed",
     "Refusal",
     "Repository",
+    "SetAside",
     "SlotReady",
     "Started",
     "Uncommitted",
@@ -45,6 +47,7 @@ __all__ = [
     "capture_and_land",
     "commit_message",
     "inspect",
+    "kept",
     "land",
     "prepare_slot",
     "push",
@@ -53,4 +56,5 @@ __all__ = [
     "slots",
     "start",
     "uncommitted",
+    "vacate",
 ]

@@ -1,7 +1,7 @@
 """Work that did not land is kept before its slot goes.
 
-Owns ``refs/milestone-archive/<session>/<attempt>`` and the removal of slots. Refuses to know why work did not
-land.
+Owns ``refs/milestone-archive/<session>/<attempt>``, the vacating and the removal of slots. Refuses to know why
+work did not land.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from actors.git.aside import SetAside, set_aside
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, object_paths
 from actors.git.place import Slot
 from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
@@ -59,20 +60,39 @@ def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost
     return (yield from _keep(repo, f"{_ARCHIVES}/{owner}", sha, work))
 
 
-def remove_slots(repo: Repository) -> Flow[tuple[Archived | Refusal, ...]]:
-    """Remove all slots of the milestone, after archiving what did not land.
+def vacate(repo: Repository, slot: int) -> Flow[Archived | SetAside | NothingToLand | Lost | Refusal]:
+    """Archive what is in a slot or, where git cannot hold that, set the slot aside.
 
-    A slot that cannot be archived is kept.
+    Either way it may be made again then: no task can make a slot unusable by what it leaves there.
+
+    Args:
+        repo: The repository.
+        slot: Number of the slot; nothing writes in it any more.
 
     Returns:
-        What was archived, and what could not be archived or removed.
+        Where it is now; or that there was nothing to keep; or, as a refusal, a disk that is full or fails, which is
+        no fault of what is in the slot.
     """
-    results: list[Archived | Refusal] = []
+    left = yield from archive(repo, slot)
+    if not isinstance(left, Refusal) or left.is_passing or left.is_broken:
+        return left
+    return (yield from set_aside(repo, slot, left.reason))
+
+
+def remove_slots(repo: Repository) -> Flow[tuple[Archived | SetAside | Refusal, ...]]:
+    """Remove all slots of the milestone, after keeping what did not land.
+
+    A slot that cannot be vacated stays.
+
+    Returns:
+        What was kept, and what could not be kept or removed.
+    """
+    results: list[Archived | SetAside | Refusal] = []
     for number in slots(repo):
-        kept = yield from archive(repo, number)
-        if isinstance(kept, Archived | Refusal):
-            results.append(kept)
-        refusal = None if isinstance(kept, Refusal) else (yield from remove_slot(repo, number))
+        left = yield from vacate(repo, number)
+        if isinstance(left, Archived | SetAside | Refusal):
+            results.append(left)
+        refusal = None if isinstance(left, Refusal) else (yield from remove_slot(repo, number))
         if refusal is not None:
             results.append(refusal)
     return tuple(results)

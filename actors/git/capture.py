@@ -46,6 +46,7 @@ from actors.git.repository import Identity, Repository
 from actors.programs import Flow
 
 _TIMEOUT: Final = 600.0
+_IGNORED: Final = b"The following paths are ignored by"
 _NO_OBJECT: Final = re.compile(rb"0+")
 
 
@@ -96,10 +97,12 @@ def capture(repo: Repository, slot: int, base: str) -> Flow[Captured | NothingTo
         return Lost(f"{place.path} is no worktree of {repo.common_dir} any more")
     try:
         copy_index(place.index, place.scratch)
+        Path(f"{place.scratch}.lock").unlink(missing_ok=True)
+        return (yield from _captured(place, admin, record))
     except OSError as error:
-        return Lost(f"our index of {place.path} is gone: {error}")
-    Path(f"{place.scratch}.lock").unlink(missing_ok=True)
-    return (yield from _captured(place, admin, record))
+        if not Path(place.index).is_file():
+            return Lost(f"our index of {place.path} is gone")
+        return Refusal(f"what is in {place.path} cannot be looked at: {error}", "check the slots directory")
 
 
 def commit_tree(
@@ -183,7 +186,9 @@ def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | Nothin
     for arguments, pathspecs in batches:
         options = ("--pathspec-from-file=-", "--pathspec-file-nul")
         added = yield git(*arguments, *options, cwd=place.path, env=environment, stdin=pathspecs, timeout=_TIMEOUT)
-        if not added.ok:
+        # git adds everything, and complains all the same (status 1, not 128) that an excluded path is an ignored one.
+        only_ignored = added.code == 1 and added.stderr.startswith(_IGNORED) and bool(record.copied)
+        if not (added.ok or only_ignored):
             return Refusal(f"git cannot add what is in {place.path}: {complaint(added)}")
     return (yield from _written(place, environment, record.base))
 

@@ -10,6 +10,7 @@ again. It is done because a new file takes longer than all else that is done her
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -18,6 +19,7 @@ from pathlib import Path
 import attrs
 
 from actors.git.repository import Repository
+from actors.surroundings import boot_id
 
 
 @attrs.frozen
@@ -98,17 +100,16 @@ class Slot:
         return pointer if registered and back == f"{self.path}/.git" else None
 
 
-def boot_id() -> str:
-    """Return the name of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
 def mark_landed(repo: Repository, slot: int) -> None:
-    """Record that the work in the slot is on the branch, so that it is not archived."""
+    """Record that the work in the slot is on the branch, so that it is not archived.
+
+    That it has landed does not depend on this: on a full disk the slot is left with no record, or the old one.
+    """
     place = Slot(repo, slot)
     record = place.record()
     if record is not None and not record.landed:
-        write_record(place, attrs.evolve(record, landed=True))
+        with contextlib.suppress(OSError):
+            write_record(place, attrs.evolve(record, landed=True))
 
 
 def write_record(place: Slot, record: Record) -> None:

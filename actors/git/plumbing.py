@@ -17,11 +17,11 @@ import attrs
 
 from actors.programs import Finished, Flow, Program
 
-OLDEST_GIT: Final = (2, 38)
-"""The first git with ``merge-tree --write-tree``."""
-
 _NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
 """What programs say, in the language that ours are run in, and Python's errors, when a disk is full."""
+
+_BROKEN: Final = ("Input/output error", "Read-only file system", "Structure needs cleaning")
+"""The same, of a disk that fails, and of a file system that gave up because of it."""
 
 _FLUSHED_HERE: Final = 64
 """So many files and folders at most are flushed without a program: some milliseconds of a disk."""
@@ -125,7 +125,12 @@ class Refusal:
     @property
     def is_passing(self) -> bool:
         """Whether it is worth trying again later: an obstacle that passes, or a disk that is full."""
-        return self.passing or any(text in self.reason for text in _NO_SPACE)
+        return not self.is_broken and (self.passing or any(text in self.reason for text in _NO_SPACE))
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a disk failed. Trying again proves nothing: the kernel tells of a failed flush only once."""
+        return any(text in self.reason for text in _BROKEN)
 
 
 def git(

@@ -60,7 +60,7 @@ def push(repo: Repository, remote: str, *, timeout: float = _TIMEOUT) -> Flow[Pu
         "--",
         remote,
         f"{tip.sha}:{repo.ref}",
-        cwd=repo.common_dir,
+        cwd=repo.top,  # a remote's path may be relative to the checkout
         timeout=timeout,
     )
     return _outcome(done, tip.sha, repo.ref)

@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 
 from actors.git.objects import is_clean
-from actors.git.plumbing import flush_few
+from actors.git.plumbing import flush_few, ref_paths
 from actors.git.repository import Identity, Repository
 
 _SHA1_LINE: Final = re.compile(rb"[0-9a-f]{40}\n")
@@ -93,6 +93,42 @@ def move(repo: Repository, old: str, new: str, log: LogLine, needs: tuple[str, .
         raise
     Path(f"{ref}.lock").unlink()
     return False if _SHA1_LINE.fullmatch(found) else None
+
+
+def write_again(repo: Repository) -> bool:
+    """Write the file of the branch anew, with the commit that it names, and bring it to the disk.
+
+    A branch that is no file of its own was flushed by the git that stored it otherwise.
+
+    Returns:
+        ``False`` when somebody is at it, or left a lock.
+
+    Raises:
+        OSError: The disk did not take it; the branch names what it named.
+    """
+    ref = Path(repo.common_dir, repo.ref)
+    try:
+        mode = ref.lstat().st_mode
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(mode):
+        return True
+    try:
+        lock = os.open(f"{ref}.lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(lock, "wb") as fresh:
+            fresh.write(ref.read_bytes())
+            fresh.flush()
+            os.fchmod(lock, stat.S_IMODE(mode))
+            os.fsync(lock)
+        Path(f"{ref}.lock").replace(ref)
+    except BaseException:
+        Path(f"{ref}.lock").unlink(missing_ok=True)
+        raise
+    flush_few(ref_paths(repo.common_dir, repo.ref))
+    return True
 
 
 def _append(journal: Path, line: bytes) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 import attrs
 
 from actors.git.plumbing import (
-    OLDEST_GIT,
     Refusal,
     complaint,
     flush,
@@ -25,6 +24,7 @@ from actors.git.plumbing import (
 )
 from actors.git.watch import uncommitted
 from actors.programs import Finished, Flow
+from actors.surroundings import OLDEST_GIT
 
 _NOT_STARTED: Final = 127
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -34,10 +34,11 @@ from typing import Final
 import attrs
 
 from actors.git.index import count_entries
-from actors.git.place import Record, Slot, boot_id, copy_index, forget, write_record
+from actors.git.place import Record, Slot, copy_index, forget, write_record
 from actors.git.plumbing import WITHOUT_GIT, Refusal, complaint, git, split
 from actors.git.repository import Repository
 from actors.programs import Finished, Flow, Program
+from actors.surroundings import boot_id
 
 OWNER_FILE: Final = "owner"
 _SETUP_TIMEOUT: Final = 900.0
@@ -87,7 +88,21 @@ def prepare_slot(
         setup: Shell commands that are run in it then; they should only make ignored files.
     """
     place = Slot(repo, slot)
-    refusal = claim_cache(repo)
+    try:
+        return (yield from _prepared(place, base, owner, copy, setup))
+    except OSError as error:
+        return Refusal(f"{place.path} cannot be prepared: {error}", "check the slots directory")
+
+
+def _prepared(
+    place: Slot, base: str, owner: str, copy: tuple[str, ...], setup: tuple[str, ...]
+) -> Flow[SlotReady | Refusal]:
+    """Do it.
+
+    Raises:
+        OSError: One of our own files cannot be read or written.
+    """
+    refusal = claim_cache(place.repo)
     if refusal:
         return refusal
     admin = place.admin() if _sound(place) else None

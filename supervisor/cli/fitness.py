@@ -15,13 +15,11 @@ from typing import Final
 
 import attrs
 
+from actors.surroundings import OLDEST_GIT
 from supervisor.cli.output import CONFIGURATION, OLDEST_PYTHON, CommandError
 
 OLDEST_LINUX: Final = (5, 14)
 """The first kernel with ``cgroup.kill``; pidfd is older."""
-
-OLDEST_GIT: Final = (2, 38)
-"""The first git with ``merge-tree --write-tree``."""
 
 _NUMBERS: Final = re.compile(r"(\d+)\.(\d+)")
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.progress import duration_text, percentage
-from actors.state import Phase
+from actors.state import Phase, Stage
 from supervisor.cli.narration import TITLES, Line, Tone, roles_in_order
 from supervisor.cli.view import View, line_text
 from supervisor.conduct import ChildView
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "bold red"}
 
 STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "yellow", "FATAL": "bold red"}
+
+MOST_TASKS: Final = 8
+"""Running tasks that are listed."""
 
 REFRESH_SECONDS: Final = 0.1
 """Shortest time between two drawings of the table."""
@@ -78,7 +81,7 @@ class LiveView(View):
         now = time.monotonic()
         if now - self._drawn >= REFRESH_SECONDS:
             self._drawn = now
-            self._live.update(Group(self._table(), self._bar()), refresh=True)
+            self._live.update(Group(self._table(), self._tasks(), self._bar()), refresh=True)
 
     def over(self, over: Over) -> None:
         """Print how it ended, below everything."""
@@ -104,6 +107,22 @@ class LiveView(View):
                 str(view.restarts),
             )
         return table
+
+    def _tasks(self) -> Table:
+        """List the tasks that run now and for how long, the longest first."""
+        now = time.time()  # noqa: TID251 - shown to people
+        running = [
+            (attempt.started_wall, task_id)
+            for task_id in self.state.live.values()
+            if (attempt := self.state.tasks[task_id].attempt) is not None and attempt.stage is Stage.STARTED
+        ]
+        grid = Table.grid(padding=(0, 2))
+        for began, task_id in sorted(running)[:MOST_TASKS]:
+            title = Text(self.state.milestone.by_id[task_id].title, overflow="ellipsis", no_wrap=True)
+            grid.add_row(Text(f"> {task_id}", style="cyan"), duration_text(max(0.0, now - began)), title)
+        if len(running) > MOST_TASKS:
+            grid.add_row(f"  and {len(running) - MOST_TASKS} more")
+        return grid
 
     def _bar(self) -> Table:
         counts = dict.fromkeys(Phase, 0)

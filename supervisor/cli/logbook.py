@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from supervisor.conduct import ChildView
-from supervisor.hub import Escalated, Refused
+from supervisor.notices import Escalated, Refused, Troubled
 from supervisor.run import Over
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ def log_notice(notice: RunNotice) -> None:
             bound.info("child changed")
         case Refused(session=session, child=child, reason=reason):
             logger.bind(session=session, child=child, reason=reason).warning("fact refused")
-        case Escalated(reason=reason, fatal=fatal):
-            logger.bind(reason=reason, fatal=fatal).error("escalated")
+        case Troubled(reason=reason, story=story):
+            logger.bind(reason=reason, story=story).warning("trouble")
+        case Escalated(reason=reason, fatal=fatal, story=story):
+            logger.bind(reason=reason, fatal=fatal, story=story).error("escalated")
         case Over(status=status, reason=reason, code=code):
             logger.bind(status=status.value, reason=reason, code=code).info("run over")
         case _:

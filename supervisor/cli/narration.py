@@ -110,6 +110,8 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
             waiting = _waiting_for(task, state, plan)
             if waiting:
                 yield executor, f"Cannot run any more: {', '.join(waiting)}", Tone.BAD
+        case facts.WriteBackFailed(reason=reason):
+            yield executor, f"The statuses could not be written, the next run makes up for it: {reason}", Tone.WARNING
         case facts.SessionSettled(status=facts.SessionStatus.COMPLETED):
             yield executor, "All tasks are done", Tone.GOOD
         case facts.SessionSettled(status=status, reason=reason):
@@ -191,6 +193,9 @@ def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
             yield from _about_blockers(event)
         case facts.StopRequested(reason=reason):
             yield "supervisor", f"Stopping: {reason}", Tone.WARNING
+        case facts.SessionPaused(reason="disk"):
+            full = "the disk that holds .milestones is full; free some space, and it goes on by itself"
+            yield "supervisor", f"Paused: {full}", Tone.WARNING
         case facts.SessionPaused(reason=reason):
             yield "supervisor", f"Paused: {reason}", Tone.WARNING
         case facts.SessionUnpaused():

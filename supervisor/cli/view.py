@@ -18,7 +18,7 @@ from actors.events import SessionStatus
 from actors.plan import Plan
 from supervisor.cli.narration import TITLES, Line, Tone, narrate
 from supervisor.cli.output import print_json
-from supervisor.hub import Escalated, Recorded, Refused
+from supervisor.notices import Escalated, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:
     from supervisor.run import MilestoneRun, Over, RunNotice
@@ -67,6 +67,8 @@ class View:
                         self.line(line)
             case Refused(child=child, reason=reason):
                 self.say(f"{child} stated what cannot be: {reason}", Tone.WARNING)
+            case Troubled(reason=reason):
+                self.say(reason, Tone.WARNING)
             case Escalated(reason=reason):
                 self.say(reason, Tone.BAD)
             case _:
@@ -95,7 +97,7 @@ class View:
         ]
         if self.run.updated:
             lines.append("The file was edited since: the session goes on with the edited tasks")
-        return tuple(lines)
+        return (*lines, *(f"Warning: {warning}" for warning in self.run.warnings))
 
     def closing(self, over: Over) -> tuple[str, ...]:
         """Return the lines after everything else."""

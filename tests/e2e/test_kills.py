@@ -58,7 +58,8 @@ COMMANDS: Final = {
 }
 
 MILESTONE: Final = "id: m1\ntitle: Twelve\ntasks:\n" + "".join(
-    f"  - id: {task}\n    title: Make {task}\n    depends_on: [{', '.join(needed)}]\n    run: |\n      {COMMANDS[task]}\n"
+    f"  - id: {task}\n    title: Make {task}\n    depends_on: [{', '.join(needed)}]\n"
+    f"    run: |\n      {COMMANDS[task]}\n"
     for task, needed in TASKS.items()
 )
 
@@ -67,7 +68,7 @@ def _moment(victim: str) -> int:
     """Return a seq at which the run is well under way."""
     chance = random.Random(f"{SEED}/{victim}")
     moment = chance.randint(12, 55)
-    print(f"seed {SEED}: {victim} is killed once the journal has {moment} events")
+    print(f"seed {SEED}: {victim} is killed once the journal has {moment} events")  # noqa: T201 - repeats a failure
     return moment
 
 

@@ -27,9 +27,7 @@ def _digest(root: Path) -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
         and not path.is_relative_to(root / ".milestones")
-        and not any(
-            path.is_relative_to(root / ".git" / name) for name in ("objects", "refs", "logs", "worktrees")
-        )
+        and not any(path.is_relative_to(root / ".git" / name) for name in ("objects", "refs", "logs", "worktrees"))
     }
 
 
@@ -48,17 +46,13 @@ def test_the_example_of_sixteen_real_tasks_becomes_sixteen_commits(project: Proj
     assert_done_once(project, "milestone-001", tasks)
     assert_files_written(project)
     assert _digest(project.path) == before
-    assert (
-        git(project.path, "status", "--porcelain", "--untracked-files=all", "--", ".", ":!.milestones") == ""
-    )
+    assert git(project.path, "status", "--porcelain", "--untracked-files=all", "--", ".", ":!.milestones") == ""
     changed = git(project.path, "diff", "--stat", "main", "milestone/milestone-001")
     assert "src/textkit/tokens.py" in changed
     assert ".milestones" not in changed
     moved = project.path / ".milestones" / "completed" / "milestone-001.yaml"
     assert not (project.path / ".milestones" / "active" / "milestone-001.yaml").exists()
-    expected = text.replace("status: planned", "status: completed").replace(
-        "status: pending", "status: completed"
-    )
+    expected = text.replace("status: planned", "status: completed").replace("status: pending", "status: completed")
     assert moved.read_text(encoding="utf-8") == expected
     assert project.session_json()["status"] == "completed"
     assert set(project.session_json()["tasks"].values()) == {"completed"}
@@ -85,8 +79,7 @@ def test_the_monitoring_view_names_milestone_session_roles_and_tasks(project: Pr
         assert any(re.fullmatch(stamp + role + r": ready \(pid \d+\)", line) for line in lines), role
     assert any(re.fullmatch(stamp + "Task Executor: Starting t1: First", line) for line in lines)
     assert any(
-        re.fullmatch(stamp + r"Git Integration: Committed t1 as [0-9a-f]{10} \(1 file\)", line)
-        for line in lines
+        re.fullmatch(stamp + r"Git Integration: Committed t1 as [0-9a-f]{10} \(1 file\)", line) for line in lines
     )
     assert re.fullmatch(r"Milestone execution time: \S+( \S+)* \(.* sequential\)", lines[-1])
     assert "\x1b" not in done.out
@@ -98,11 +91,11 @@ def test_ctrl_c_ends_the_tasks_in_order_and_the_next_run_resumes(project: Projec
         "m1",
         "id: m1\ntitle: One\ntasks:\n"
         "  - {id: t1, title: First, run: 'echo 1 > one'}\n"
-        "  - {id: t2, title: Second, depends_on: [t1],"
-        ' run: \'test -e "$MILESTONED_PROJECT/go" || { touch "$MILESTONED_PROJECT/waits"; sleep 60; }; echo 2 > two\'}\n',
+        "  - id: t2\n    title: Second\n    depends_on: [t1]\n"
+        '    run: test -e "$MILESTONED_PROJECT/go" || { touch "$MILESTONED_PROJECT/waits"; sleep 60; }; echo 2 > two\n',
     )
     running = project.start("run", "m1")
-    wait_until(lambda: (project.path / "waits").exists(), 30.0, "the second task runs")
+    wait_until((project.path / "waits").exists, 30.0, "the second task runs")
 
     os.kill(running.process.pid, signal.SIGINT)
 
@@ -128,9 +121,7 @@ def test_ctrl_c_ends_the_tasks_in_order_and_the_next_run_resumes(project: Projec
 def test_sigterm_exits_with_143(project: Project) -> None:
     """As a shell reports it: 128 and the signal's number."""
     waits = project.path / "waits"
-    project.write(
-        "m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: First, run: 'touch {waits}; sleep 60'}}\n"
-    )
+    project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: First, run: 'touch {waits}; sleep 60'}}\n")
     running = project.start("run", "m1")
     wait_until(waits.exists, 30.0, "the task runs")
 
@@ -190,7 +181,8 @@ def test_verify_decides_and_retries_repeat(project: Project) -> None:
 def test_tasks_that_change_the_same_line_are_merged_by_running_one_again(project: Project) -> None:
     """Merge queue: a conflict re-runs the task on the new tip; both commits are there, none was forced."""
     started = project.path.parent
-    both = f"touch {started}/$TASK_ID; for i in $(seq 100); do test -e {started}/a -a -e {started}/b && break; sleep 0.05; done"
+    met = f"test -e {started}/a -a -e {started}/b"
+    both = f"touch {started}/$TASK_ID; for i in $(seq 100); do {met} && break; sleep 0.05; done"
     project.write(
         "m1",
         "id: m1\ntitle: One\ntasks:\n"
@@ -249,9 +241,7 @@ def test_every_third_commit_is_pushed_to_the_remote(project: Project, tmp_path: 
 
 def test_a_task_without_run_goes_to_the_configured_agent(project: Project) -> None:
     """The agent is any program: here one that gets the prompt on its standard input."""
-    project.configure(
-        "agents:\n  default: copy\n  runners:\n    copy:\n      command: [sh, -c, 'cat > answer.md']\n"
-    )
+    project.configure("agents:\n  default: copy\n  runners:\n    copy:\n      command: [sh, -c, 'cat > answer.md']\n")
     project.write(
         "m1",
         "id: m1\ntitle: One\ndescription: Of the milestone\ntasks:\n"
@@ -298,9 +288,7 @@ def test_what_is_not_there_or_not_valid_has_its_own_exit_code(project: Project) 
 def test_a_second_run_is_told_who_holds_the_project(project: Project) -> None:
     """Exit 75 with the holder's pid; the first run is not disturbed."""
     waits = project.path / "waits"
-    project.write(
-        "m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: A, run: 'touch {waits}; sleep 60'}}\n"
-    )
+    project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: A, run: 'touch {waits}; sleep 60'}}\n")
     running = project.start("run", "m1")
     wait_until(waits.exists, 30.0, "the task runs")
 
@@ -310,3 +298,92 @@ def test_a_second_run_is_told_who_holds_the_project(project: Project) -> None:
     assert str(running.process.pid) in done.err
     os.kill(running.process.pid, signal.SIGINT)
     assert running.wait() == 130
+
+
+def test_ignored_files_that_are_copied_into_the_slot_are_there_and_never_committed(project: Project) -> None:
+    """`worktree.copy`: what a task needs of the checkout although git ignores it."""
+    (project.path / ".gitignore").write_text(".env\nnode_modules/\n", encoding="utf-8")
+    git(project.path, "add", ".gitignore")
+    git(project.path, "commit", "--quiet", "--message=Ignore")
+    (project.path / ".env").write_text("S=1\n", encoding="utf-8")
+    (project.path / "node_modules").mkdir()
+    (project.path / "node_modules" / "x").write_text("x\n", encoding="utf-8")
+    project.configure("worktree:\n  copy: [.env, node_modules]\n")
+    project.write(
+        "m1",
+        "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'cat .env node_modules/x > o; mkdir d; echo 1 > d/f'}\n",
+    )
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert git(project.path, "show", "milestone/m1:o") == "S=1\nx"
+    assert git(project.path, "diff", "--name-only", "main", "milestone/m1").splitlines() == ["d/f", "o"]
+
+
+def test_a_file_whose_name_is_not_its_id_is_not_run(project: Project) -> None:
+    """A forgotten copy must not execute, and archive, another milestone's file."""
+    project.write("m1", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n")
+    project.write("copy", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 2 > two'}\n")
+
+    done = project.ctl("run", "copy")
+
+    assert done.code == 2
+    assert re.search(r"copy\.yaml:1:5: the id 'm1' is not the name of the file", done.err), done.err
+
+
+def test_statuses_that_could_not_be_written_are_made_up_for_by_the_next_run(project: Project) -> None:
+    """A task breaks the file: what was completed is never executed again all the same."""
+    good = "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo x >> \"$MILESTONED_PROJECT/ran\"; BREAK'}\n"
+    path = project.path / ".milestones" / "active" / "m1.yaml"
+    text = good.replace("BREAK", 'echo "tasks: [" >> "$MILESTONED_PROJECT/.milestones/active/m1.yaml"')
+    project.write("m1", text)
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert "The statuses could not be written, the next run makes up for it" in done.out
+    assert path.exists()
+    path.write_text(text, encoding="utf-8")
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out + done.err
+    assert "is completed already" in done.err
+    assert (project.path / "ran").read_text(encoding="utf-8") == "x\n"
+    moved = project.path / ".milestones" / "completed" / "m1.yaml"
+    assert moved.read_text(encoding="utf-8").count("status: completed") == 2
+
+
+def test_a_task_that_removes_its_worktree_fails_in_the_end(project: Project) -> None:
+    """Run again a few times, because a worktree can go for other reasons; not for ever."""
+    project.write("m1", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'rm -rf \"$PWD\"'}\n")
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 1, done.out
+    assert "Failed t1: its worktree was gone when it ended, 3 times" in done.out
+
+
+def test_a_cancelled_task_is_taken_from_the_file_on_resume(project: Project) -> None:
+    """A person's edit of a status counts."""
+    waits = project.path / "waits"
+    project.write(
+        "m1",
+        "id: m1\ntitle: One\ntasks:\n"
+        f"  - {{id: t1, title: A, run: 'test -e {waits} || {{ touch {waits}; sleep 60; }}'}}\n"
+        "  - {id: t2, title: B, status: pending, depends_on: [t1], run: 'echo 1 > two'}\n",
+    )
+    running = project.start("run", "m1")
+    wait_until(waits.exists, 30.0, "the task runs")
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.wait() == 130
+    path = project.path / ".milestones" / "active" / "m1.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("title: B, status: pending", "title: B, status: cancelled")
+    )
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert project.session_json()["tasks"] == {"t1": "completed", "t2": "skipped"}

@@ -161,8 +161,3 @@ os.kill(linux.children_of(os.getpid())[0], 9)
     orphan, adopted, name, *_ = done.stdout.split()
     assert orphan == adopted
     assert name == "a-name-that-is-"
-
-
-def test_this_boot_has_a_name() -> None:
-    assert len(linux.boot_id()) == 36
-    assert linux.boot_id() == linux.boot_id()

@@ -24,10 +24,11 @@ from actors.frames import Deliver, Frame, FrameError, FrameReader, Hello, Propos
 from actors.model import Isolation, Milestone, Task
 from actors.state import SessionState, decode_state
 from supervisor import core_events as told
-from supervisor.hub import Escalated, Hub, Notice, Recorded, Refused
+from supervisor.hub import Hub
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.linux import is_alive
+from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 from tests.shell.hosting import SESSION, TIMEOUT, abstract_listener
 from tests.waiting import wait_until
 
@@ -221,6 +222,10 @@ class Stage:
     def escalated(self) -> list[Escalated]:
         """Return the escalations that were shown."""
         return [one for one in self.notices if isinstance(one, Escalated)]
+
+    def troubled(self) -> list[Troubled]:
+        """Return the troubles that were shown."""
+        return [one for one in self.notices if isinstance(one, Troubled)]
 
     def durable(self) -> list[Event]:
         """Read the facts from the file, as another process would."""
