@@ -75,6 +75,13 @@ types: install ## Check the types
 coverage: install ## Run the tests and show which lines and branches they miss
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+# One after the other and alone: they measure ratios, and a busy machine bends even those.
+BENCHES := reader plan journal restart tasks makespan idle git
+
+.PHONY: bench
+bench: install ## Measure what docs/benchmarks.md lists
+	@for one in $(BENCHES); do echo "== bench/$$one.py"; $(BIN)/python -m bench.$$one || exit 1; done
+
 .PHONY: install
 install: check-tools $(STAMP) ## Create .venv and install milestoned and its tools into it
 

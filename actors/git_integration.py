@@ -31,6 +31,7 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.git.repository import read_tip
+from actors.log import log
 from actors.model import Isolation
 from actors.programs import Flow
 from actors.role import RoleActor
@@ -45,8 +46,14 @@ LANDING: Final = "landing"
 HELD: Final = "landing has to wait: "
 """How the reason of a pause begins that this role states, and takes back, because of a passing obstacle."""
 
+NO_SLOT: Final = "a worktree has to wait: "
+"""The same of worktree slots, which a full disk does not hold."""
+
+STUCK: Final = "landing is held: "
+"""How the reason of a pause begins that this role states for good: until somebody has looked at the disk."""
+
 HELD_SECONDS: Final = 1.0
-"""Seconds between two tries to land while there is such an obstacle."""
+"""Seconds between two tries while there is a passing obstacle."""
 
 
 def slots_directory(project: str, configured: str) -> str:
@@ -56,6 +63,10 @@ def slots_directory(project: str, configured: str) -> str:
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     name = hashlib.sha256(project.encode()).hexdigest()[:16]
     return str(Path(cache) / "milestoned" / name)
+
+
+def _said(refusal: git.Refusal) -> str:
+    return "; ".join(filter(None, (refusal.reason, refusal.cure)))
 
 
 class GitIntegration(RoleActor):
@@ -69,11 +80,11 @@ class GitIntegration(RoleActor):
         self._identity: git.Identity | None = None
         self._busy: set[str] = set()
         self._preparing: set[str] = set()
-        self._looked_wall = 0.0
+        self._look_at = 0.0
         self._inspected = False
         self._clean = False
         self._left = ""
-        self._land_at = 0.0
+        self._land_at = self._prepare_at = 0.0
 
     def reconcile(self) -> None:
         """Start every flow that is due and not under way."""
@@ -83,8 +94,9 @@ class GitIntegration(RoleActor):
             self._inspected = True
             self._inspect()
         elif self._repo is not None and self._identity is not None and self.state.git.ready is not None:
-            self._prepare()
-            self._land_next()
+            if not self.state.paused.startswith(STUCK):
+                self._prepare()
+                self._land_next()
             self._push_when_due()
             self._look()
         self._finish_when_done()
@@ -130,9 +142,7 @@ class GitIntegration(RoleActor):
                 yield task_id, attempt
 
     def _prepare(self) -> None:
-        if self.state.stop is not None:
-            return
-        if self._repo is None:
+        if self._repo is None or self.state.stop is not None or self.mono < self._prepare_at:
             return
         made = git.slots(self._repo)
         for _, attempt in self._attempts(Stage.GRANTED):
@@ -143,9 +153,11 @@ class GitIntegration(RoleActor):
                 self._run(key, self._prepared_slot(self._repo, attempt), self._prepared(attempt))
 
     def _prepared_slot(self, repo: git.Repository, attempt: Attempt) -> Flow[git.SlotReady | git.Refusal]:
-        left = yield from git.archive(repo, attempt.slot)
+        left = yield from git.vacate(repo, attempt.slot)
         if isinstance(left, git.Refusal):
             return left
+        if isinstance(left, git.SetAside):
+            log().bind(slot=attempt.slot, path=left.path).warning("slot set aside")
         tip = yield from read_tip(repo)
         if tip is None:
             return git.Refusal(f"the branch {repo.branch} is gone", "restore it, or cancel the session")
@@ -165,11 +177,12 @@ class GitIntegration(RoleActor):
         def tell(ready: git.SlotReady | git.Refusal) -> None:
             self._preparing.discard(attempt.id)
             if isinstance(ready, git.Refusal):
-                self.propose(
-                    SlotFailed(attempt.id, f"{ready.reason}; {ready.cure}" if ready.cure else ready.reason)
-                )
-            else:
-                self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
+                if not self._held(NO_SLOT, ready):
+                    self.propose(SlotFailed(attempt.id, _said(ready)))
+                return
+            if self.state.paused.startswith(NO_SLOT):
+                self.propose(SessionUnpaused())
+            self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
 
         return tell
 
@@ -188,21 +201,20 @@ class GitIntegration(RoleActor):
             message = git.commit_message(
                 self.state.milestone, self.state.milestone.by_id[task_id], self.context.session
             )
-            flow = git.capture_and_land(
-                self._repo,
-                attempt.slot,
-                attempt.base,
-                message=message,
-                when=int(attempt.ended_wall),
-                identity=self._identity,
-            )
+            spec = git.CommitSpec(message, int(attempt.ended_wall), self._identity, self._since(attempt))
+            flow = git.capture_and_land(self._repo, attempt.slot, attempt.base, spec)
             self._run(LANDING, flow, self._landed(attempt))
             return
 
+    def _since(self, attempt: Attempt) -> str:
+        """Return where the session began, if a commit of the task may be older than the slot; ``""`` if not."""
+        found = self.state.git
+        is_first = attempt.number == 1 and found.ready is not None and found.ready.base == found.base
+        return "" if is_first else found.base
+
     def _landed(self, attempt: Attempt) -> Callable[[git.LandOutcome], None]:
         def tell(outcome: git.LandOutcome) -> None:
-            if isinstance(outcome, git.Refusal) and outcome.is_passing:
-                self._hold(outcome)
+            if isinstance(outcome, git.Refusal) and self._held(HELD, outcome):
                 return
             if self.state.paused.startswith(HELD):
                 self.propose(SessionUnpaused())
@@ -217,19 +229,32 @@ class GitIntegration(RoleActor):
                     self.propose(LandConflicted(attempt.id, paths))
                 case git.Lost(reason=reason):
                     self.propose(LandFailed(attempt.id, reason, lost=True))
-                case git.Refusal(reason=reason, cure=cure):
-                    self.propose(LandFailed(attempt.id, f"{reason}; {cure}" if cure else reason))
+                case git.Refusal():
+                    self.propose(LandFailed(attempt.id, _said(outcome)))
                 case _:
                     assert_never(outcome)
 
         return tell
 
-    def _hold(self, obstacle: git.Refusal) -> None:
-        """Keep what is to land where it is, have nothing new granted, and try again in a moment."""
-        self._land_at = self.mono + HELD_SECONDS
-        self.host.wake_at(self._land_at)
+    def _held(self, what: str, obstacle: git.Refusal) -> bool:
+        """Whether nothing is at fault but the surroundings: then all stays as it is and nothing new is granted.
+
+        What passes is tried again in a moment, a disk that fails when somebody has ended the pause.
+        """
+        if obstacle.is_broken:
+            self.propose(SessionPaused(STUCK + _said(obstacle)))
+            return True
+        if not obstacle.is_passing:
+            return False
+        again = self.mono + HELD_SECONDS
+        if what == HELD:
+            self._land_at = again
+        else:
+            self._prepare_at = again
+        self.host.wake_at(again)
         if not self.state.paused:
-            self.propose(SessionPaused(HELD + "; ".join(filter(None, (obstacle.reason, obstacle.cure)))))
+            self.propose(SessionPaused(what + _said(obstacle)))
+        return True
 
     # --- the remote and the checkout -----------------------------------------------------------------------------
 
@@ -239,13 +264,9 @@ class GitIntegration(RoleActor):
         at_the_end = self.state.settled is not None and unpushed > 0
         due = unpushed >= settings.push_every or at_the_end
         if settings.remote and due and "push" not in self._busy and self._repo is not None:
-            self._run(
-                "push", git.push(self._repo, settings.remote), self._pushed(settings.remote, found.landed)
-            )
+            self._run("push", git.push(self._repo, settings.remote), self._pushed(settings.remote, found.landed))
 
-    def _pushed(
-        self, remote: str, landed: int
-    ) -> Callable[[git.Pushed | git.PushRefused | git.UpToDate], None]:
+    def _pushed(self, remote: str, landed: int) -> Callable[[git.Pushed | git.PushRefused | git.UpToDate], None]:
         def tell(outcome: git.Pushed | git.PushRefused | git.UpToDate) -> None:
             match outcome:
                 case git.Pushed(sha=sha) | git.UpToDate(sha=sha):
@@ -258,9 +279,8 @@ class GitIntegration(RoleActor):
         return tell
 
     def _look(self) -> None:
-        due = self.wall - self._looked_wall >= self.state.settings.uncommitted_interval
-        if due and "look" not in self._busy and self.state.settled is None:
-            self._looked_wall = self.wall
+        if self.mono >= self._look_at and "look" not in self._busy and self.state.settled is None:
+            self._look_at = self.mono + self.state.settings.uncommitted_interval
             self._run("look", git.uncommitted(self.context.project), self._seen)
 
     def _seen(self, seen: git.Uncommitted | git.Refusal) -> None:
@@ -284,9 +304,12 @@ class GitIntegration(RoleActor):
             commits = f"{found.landed} commit{'' if found.landed == 1 else 's'} on {found.ready.branch}"
             self.finish(f"{commits}; {self._left}" if self._left else commits)
 
-    def _cleaned(self, results: tuple[git.Archived | git.Refusal, ...]) -> None:
+    def _cleaned(self, results: tuple[git.Archived | git.SetAside | git.Refusal, ...]) -> None:
         self._clean = True
-        said = [item.ref if isinstance(item, git.Archived) else item.reason for item in results]
+        said = [item.ref for item in results if isinstance(item, git.Archived)]
+        # Those of earlier attempts as well: nobody was told of them yet.
+        said += git.kept(self._repo) if self._repo is not None else ()
+        said += [item.reason for item in results if isinstance(item, git.Refusal)]
         self._left = "kept: " + ", ".join(said) if said else ""
 
     def _run(self, key: str, flow: Flow[object], then: Callable[..., None]) -> None:

@@ -155,9 +155,14 @@ class Host:
 
     def crash(self, error: BaseException) -> None:
         """End the process at once because the role's code is broken; never returns."""
-        log().opt(exception=error).critical("role crashed")
-        traceback.print_exception(error, file=sys.stderr)
-        self._end(CRASHED)
+        try:
+            # The main thread goes on meanwhile, and may change both at any moment: each is copied in one step.
+            for running in (*tuple(self._started), *tuple(self._programs.values())):
+                self._kill(running)
+            log().opt(exception=error).critical("role crashed")
+            traceback.print_exception(error, file=sys.stderr)
+        finally:
+            os._exit(CRASHED)
 
     # --- the main thread -----------------------------------------------------------------------------------------
 
@@ -252,10 +257,6 @@ class Host:
         self._watch_started()
         for running in self._programs.values():
             self._kill(running)
-
-    def _end(self, status: int) -> None:
-        self._kill_programs()
-        os._exit(status)
 
 
 def main(link: socket.socket, args: Mapping[str, object]) -> int:

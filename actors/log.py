@@ -11,6 +11,7 @@ shares with its brothers: so its log is opened by its first line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +22,55 @@ if TYPE_CHECKING:
 
     from loguru import Logger
 
-ROTATION: Final = "10 MB"
+ROTATION: Final = 10_000_000
+"""Bytes beyond which a file is put aside."""
+
 RETENTION: Final = 3
-"""Rotated files that are kept."""
+"""Files put aside that are kept: ``name.1.log``, the youngest, and so on."""
 
 _LATE: Final[list[Path]] = []
+
+
+class _LogFile:
+    """A file of lines that is opened by its first one, put aside when it is long, and never in anybody's way.
+
+    What cannot be written, on a full disk as a rule, is left out: whoever logs something has better things to do than
+    to hear of it, and so has whoever looks at the terminal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+        self._size = 0
+
+    def write(self, line: str) -> None:
+        """Add a line, whole or not at all."""
+        data = line.encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):
+            if self._size and self._size + len(data) > ROTATION:
+                self._put_aside()
+            if self._file < 0:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._file = os.open(self._path, flags, 0o600)
+                self._size = os.fstat(self._file).st_size
+            if os.write(self._file, data) == len(data):
+                self._size += len(data)
+            else:
+                os.ftruncate(self._file, self._size)
+
+    def stop(self) -> None:
+        """Close the file; called by loguru."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _put_aside(self) -> None:
+        self.stop()
+        self._size = 0
+        names = [self._path, *(self._path.with_suffix(f".{number}.log") for number in range(1, RETENTION + 1))]
+        for older, younger in zip(reversed(names), reversed(names[:-1]), strict=False):
+            if younger.exists():
+                younger.replace(older)
 
 
 def open_log(path: Path, level: str = "INFO") -> None:
@@ -34,23 +79,11 @@ def open_log(path: Path, level: str = "INFO") -> None:
     The file is made when the first line is written.
 
     Args:
-        path: The file; of this process alone.
+        path: The file, ``<name>.log``; of this process alone.
         level: Lowest level that is written, as loguru names it.
     """
     logger.remove()
-    logger.add(
-        path,
-        level=level,
-        serialize=True,
-        diagnose=False,
-        backtrace=False,
-        enqueue=False,
-        catch=True,
-        delay=True,
-        rotation=ROTATION,
-        retention=RETENTION,
-        opener=_open,
-    )
+    logger.add(_LogFile(path), level=level, serialize=True, diagnose=False, backtrace=False, enqueue=False, catch=True)
 
 
 def open_log_late(path: Path) -> None:
@@ -63,7 +96,3 @@ def log() -> Logger:
     while _LATE:
         open_log(_LATE.pop())
     return logger
-
-
-def _open(file: str, flags: int) -> int:
-    return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

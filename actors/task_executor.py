@@ -14,7 +14,8 @@ from typing import ClassVar, Final
 from actors.editor import EditError, set_statuses
 from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed
 from actors.execution import Execution
-from actors.files import FileChangedError, move_file, update_file
+from actors.files import FileChangedError, move_file, read_milestone_file, update_file
+from actors.preflight import without_statuses
 from actors.role import RoleActor
 from actors.state import Phase, TaskState
 
@@ -65,6 +66,7 @@ class TaskExecutor(RoleActor):
         self._begun = False
         self._next_write = 0.0
         self._complaint = ""
+        self._note = ""
 
     def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
         """Let the decisions know, and remember which status changed."""
@@ -111,7 +113,10 @@ class TaskExecutor(RoleActor):
             self.host.wake_at(self._next_write)
             return
         began = time.monotonic()
-        words = {key: _word(self.state.tasks[key]) for key in self._unwritten}
+        others = self._edited()
+        if others is not None:
+            milestone = None
+        words = {key: _word(self.state.tasks[key]) for key in self._unwritten if key not in (others or ())}
         statuses = {key: known for key, known in words.items() if known is not None}
         if statuses or milestone is not None:
             self._splice(statuses, milestone)
@@ -138,6 +143,23 @@ class TaskExecutor(RoleActor):
         if milestone is not None:
             self._milestone_word = milestone
 
+    def _edited(self) -> frozenset[str] | None:
+        """Return the tasks that the file defines otherwise than this session executes them.
+
+        ``None`` when the file's tasks are as they were. Such a task's status is the file's own: what was executed is not what
+        stands there, and what stands there was not executed.
+        """
+        if not any(claim.startswith("edited:") for claim in self.state.alerts):
+            return None
+        found = read_milestone_file(self._path).milestone
+        own = self.state.milestone
+        if found is None:
+            return None
+        now, then = (without_statuses(milestone).by_id for milestone in (found, own))
+        if now == then:
+            return None
+        return frozenset(key for key in then if now.get(key) != then[key])
+
     @property
     def _target(self) -> Path:
         return self._path.parent.parent / "completed" / self._path.name
@@ -151,6 +173,9 @@ class TaskExecutor(RoleActor):
         settled = self.state.settled
         if settled is None or settled.status is not SessionStatus.COMPLETED or self._complaint:
             return
+        if self._edited() is not None:
+            self._note = "the file was edited meanwhile: it stays active, and the next run takes it in"
+            return
         source, target = self._path, self._target
         try:
             move_file(source, target)
@@ -161,4 +186,4 @@ class TaskExecutor(RoleActor):
         total = len(self.state.tasks)
         done = sum(task.phase is Phase.COMPLETED for task in self.state.tasks.values())
         text = f"{done} of {total} tasks completed"
-        return f"{text}; {self._complaint}" if self._complaint else text
+        return "; ".join(filter(None, (text, self._note, self._complaint)))

@@ -25,6 +25,7 @@ from typing import TypeVar
 import attrs
 
 from actors.git import (
+    CommitSpec,
     Landed,
     Repository,
     SlotReady,
@@ -142,7 +143,7 @@ def our_step(driver: Driver, repo: Repository, started: Started) -> Callable[[in
         change(ready.path, number)
         message = commit_message(milestone, Task(f"task-{number}", f"Do {number}"), "bench")
         identity = started.identity
-        flow = capture_and_land(repo, 0, ready.base, message=message, when=1_700_000_000, identity=identity)
+        flow = capture_and_land(repo, 0, ready.base, CommitSpec(message, 1_700_000_000, identity))
         outcome = driver.drive(flow)
         if not isinstance(outcome, Landed):
             raise SystemExit(f"not landed: {outcome}")

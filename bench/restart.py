@@ -45,8 +45,8 @@ from supervisor import run as supervisor_run
 from supervisor.conduct import FLAGS
 from supervisor.fork_protocol import ChildExited
 from supervisor.forked import find_function
-from supervisor.notices import Recorded
 from supervisor.launcher import Launched, Launcher, Report
+from supervisor.notices import Recorded
 from supervisor.opening import open_run
 from supervisor.run import MilestoneRun
 

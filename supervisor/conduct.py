@@ -7,7 +7,8 @@ know the core's rules and the hub's loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -91,13 +92,23 @@ class HubPort:
         self._grace = {
             spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs
         }
+        self._incarnations: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+
+    def incarnations(self) -> Mapping[str, int]:
+        """Return the last incarnation of each child that was started."""
+        return dict(self._incarnations)
 
     def hurry(self) -> None:
-        """From now on give tasks no time to end by themselves; takes effect when the runner is asked to stop."""
+        """From now on give tasks no time to end by themselves, not even if the runner was asked to stop before."""
         self._grace[RUNNER] = 0.0
+        asked = self._asked.get(RUNNER)
+        if asked is not None:
+            self._hub.ask_to_stop(self._session, RUNNER, asked, 0.0)
 
     def spawn(self, spec: ChildSpec, incarnation: int, last_exit: ExitReason | None) -> None:
         """Have the fork server start an incarnation."""
+        self._incarnations[spec.id] = incarnation
         args = {
             **spec.args,
             "incarnation": incarnation,
@@ -107,6 +118,7 @@ class HubPort:
 
     def ask_to_stop(self, child: str, incarnation: int) -> None:
         """Send the child away."""
+        self._asked[child] = incarnation  # before its grace is looked up: it may be cut at this very moment
         self._hub.ask_to_stop(self._session, child, incarnation, self._grace.get(child, ROLE_GRACE))
 
     def kill(self, child: str, incarnation: int) -> None:
@@ -168,7 +180,7 @@ class Conduct:
         view = self._views.get(child, ChildView(child, "STOPPED"))
         match event:
             case published.ChildRunning(pid=pid, incarnation=incarnation, at=at):
-                restarts = core.restarts(child)
+                restarts = incarnation - 1  # also those that a former supervisor of the session made
                 self._hub.state(self._session, ChildReady(child, pid or 0, incarnation, restarts))
                 view = attrs.evolve(view, pid=pid, restarts=restarts, ready_mono=at)
             case published.ChildExited(incarnation=incarnation, reason=reason, expected=expected):
@@ -187,3 +199,8 @@ class Conduct:
     def ended(self, end: Ended) -> None:
         """Pass it on."""
         self._over(end)
+
+    def failed(self, error: Exception) -> None:
+        """End everything: nobody looks after the children any more."""
+        story = "".join(traceback.format_exception(error))
+        self._hub.give_up(f"broken invariant in the supervisor: {type(error).__name__}: {error}", story)

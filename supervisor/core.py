@@ -16,7 +16,8 @@ Beyond OTP, off in strict mode: start timeout, heartbeats, limits, backoff, quar
 Events about an incarnation that is not the present one are ignored.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import assert_never
 
 from supervisor import exits
@@ -60,6 +61,7 @@ class Core:
         specs: the children in start order; for simple_one_for_one the one template.
         held: ids that an operator stopped before: not started by `Begin`.
         seed: decides the jitter of backoffs, nothing else.
+        former: incarnation that each child has had under a former supervisor: numbers go on from there.
 
     Raises:
         SpecError: the specs do not go together; nothing has been started.
@@ -72,9 +74,12 @@ class Core:
         *,
         held: Collection[str] = (),
         seed: int = 0,
+        former: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         kept_down = frozenset(held)
         self._roster = Roster(flags, specs, kept_down)
+        for child in self._roster.children:
+            child.incarnation = former.get(child.id, 0)
         self._life = Lifecycle(strict=flags.strict, seed=seed)
         self._course = Sequencer(self._roster, self._life, kept_down)
 

@@ -63,11 +63,16 @@ class JournalReader:
         if not path.exists():
             raise JournalMissingError(path)
         connection = None
+        # Read before the journal is: a live writer writes the journal first, so it can only be ahead of this.
+        witness = journal_file.read_witness(path)
         try:
             connection = _connect_to_read(path)
             version = journal_verify.version_of(connection, path, CURRENT)
             if version != CURRENT.version:
                 raise JournalVersionError(path, version, CURRENT.version)
+            ((last,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchall()
+            if witness is not None and witness[0] > last:
+                raise JournalDamagedError(path, last + 1, f"it ends before event {witness[0]}, which it held")
         except (sqlite3.Error, JournalError) as error:
             if connection is not None:
                 connection.close()

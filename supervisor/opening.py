@@ -30,6 +30,7 @@ from actors.execution import missing_agents
 from actors.files import move_file, read_milestone_file, update_file
 from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.paths import ProjectPaths, new_session_id
+from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
@@ -138,12 +139,6 @@ def read_milestone(paths: ProjectPaths, milestone_id: str) -> tuple[Milestone, t
     return reading.milestone, tuple(str(problem) for problem in reading.problems)
 
 
-def _definition(milestone: Milestone) -> Milestone:
-    """Strip what a run itself changes in the file: what is left is the author's."""
-    tasks = tuple(attrs.evolve(task, status=FileStatus.PENDING) for task in milestone.tasks)
-    return attrs.evolve(milestone, tasks=tasks, status="", declared_percentage=None)
-
-
 def _changed_completed(state: SessionState, milestone: Milestone) -> list[str]:
     """List completed tasks that a newer snapshot defines differently or no longer has."""
     plain = attrs.evolve
@@ -171,7 +166,7 @@ def _set_by_hand(state: SessionState, milestone: Milestone) -> bool:
 
 
 def _update(state: SessionState, milestone: Milestone, *, as_journaled: bool) -> tuple[Event, ...]:
-    edited = _definition(state.milestone) != _definition(milestone) or _set_by_hand(state, milestone)
+    edited = without_statuses(state.milestone) != without_statuses(milestone) or _set_by_hand(state, milestone)
     if as_journaled or not edited:
         return ()
     changed = _changed_completed(state, milestone)

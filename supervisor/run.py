@@ -11,7 +11,7 @@ import contextlib
 import os
 import queue
 import time
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final, assert_never
 
 import attrs
 import pykka
@@ -19,22 +19,18 @@ import pykka
 from actors.events import (
     Event,
     SessionEnded,
-    SessionPaused,
     SessionStatus,
-    SessionUnpaused,
     StopRequested,
 )
 from actors.state import decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
 from supervisor.core_effects import EndCause, Ended
-from supervisor.hub import DISK_FULL, Escalated, Hub, Notice, Recorded, Refused
+from supervisor.hub import Hub
+from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 from supervisor.opening import BROKEN, FAILED, IO_ERROR, Opening
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
-
-if TYPE_CHECKING:
-    pass
 
 EXIT_CODES: Final = {
     SessionStatus.COMPLETED: 0,
@@ -46,6 +42,19 @@ EXIT_CODES: Final = {
     SessionStatus.RUNNING: BROKEN,
 }
 """Exit code of a run by what became of its session."""
+
+STARTS: Final = 3
+"""How often all children are started anew within :data:`STARTS_PERIOD` because one of them could not start."""
+
+STARTS_PERIOD: Final = 60.0
+"""Seconds."""
+
+END_SECONDS: Final = 4.0
+"""Longest time that a full disk has to take the end of a session whose children are gone."""
+
+_ACTOR_SECONDS: Final = 5.0
+
+_NOT_JOURNALED: Final = "the disk is full: the end of the session could not be journaled; free some space"
 
 
 @attrs.frozen
@@ -83,26 +92,33 @@ class MilestoneRun:
         self.milestone = opening.ledger.state.milestone
         self.settings = opening.ledger.state.settings
         self.notices: queue.SimpleQueue[RunNotice] = queue.SimpleQueue()
-        self._lock = opening.lock
-        self.paths.prepare_session(self.session)
-        # What a child prints (a crash, as a rule) is for who looks after it, not for the terminal.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._output = os.open(self.paths.logs(self.session) / "children.log", flags, 0o600)
-        self._hub = Hub(opening.journal, PRELOAD, self._output)
-        logs = str(self.paths.logs(self.session))
-        self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
-        self._watch = Watch(self.paths, self.session, opening.ledger.state, self.notices.put)
-        conduct = Conduct(self._hub, self.session, self._shown, self._ended)
-        self._port = HubPort(self._hub, self.session, self._specs)
-        self._supervisor = SupervisorActor.start(FLAGS, self._specs, self._port, conduct)
-        self._ledger = opening.ledger
         self._end: SessionEnded | None = None
+        self._starts: list[float] = []
         self._children_gone = False
         self._reason = ""
         self._over = False
-        self._disk_full = False
         self._stopping = False
+        self._ending = False
         self._closed = False
+        self._lock = opening.lock
+        self._ledger = opening.ledger
+        with contextlib.ExitStack() as undo:
+            undo.callback(opening.lock.close)
+            undo.callback(opening.journal.close)
+            self.paths.prepare_session(self.session)
+            # What a child prints (a crash, as a rule) is for who looks after it, not for the terminal.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._output = os.open(self.paths.logs(self.session) / "children.log", flags, 0o600)
+            undo.callback(os.close, self._output)
+            self._hub = Hub(opening.journal, PRELOAD, self._output)
+            undo.callback(self._hub.close)
+            logs = str(self.paths.logs(self.session))
+            self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
+            self._watch = Watch(self.paths, self.session, opening.ledger.state, self.notices.put)
+            self._conduct = Conduct(self._hub, self.session, self._shown, self._ended)
+            self._port = HubPort(self._hub, self.session, self._specs)
+            self._supervisor = self._new_supervisor()
+            undo.pop_all()
 
     def start(self) -> None:
         """Start the hub, the fork server and the children; returns at once."""
@@ -114,9 +130,11 @@ class MilestoneRun:
     def request_stop(self, reason: str, *, final: bool = False) -> None:
         """Ask for an orderly end: running attempts are ended, the session stays resumable unless ``final``."""
         self._hub.state(self.session, StopRequested(reason, final))
+        self._hub.call(self._stop_requested)
 
     def stop_now(self) -> None:
         """End all children at once, in reverse start order."""
+        self._ending = True  # before the supervisor is looked up: it may be replaced at this very moment
         with contextlib.suppress(pykka.ActorDeadError):  # it has ended already
             self._supervisor.tell(stop_now())
 
@@ -125,18 +143,27 @@ class MilestoneRun:
         self._port.hurry()
         self.stop_now()
 
-    def close(self) -> None:
-        """Give everything back: processes, threads, journal, lock; closing twice does nothing."""
+    def close(self) -> bool:
+        """Give everything back: processes, threads, journal, lock; closing twice does nothing.
+
+        Returns:
+            Whether everything was given back. ``False`` when the hub's thread hangs: it may still act on the
+            project, so lock and output stay with it until this process ends, or until a later call finds it ended.
+        """
         if self._closed:
-            return
-        self._closed = True
+            return True
         self.stop_now()
         self._hub.close()
         # With the hub closed nobody tells it any more that its children are gone, which they are.
-        self._supervisor.stop()
+        with contextlib.suppress(pykka.Timeout):
+            self._supervisor.stop(timeout=_ACTOR_SECONDS)
         self._watch.stop()
+        if self._hub.is_alive():
+            return False
+        self._closed = True
         self._lock.close()
         os.close(self._output)
+        return True
 
     @property
     def fork_server_pid(self) -> int:
@@ -164,10 +191,11 @@ class MilestoneRun:
             case Escalated(reason=reason):
                 self._reason = reason
                 self.stop_now()
-            case Refused():
+            case Refused() | Troubled():
                 pass
             case _:
                 assert_never(notice)
+        self._stop_on_a_full_disk()
 
     def _heed(self, event: Event) -> None:
         match event:
@@ -175,17 +203,41 @@ class MilestoneRun:
                 self._end = event
                 self._conclude()
                 self.stop_now()
-            case SessionPaused(reason=reason):
-                self._disk_full = reason == DISK_FULL
-            case SessionUnpaused():
-                self._disk_full = False
             case StopRequested():
                 self._stopping = True
             case _:
-                return
-        if self._disk_full and self._stopping:
-            # The roles cannot settle a session of which nothing can be journaled: whoever stops it does not wait.
+                pass
+
+    def _stop_requested(self) -> None:
+        self._stopping = True
+        self._stop_on_a_full_disk()
+
+    def _stop_on_a_full_disk(self) -> None:
+        # The roles cannot settle a session of which nothing can be journaled: whoever stops it does not wait.
+        if self._stopping and self._hub.is_full and not self._ending:
+            self.notices.put(Troubled("the disk is full: everything is ended without the journal"))
             self.stop_now()
+
+    def _tree_ended(self, cause: EndCause, reason: str) -> None:
+        """Start all children anew when one could not start, as a supervisor above would; or conclude."""
+        now = time.monotonic()
+        self._starts = [at for at in self._starts if now - at <= STARTS_PERIOD]
+        may = not self._ending and len(self._starts) < STARTS
+        if cause is EndCause.START_FAILED and may:
+            self._starts.append(now)
+            self.notices.put(Troubled(f"{reason}; everything is started again"))
+            self._supervisor = self._new_supervisor()
+            self._supervisor.tell(told.Begin(at=now))
+            if self._ending:  # asked for while the former one had ended, and this one was not there
+                self._supervisor.tell(stop_now())
+            return
+        self._children_gone = True
+        self._reason = self._reason or reason
+        self._conclude()
+
+    def _new_supervisor(self) -> pykka.ActorRef[SupervisorActor]:
+        former = self._port.incarnations()
+        return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former)
 
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""
@@ -194,13 +246,16 @@ class MilestoneRun:
         if self._end is None:
             status = SessionStatus.PAUSED if self._reason else SessionStatus.INTERRUPTED
             self._hub.state(self.session, SessionEnded(status, self._reason))
+            self._hub.call_at(time.monotonic() + END_SECONDS, self._conclude_without_journal)
             return
         self._put_over(Over(self._end.status, self._end.reason, EXIT_CODES[self._end.status]))
 
-    def _children_are_gone(self, reason: str) -> None:
-        self._children_gone = True
-        self._reason = self._reason or reason
-        self._conclude()
+    def _conclude_without_journal(self) -> None:
+        """Say that the run is over although its end is not in the journal: the next run takes the session up."""
+        if self._hub.is_full:
+            self._put_over(Over(SessionStatus.INTERRUPTED, _NOT_JOURNALED, IO_ERROR))
+        else:
+            self._put_over(Over(SessionStatus.INTERRUPTED, "the journal refused the session's end", BROKEN))
 
     def _put_over(self, over: Over) -> None:
         if not self._over:
@@ -224,4 +279,4 @@ class MilestoneRun:
                 pass
             case _:
                 assert_never(end.cause)
-        self._hub.call(lambda: self._children_are_gone(reason))
+        self._hub.call(lambda: self._tree_ended(end.cause, reason))

@@ -10,7 +10,7 @@ Runs in the supervising process, in the actor's own (daemon) thread. Refuses to 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
 
 import attrs
@@ -60,6 +60,9 @@ class Listener(Protocol):
     def ended(self, end: Ended) -> None:
         """The supervisor has ended, and no child of it lives."""
 
+    def failed(self, error: Exception) -> None:
+        """The supervisor's own code failed; it looks after nobody any more."""
+
 
 @attrs.frozen
 class Call:
@@ -76,15 +79,21 @@ class SupervisorActor(pykka.ThreadingActor):
         specs: Its children in start order.
         port: Performs the effects.
         listener: Is told of the public events.
+        former: Incarnation that each child has had under a former supervisor.
     """
 
     use_daemon_thread: ClassVar[bool] = True
 
     def __init__(
-        self, flags: SupervisorFlags, specs: tuple[ChildSpec, ...], port: ChildPort, listener: Listener
+        self,
+        flags: SupervisorFlags,
+        specs: tuple[ChildSpec, ...],
+        port: ChildPort,
+        listener: Listener,
+        former: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self._core = Core(flags, specs)
+        self._core = Core(flags, specs, former=former or {})
         self._port = port
         self._listener = listener
         self._deadline: float | None = None
@@ -93,6 +102,14 @@ class SupervisorActor(pykka.ThreadingActor):
         """Handle one message, in the actor's thread."""
         if isinstance(message, Call):
             return message.function(self._core)
+        try:
+            self._heed(message)
+        except Exception as error:  # noqa: BLE001 - pykka would end the actor, and tell nobody that counts
+            self._listener.failed(error)
+            self.stop()
+        return None
+
+    def _heed(self, message: Event) -> None:
         for effect in self._core.handle(message):
             self._perform(effect)
         deadline = self._core.next_deadline
@@ -100,7 +117,6 @@ class SupervisorActor(pykka.ThreadingActor):
         if deadline is not None and (deadline != self._deadline or isinstance(message, Tick)):
             self._port.tick_at(deadline)
         self._deadline = deadline
-        return None
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -11,6 +11,7 @@ import contextlib
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
@@ -22,6 +23,7 @@ from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
 from supervisor.conduct import ChildView
 from supervisor.core_events import Beat
+from supervisor.notices import Troubled
 from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
 
 if TYPE_CHECKING:
@@ -80,11 +82,12 @@ class Watch(threading.Thread):
         paths: Of the project.
         session: Session id.
         state: The fold so far; copied.
-        notify: Is called with each :class:`Sampled`, in this thread; must not block.
+        notify: Is called with each :class:`Sampled`, in this thread; must not block. Also once with a
+            :class:`Troubled`, should our own code fail: what is shown may then be behind.
     """
 
     def __init__(
-        self, paths: ProjectPaths, session: str, state: SessionState, notify: Callable[[Sampled], None]
+        self, paths: ProjectPaths, session: str, state: SessionState, notify: Callable[[Sampled | Troubled], None]
     ) -> None:
         super().__init__(name="watch", daemon=True)
         self._paths = paths
@@ -99,6 +102,7 @@ class Watch(threading.Thread):
         self._beats: dict[str, float] = {}
         self._stopping = threading.Event()
         self._dirty = True
+        self._is_troubled = False
         self._next_write = 0.0
         self._next_sample = 0.0
 
@@ -127,14 +131,32 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Fold, sample and write until told to stop."""
-        while self._take(self._wait()):
-            now = time.monotonic()
-            if now >= self._next_sample:
-                self._next_sample = now + SAMPLE_SECONDS
-                self._sample()
-            if self._dirty and now >= self._next_write:
-                self._write()
-        self._write()
+        while self._turn():
+            pass
+        self._turn(self._write)
+
+    def _turn(self, work: Callable[[], object] | None = None) -> bool:
+        """Do a turn of work; false when it was the last. What fails is told of once, and tried again later."""
+        try:
+            return bool((work or self._work)())
+        except Exception as error:  # noqa: BLE001 - nobody would be told why nothing is shown any more
+            if not self._is_troubled:
+                self._is_troubled = True
+                reason = f"what is shown may be behind: {type(error).__name__}: {error}"
+                self._notify(Troubled(reason, traceback.format_exc()))
+            self._next_write = self._next_sample = time.monotonic() + SAMPLE_SECONDS
+            return True
+
+    def _work(self) -> bool:
+        if not self._take(self._wait()):
+            return False
+        now = time.monotonic()
+        if now >= self._next_sample:
+            self._next_sample = now + SAMPLE_SECONDS
+            self._sample()
+        if self._dirty and now >= self._next_write:
+            self._write()
+        return True
 
     def _wait(self) -> float:
         moments = [self._next_sample, *([self._next_write] if self._dirty else [])]

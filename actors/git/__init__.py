@@ -14,7 +14,7 @@ from actors.git.archive import Archived, archive, remove_slots, vacate
 from actors.git.aside import SetAside, kept
 from actors.git.capture import Captured, Lost, NothingToLand, capture
 from actors.git.commit import CommitMessage, commit_message
-from actors.git.landing import AlreadyLanded, Conflict, Landed, LandOutcome, capture_and_land, land
+from actors.git.landing import AlreadyLanded, CommitSpec, Conflict, Landed, LandOutcome, capture_and_land, land
 from actors.git.plumbing import Refusal
 from actors.git.push import Pushed, PushRefused, UpToDate, push
 from actors.git.repository import Identity, NotARepository, Repository, Started, inspect, start
@@ -26,6 +26,7 @@ __all__ = [
     "Archived",
     "Captured",
     "CommitMessage",
+    "CommitSpec",
     "Conflict",
     "Identity",
     "LandOutcome",

@@ -25,8 +25,7 @@ _NOTE: Final = """\
 is what {owner} left in its worktree.
 It could not be kept in the repository: {reason}
 
-It is no worktree any more. It was made at commit {base} of {top}; to see what changed:
-  git -C {top} --work-tree={path} diff {base}
+It was made from commit {base} of {top}, and is no worktree any more.
 Nothing reads this directory: delete it, and this note, when you have what you want of it.
 """
 

@@ -7,15 +7,21 @@ capture at a time.
 
 1. Nobody may have the branch checked out: its files would seem changed by whoever sits there.
 2. The commits that came onto the branch since the base are searched for our ``Task:`` and ``Session:``
-   trailers. If one has them, an earlier try landed: nothing is to do. No earlier attempt of the task can have
-   landed before this one's base: an attempt is given up as lost only after the same search. If the base is no
-   longer part of the branch, somebody took commits off it: that is for a person to judge.
+   trailers. If one has them, an earlier try landed: nothing is to do. An attempt that is not the task's first is
+   searched for before its base as well, since the session began: whatever made the first one count as failed, a
+   task never gets two commits. If the base is no longer part of the branch, somebody took commits off it: that is
+   for a person to judge.
 3. Author, dates and message are arguments, and the parent is the tip, so a redo at the same tip makes the
    same commit. At a tip that moved on, the change is merged without a checkout: capture and tip against the
    capture's base.
 4. The commit, what it needs and their folders are flushed.
 5. The branch is moved from the tip that was read to the commit, or not at all. If it moved meanwhile, from 1.
 6. The ref and its folders are flushed. Only then has it landed.
+
+**From 5 on no failure is the task's.** What is refused from then on, and the search itself, can only be tried again:
+every such refusal is a passing one. A flush that failed is not repeated, because the kernel tells of it once and
+then says that all is well, whatever became of the data: what an earlier try landed is written anew (into a pack,
+and the ref's file), then flushed. A disk that fails (:attr:`Refusal.is_broken`) is for a person to look at.
 
 Programs are started where git's own knowledge is needed: for filters, merges, packs. Where the format is a
 few lines (a loose object, a loose ref), the files are written here, with the same bytes and locks; whatever
@@ -36,7 +42,7 @@ from actors.git.commit import CommitMessage
 from actors.git.place import mark_landed
 from actors.git.plumbing import Refusal, are_few, complaint, flush, git, not_written, ref_paths, shown, split
 from actors.git.reflock import lock_path, look, ours_and_dead
-from actors.git.refs import LogLine, move
+from actors.git.refs import LogLine, move, write_again
 from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip
 from actors.programs import Flow
 
@@ -61,10 +67,17 @@ class Landed:
 
 @attrs.frozen
 class AlreadyLanded:
-    """An earlier try put this commit onto the branch, with so many changed paths."""
+    """An earlier try put this commit onto the branch.
+
+    Attributes:
+        sha: The commit.
+        files: How many paths it changed.
+        other: Whether it is another attempt's: what is in the slot is not what landed.
+    """
 
     sha: str
     files: int = 0
+    other: bool = False
 
 
 @attrs.frozen
@@ -78,6 +91,23 @@ LandOutcome = Landed | AlreadyLanded | NothingToLand | Conflict | Lost | Refusal
 
 
 @attrs.frozen
+class CommitSpec:
+    """What a task's commit is to be.
+
+    Attributes:
+        message: Subject, body and trailers; ``Task`` and ``Session`` tell whether it landed before.
+        when: Its date, in seconds of the epoch; part of what makes a redo the same commit.
+        identity: Its author.
+        since: The commit that the session began at, where another attempt may have landed; ``""`` where none can.
+    """
+
+    message: CommitMessage
+    when: int
+    identity: Identity
+    since: str = ""
+
+
+@attrs.frozen
 class Landing:
     """One change on its way.
 
@@ -85,39 +115,25 @@ class Landing:
         repo: The repository.
         captured: The change.
         base: The commit that it was made on.
-        message: What its commit says.
-        when: Date of the commit, in seconds of the epoch.
-        identity: Author of the commit.
+        spec: What it is to become.
     """
 
     repo: Repository
     captured: Captured
     base: str
-    message: CommitMessage
-    when: int
-    identity: Identity
+    spec: CommitSpec
 
 
-def land(
-    repo: Repository,
-    captured: Captured,
-    base: str,
-    *,
-    message: CommitMessage,
-    when: int,
-    identity: Identity,
-) -> Flow[LandOutcome]:
+def land(repo: Repository, captured: Captured, base: str, spec: CommitSpec) -> Flow[LandOutcome]:
     """Put what was captured onto the branch as one commit, exactly once.
 
     Args:
         repo: The repository.
         captured: What to land.
         base: The commit that it was captured against; part of the branch.
-        message: Subject, body and trailers; ``Task`` and ``Session`` tell whether it landed before.
-        when: Date of the commit, in seconds of the epoch; part of what makes a redo the same commit.
-        identity: Author of the commit.
+        spec: What it is to become.
     """
-    landing = Landing(repo, captured, base, message, when, identity)
+    landing = Landing(repo, captured, base, spec)
     for _ in range(_TRIES):
         outcome = yield from _try(landing)
         if outcome is not None:
@@ -128,35 +144,30 @@ def land(
     )
 
 
-def capture_and_land(
-    repo: Repository, slot: int, base: str, *, message: CommitMessage, when: int, identity: Identity
-) -> Flow[LandOutcome]:
+def capture_and_land(repo: Repository, slot: int, base: str, spec: CommitSpec) -> Flow[LandOutcome]:
     """Capture what an attempt left in its slot and land it. All of it can be repeated at any time.
 
     Args:
         repo: The repository.
         slot: Number of the slot; nothing writes in it any more.
         base: The commit that it was prepared at.
-        message: As for :func:`land`.
-        when: As for :func:`land`.
-        identity: As for :func:`land`.
+        spec: As for :func:`land`.
 
     Returns:
-        As :func:`land`; or that the work is lost and did not land before either.
+        As :func:`land`; or that the work is lost, or cannot be captured, and did not land before either.
     """
     captured = yield from capture(repo, slot, base)
     outcome: LandOutcome
-    match captured:
-        case Captured():
-            outcome = yield from land(repo, captured, base, message=message, when=when, identity=identity)
-        case Lost():
-            landing = Landing(repo, Captured("", (), ()), base, message, when, identity)
-            tip = yield from read_tip(repo)
-            found = (yield from _search(landing, tip)) if tip is not None else None
-            return captured if found is None else found
-        case _:
-            outcome = captured
-    if isinstance(outcome, Landed | AlreadyLanded | NothingToLand):
+    if isinstance(captured, Captured):
+        outcome = yield from land(repo, captured, base, spec)
+    elif isinstance(captured, NothingToLand) and not spec.since:
+        outcome = captured
+    else:
+        tip = yield from read_tip(repo)
+        landing = Landing(repo, Captured("", (), ()), base, spec)
+        found = (yield from _search(landing, tip)) if tip is not None else None
+        outcome = captured if found is None else found
+    if isinstance(outcome, Landed | NothingToLand) or (isinstance(outcome, AlreadyLanded) and not outcome.other):
         mark_landed(repo, slot)
     return outcome
 
@@ -170,51 +181,79 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     tip = yield from read_tip(repo)
     if tip is None:
         return Refusal(f"the branch {repo.branch} is gone", f"restore it: git branch {repo.branch} COMMIT")
-    if tip.sha != landing.base:
-        found = yield from _search(landing, tip)
-        if found is not None:
-            return found
+    found = yield from _search(landing, tip)
+    if found is not None:
+        return found
     change = yield from _change(landing, tip)
     if not isinstance(change, Captured):
         return change
-    message = landing.message.text
-    sha = yield from commit_tree(repo, change.tree, tip.sha, message, when=landing.when, identity=landing.identity)
+    message = landing.spec.message.text
+    sha = yield from commit_tree(
+        repo, change.tree, tip.sha, message, when=landing.spec.when, identity=landing.spec.identity
+    )
     if isinstance(sha, Refusal):
         return sha
     moved = yield from _move(landing, tip.sha, sha, object_paths(repo.common_dir, change, sha))
     if moved is not True:
         return moved or None
     unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
-    return unsafe or Landed(sha, tip.sha, len(change.changed))
+    return attrs.evolve(unsafe, passing=True) if unsafe else Landed(sha, tip.sha, len(change.changed))
 
 
 def _search(landing: Landing, tip: Tip) -> Flow[AlreadyLanded | Refusal | None]:
-    """Look for our trailers in what came onto the branch since the base, if that is still part of it."""
+    """Look for our trailers in what came onto the branch since the base, if that is still part of it.
+
+    Where another attempt may have landed, it is looked for between the beginning of the session and the base.
+    """
+    if tip.sha != landing.base:
+        commits = yield from _commits(landing, f"{landing.base}...{tip.sha}")
+        if isinstance(commits, Refusal):
+            return commits
+        if any(side == "<" for side, *_ in commits):
+            branch = landing.repo.branch
+            return Refusal(
+                f"somebody took commits off {branch}: {landing.base} is no longer part of it",
+                f"put them back (git reflog {branch} names them), or cancel the session",
+            )
+        if sha := _ours(landing, commits):
+            return (yield from _already(landing.repo, sha, other=False))
+    if landing.spec.since not in {"", landing.base}:
+        session = f"--grep=Session: {landing.spec.message.trailer('Session')}"
+        commits = yield from _commits(landing, f"{landing.spec.since}..{landing.base}", "--fixed-strings", session)
+        if isinstance(commits, Refusal):
+            return commits
+        if sha := _ours(landing, commits):
+            return (yield from _already(landing.repo, sha, other=True))
+    return None
+
+
+def _commits(landing: Landing, range_: str, *options: str) -> Flow[list[list[str]] | Refusal]:
+    """Return side, name and our two trailers of each commit of a range; what is not known yet cannot be refused."""
     trailers = (f"%(trailers:key={key},valueonly,unfold,separator=%x1d)" for key in ("Task", "Session"))
     done = yield git(
-        *("log", "-z", "--no-show-signature", "--no-color", "--left-right"),
-        *(f"--format={'%x1f'.join(('%m', '%H', *trailers))}", f"{landing.base}...{tip.sha}", "--"),
+        *("log", "-z", "--no-show-signature", "--no-color", "--left-right", *options),
+        *(f"--format={'%x1f'.join(('%m', '%H', *trailers))}", range_, "--"),
         cwd=landing.repo.common_dir,
         timeout=_TIMEOUT,
     )
     if not done.ok:
-        return Refusal(f"git cannot go from {landing.base} to {tip.sha}: {complaint(done)}")
-    wanted = [landing.message.trailer("Task"), landing.message.trailer("Session")]
-    commits = [shown(entry).strip("\n").split("\x1f") for entry in split(done.stdout)]
-    if any(side == "<" for side, *_ in commits):
-        branch = landing.repo.branch
-        return Refusal(
-            f"somebody took commits off {branch}: {landing.base} is no longer part of it",
-            f"put them back (git reflog {branch} names them), or cancel the session",
-        )
-    for _, sha, *values in commits:
-        if values == wanted:
-            # The earlier try may have ended before the flush.
-            made = yield from differences(landing.repo.common_dir, f"{sha}^", f"{sha}^{{tree}}")
-            change = made if isinstance(made, Captured) else Captured("", (), ())
-            unsafe = yield from _secured(landing.repo, sha, change)
-            return unsafe or AlreadyLanded(sha, len(change.changed))
-    return None
+        return Refusal(f"git cannot list the commits {range_}: {complaint(done)}", passing=True)
+    return [shown(entry).strip("\n").split("\x1f") for entry in split(done.stdout)]
+
+
+def _ours(landing: Landing, commits: list[list[str]]) -> str:
+    """Return the commit that has our trailers, ``""`` for none."""
+    wanted = [landing.spec.message.trailer("Task"), landing.spec.message.trailer("Session")]
+    return next((sha for _, sha, *values in commits if values == wanted), "")
+
+
+def _already(repo: Repository, sha: str, *, other: bool) -> Flow[AlreadyLanded | Refusal]:
+    """Secure what an earlier try landed: it may have ended before the flush, or the flush may have failed."""
+    unsafe = yield from _secured(repo, sha)
+    if unsafe:
+        return attrs.evolve(unsafe, passing=True)
+    made = yield from differences(repo.common_dir, f"{sha}^", f"{sha}^{{tree}}")
+    return AlreadyLanded(sha, len(made.changed) if isinstance(made, Captured) else 0, other)
 
 
 def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Conflict | Refusal]:
@@ -226,9 +265,9 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
         repo,
         landing.captured.tree,
         landing.base,
-        landing.message.text,
-        when=landing.when,
-        identity=landing.identity,
+        landing.spec.message.text,
+        when=landing.spec.when,
+        identity=landing.spec.identity,
     )
     if isinstance(side, Refusal):
         return side
@@ -251,7 +290,7 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     ``False`` when it was not at `old` any more, or somebody was at it just now.
     """
     repo = landing.repo
-    log = LogLine(landing.identity, landing.when, f"milestoned: {landing.message.trailer('Task')}")
+    log = LogLine(landing.spec.identity, landing.spec.when, f"milestoned: {landing.spec.message.trailer('Task')}")
     before = look(repo)
     try:
         moved = move(repo, old, new, log, needs) if are_few(needs) else None
@@ -273,7 +312,7 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     if not locked_out or after is None:
         return Refusal(f"git cannot move {repo.branch}: {complaint(done)}")
     lock = lock_path(repo)
-    if (yield from ours_and_dead(repo, landing.message.trailer("Session"), before, after)):
+    if (yield from ours_and_dead(repo, landing.spec.message.trailer("Session"), before, after)):
         lock.unlink(missing_ok=True)
         return False
     return Refusal(
@@ -282,7 +321,25 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     )
 
 
-def _secured(repo: Repository, sha: str, change: Captured) -> Flow[Refusal | None]:
-    """Flush the commit, what it needs and the branch, in this order: it has landed only then."""
-    objects = object_paths(repo.common_dir, change, sha)
-    return (yield from flush((*objects, *ref_paths(repo.common_dir, repo.ref))))
+def _secured(repo: Repository, sha: str) -> Flow[Refusal | None]:
+    """Write the commit, what it needs and the branch anew, and flush them, in this order."""
+    packs = f"{repo.common_dir}/objects/pack"
+    done = yield git(
+        *("pack-objects", "--quiet", "--revs", f"{packs}/pack"),
+        cwd=repo.common_dir,
+        stdin=f"{sha}\n^{sha}^\n".encode(),
+        timeout=_TIMEOUT,
+    )
+    if not done.ok:
+        return not_written(complaint(done))
+    names = shown(done.stdout).split()
+    unsafe = yield from flush((*(f"{packs}/pack-{name}.{kind}" for name in names for kind in ("pack", "idx")), packs))
+    if unsafe:
+        return unsafe
+    try:
+        if write_again(repo):
+            return None
+    except OSError as error:
+        return not_written(str(error))
+    lock = lock_path(repo)
+    return Refusal(f"another git holds {lock}, or left it when it was killed", f"when no git works: rm {lock}")

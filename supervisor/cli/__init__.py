@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "plan": "Show waves, critical path and predicted time",
     "run": "Execute a milestone",
     "status": "Show sessions, roles and tasks",
+    "recover": "Repair a damaged journal",
     "version": "Show versions",
 }
 """Name and short help of every command; each is the module and the function of its name."""

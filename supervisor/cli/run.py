@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import math
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from actors.events import SessionStatus
 from actors.log import open_log
 from actors.model import Isolation
 from actors.paths import ProjectPaths
@@ -43,12 +46,18 @@ WAIT_SECONDS: Final = 0.1
 GATHER_SECONDS: Final = 0.03
 """Seconds in which notices are gathered before they are shown."""
 
+LAST_RESORT_SECONDS: Final = 15.0
+"""Seconds after the second signal at which we no longer wait for anybody."""
+
+_ENOUGH: Final = 3
+_GIVEN_UP: Final = "not everything has ended as it was told to; what is left is killed, and the next run looks again"
+
 _NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
 """Errors of writing to a pipe without a reader, and to a terminal that is gone."""
 
 
 class _Signals:
-    """Counts the signals that ask the run to end; the first is orderly, the second is not."""
+    """Counts the signals that ask the run to end: the first is orderly, the second is not, the third waits no more."""
 
     def __init__(self) -> None:
         self.first: signal.Signals | None = None
@@ -170,7 +179,7 @@ class _Audience:
 def _conduct(run: MilestoneRun, view: View, signals: _Signals) -> int:
     audience = _Audience(view)
     with contextlib.ExitStack() as stack:
-        stack.callback(run.close)
+        stack.callback(_close, run)
         run.start()
         audience.tell(view.__enter__)
         stack.callback(audience.tell, lambda: view.__exit__(None, None, None))
@@ -181,6 +190,11 @@ def _conduct(run: MilestoneRun, view: View, signals: _Signals) -> int:
     if audience.is_gone:
         return PIPE_CODE
     return over.code
+
+
+def _close(run: MilestoneRun) -> None:
+    if not run.close():
+        click.echo("a thread of milestoned hangs: the project stays locked until this process has ended", err=True)
 
 
 def _next_notices(run: MilestoneRun) -> list[RunNotice]:
@@ -201,6 +215,7 @@ def _next_notices(run: MilestoneRun) -> list[RunNotice]:
 def _follow(run: MilestoneRun, audience: _Audience, signals: _Signals) -> Over:
     asked = 0
     stopped = False
+    give_up_at = math.inf
     while True:
         notices = _next_notices(run)
         audience.tell(functools.partial(_show, audience.view, notices))
@@ -216,7 +231,10 @@ def _follow(run: MilestoneRun, audience: _Audience, signals: _Signals) -> Over:
             if asked == 1 and signals.first is not None:
                 run.request_stop(f"{signals.first.name} received; running tasks are ended")
             else:
+                give_up_at = min(give_up_at, time.monotonic() + LAST_RESORT_SECONDS)
                 run.kill_now()
+        if asked >= _ENOUGH or time.monotonic() >= give_up_at:
+            return Over(SessionStatus.INTERRUPTED, _GIVEN_UP, SIGNAL_CODES[signal.SIGINT])
 
 
 def _show(view: View, notices: Sequence[RunNotice]) -> None:

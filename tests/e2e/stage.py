@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 
 from actors.events import AttemptStarted, ChildReady, Event, Record, SessionResumed, TaskCompleted
+from actors.git_integration import slots_directory
 from actors.state import ROLES, SessionState
 from supervisor.environment import SESSION_MARK
 from supervisor.journal_reader import JournalReader
@@ -216,7 +217,8 @@ def assert_done_once(project: Project, milestone_id: str, tasks: Mapping[str, tu
     """Assert what holds of every completed run, however it went.
 
     One commit for each task and no other, with the three trailers, in an order that respects the dependencies; each
-    task reported completed once and never started again after that; nothing started before what it depends on.
+    task reported completed once and never started again after that; nothing started before what it depends on; the
+    output of each attempt that completed kept; no worktree left.
 
     Args:
         project: The project.
@@ -230,19 +232,50 @@ def assert_done_once(project: Project, milestone_id: str, tasks: Mapping[str, tu
     landed = [commit["Task"] for commit in commits]
     for task, needed in tasks.items():
         assert all(landed.index(before) < landed.index(task) for before in needed), (task, landed)
-    completed: set[str] = set()
+    completed: dict[str, str] = {}
     for _, event in project.records():
         match event:
             case AttemptStarted(attempt=attempt):
                 task = attempt.rpartition(".")[0]
                 assert task not in completed, f"{task} was started after it was completed"
-                assert set(tasks[task]) <= completed, f"{task} was started before {tasks[task]}"
-            case TaskCompleted(task=task):
+                assert set(tasks[task]) <= completed.keys(), f"{task} was started before {tasks[task]}"
+            case TaskCompleted(task=task, attempt=attempt):
                 assert task not in completed, f"{task} was completed twice"
-                completed.add(task)
+                completed[task] = attempt
             case _:
                 pass
-    assert completed == set(tasks)
+    assert completed.keys() == set(tasks)
+    assert all(log_of(project, attempt).is_file() for attempt in completed.values())
+    assert_no_slots(project, milestone_id)
+
+
+def log_of(project: Project, attempt: str) -> Path:
+    """Return where the output of an attempt of the latest session is."""
+    return project.path / ".milestones" / "logs" / project.session() / "tasks" / f"{attempt}.log"
+
+
+def slots_of(project: Project) -> Path:
+    """Return the directory that has the worktree slots of a project."""
+    return Path(slots_directory(str(project.path), project.fold().settings.slots_directory)).resolve()
+
+
+def worktrees(project: Project) -> list[Path]:
+    """Return all worktrees that git knows of, the user's own first."""
+    lines = git(project.path, "worktree", "list", "--porcelain").splitlines()
+    return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
+
+
+def assert_no_slots(project: Project, milestone_id: str) -> None:
+    """Assert that git knows of no worktree but the user's and that the cache directory has nothing of the milestone."""
+    cache = slots_of(project)
+    assert not [path for path in worktrees(project) if path.is_relative_to(cache)]
+    assert not [path.name for path in cache.glob(f"{milestone_id}-*")]
+
+
+def contents_of(project: Project, branch: str) -> dict[str, str]:
+    """Return the files of a branch: path -> text."""
+    names = git(project.path, "ls-tree", "-r", "--name-only", branch).splitlines()
+    return {name: git(project.path, "show", f"{branch}:{name}") for name in names}
 
 
 def assert_files_written(project: Project) -> None:

@@ -311,7 +311,8 @@ def test_ignored_files_that_are_copied_into_the_slot_are_there_and_never_committ
     project.configure("worktree:\n  copy: [.env, node_modules]\n")
     project.write(
         "m1",
-        "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'cat .env node_modules/x > o; mkdir d; echo 1 > d/f'}\n",
+        "id: m1\ntitle: One\ntasks:\n"
+        "  - {id: t1, title: A, run: 'cat .env node_modules/x > o; mkdir d; echo 1 > d/f'}\n",
     )
 
     done = project.ctl("run", "m1")

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from actors.git import (
     CommitMessage,
+    CommitSpec,
     Identity,
     LandOutcome,
     Repository,
@@ -61,11 +62,11 @@ class Project:
         return ready
 
     def land(
-        self, task: str, number: int = 0, *, base: str, run: Callable[[Program], Finished] = execute
+        self, task: str, number: int = 0, *, base: str, since: str = "", run: Callable[[Program], Finished] = execute
     ) -> LandOutcome:
         """Capture the slot and land it as the task's commit."""
-        flow = capture_and_land(self.repo, number, base, message=message(task), when=WHEN, identity=AUTHOR)
-        return drive(flow, run)
+        spec = CommitSpec(message(task), WHEN, AUTHOR, since)
+        return drive(capture_and_land(self.repo, number, base, spec), run)
 
     def leave_to_git(self) -> None:
         """Store everything in a way that we leave to git: packs, a packed branch without a log, index version 4."""

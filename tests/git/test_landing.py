@@ -1,5 +1,6 @@
 """Landing: one commit per task, whatever happens between two programs."""
 
+import errno
 import os
 import re
 import shutil
@@ -14,12 +15,15 @@ import pytest
 
 from actors.git import (
     AlreadyLanded,
+    Archived,
     Captured,
+    CommitSpec,
     Conflict,
     Landed,
     Lost,
     NothingToLand,
     Refusal,
+    archive,
     capture,
     land,
     start,
@@ -188,8 +192,8 @@ def test_the_same_task_of_another_session_lands_again(project: Project) -> None:
     write(ready.path, "a.txt", "b\n")
     captured = drive(capture(project.repo, 0, ready.base))
     assert isinstance(captured, Captured)
-    flow = land(project.repo, captured, project.tip, message=message("task-1", "another"), when=WHEN, identity=AUTHOR)
-    _landed(drive(flow))
+    spec = CommitSpec(message("task-1", "another"), WHEN, AUTHOR)
+    _landed(drive(land(project.repo, captured, project.tip, spec)))
     assert project.commits() == ["task-1", "task-1"]
 
 
@@ -205,6 +209,114 @@ def test_the_same_inputs_give_the_same_commit_in_another_copy_of_the_repository(
         write(ready.path, "a.txt", "a\n")
         shas.append(_landed(one.land("task-1", base=ready.base)).sha)
     assert shas[0] == shas[1]
+
+
+def _failing_flush_of_the_branch(project: Project, monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
+    """Let flushes of the branch's own file fail once it has moved; return the list of failures, emptied to mend it."""
+    failures: list[str] = ["once"]
+    ref = Path(project.repo.common_dir, project.repo.ref)
+    really = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if failures and Path(f"/proc/self/fd/{descriptor}").readlink() == ref:
+            failures.append(str(ref))
+            raise OSError(number, os.strerror(number))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    return failures
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE])
+def test_once_the_branch_has_moved_a_failed_flush_is_never_the_task_s_failure(
+    project: Project, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    failures = _failing_flush_of_the_branch(project, monkeypatch, number)
+    for _ in range(2):
+        refused = project.land("task-1", base=ready.base)
+        assert isinstance(refused, Refusal)
+        assert (refused.is_passing, refused.is_broken) == (number != errno.EIO, number == errno.EIO)
+    assert project.tip != project.base
+    failures.clear()
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(project.tip, 1)
+    assert project.commits() == ["task-1"]
+
+
+def test_what_an_earlier_try_landed_is_written_anew_because_a_second_flush_would_prove_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = project.slot()
+    write(ready.path, "new/a.txt", "a\n")
+    failures = _failing_flush_of_the_branch(project, monkeypatch, errno.EIO)
+    assert isinstance(project.land("task-1", base=ready.base), Refusal)
+    failures.clear()
+    ref = Path(project.repo.common_dir, project.repo.ref)
+    before = ref.stat().st_ino
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(project.tip, 1)
+    assert ref.stat().st_ino != before
+    (index,) = Path(project.repo.common_dir, "objects/pack").glob("*.idx")
+    packed = {line.split()[0] for line in git(project.folder, "verify-pack", "-v", str(index)).splitlines()}
+    needed = git(project.folder, "rev-list", "--objects", "--no-object-names", f"{project.base}..{project.tip}")
+    assert set(needed.split()) <= packed
+    assert git(project.folder, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_branch_whose_history_cannot_be_searched_now_is_searched_later(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+
+    def failing(program: Program) -> Finished:
+        return Finished(-9, b"", b"killed after 300 s") if program.argv[1] == "log" else execute(program)
+
+    refused = project.land("task-1", base=ready.base, run=failing)
+    assert isinstance(refused, Refusal)
+    assert refused.is_passing
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(first.sha, 1)
+
+
+def test_work_that_cannot_be_captured_any_more_is_found_on_the_branch_if_it_landed(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+
+    def failing(program: Program) -> Finished:
+        return Finished(128, b"", b"fatal: no threads") if program.argv[1] == "add" else execute(program)
+
+    assert project.land("task-1", base=ready.base, run=failing) == AlreadyLanded(first.sha, 1)
+    assert isinstance(project.land("task-2", base=ready.base, run=failing), Refusal)
+
+
+@pytest.mark.parametrize("again", ["the same", "something else", "nothing"])
+def test_a_later_attempt_never_adds_a_second_commit_whatever_it_did(project: Project, again: str) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+    write(project.slot().path, "b.txt", "b\n")
+    _landed(project.land("task-2", base=project.tip))
+    rerun = project.slot(attempt="task-1.2")
+    if again != "nothing":
+        write(rerun.path, "a.txt", "a\n" if again == "the same" else "other\n")
+    outcome = project.land("task-1", base=rerun.base, since=project.base)
+    assert outcome == AlreadyLanded(first.sha, 1, other=True)
+    assert project.commits() == ["task-1", "task-2"]
+    kept = drive(archive(project.repo, 0))
+    if again == "something else":
+        assert isinstance(kept, Archived)
+        assert git(project.folder, "show", f"{kept.ref}:a.txt") == "other"
+    else:
+        assert kept == NothingToLand()
+
+
+def test_a_later_attempt_lands_when_none_before_it_did(project: Project) -> None:
+    write(project.slot().path, "b.txt", "b\n")
+    _landed(project.land("task-2", base=project.tip))
+    rerun = project.slot(attempt="task-1.2")
+    write(rerun.path, "a.txt", "a\n")
+    _landed(project.land("task-1", base=rerun.base, since=project.base))
+    assert project.commits() == ["task-2", "task-1"]
 
 
 class _KillAt:

@@ -1,5 +1,6 @@
 """Slots: whatever a task does to one, the next attempt finds the base and nothing else."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -16,14 +17,18 @@ from actors.git import (
     Lost,
     NothingToLand,
     Refusal,
+    SetAside,
     SlotReady,
     archive,
     capture,
+    kept,
     prepare_slot,
     remove_slots,
     slots,
+    vacate,
 )
 from actors.git.place import Slot
+from actors.programs import Finished, Program
 from tests.git.driver import KilledError, drive, execute
 from tests.git.project import SESSION, MakeProject, Project, write
 from tests.repositories import git
@@ -330,6 +335,78 @@ def test_work_that_did_not_land_is_archived_before_its_slot_goes(project: Projec
     assert [entry.name for entry in Path(project.repo.cache).iterdir()] == ["owner"]
     assert git(project.folder, "worktree", "list").count("\n") == 0
     assert drive(remove_slots(project.repo)) == ()
+
+
+def test_work_that_git_cannot_hold_is_set_aside_with_a_note_and_its_slot_is_free_again(project: Project) -> None:
+    for number in (1, 2):
+        ready = project.slot(attempt=f"task-1.{number}")
+        write(ready.path, "a.txt", f"{number}\n")
+        _repository_inside(Path(ready.path))
+        aside = drive(vacate(project.repo, 0))
+        assert isinstance(aside, SetAside)
+        assert aside.path == f"{project.repo.cache}/milestone-001-kept-{number}"
+        assert Path(aside.path, "a.txt").read_text() == f"{number}\n"
+        assert Path(aside.path, "inner/.git").is_dir()
+        _, owner, reason, _, origin, _ = Path(f"{aside.path}.txt").read_text().splitlines()
+        assert f"{SESSION}/task-1.{number}" in owner
+        assert "inner" in reason
+        assert project.base in origin
+        assert slots(project.repo) == ()
+        assert len(git(project.folder, "worktree", "list").splitlines()) == 1
+    project.slot()
+    assert drive(remove_slots(project.repo)) == ()
+    assert kept(project.repo) == tuple(f"{project.repo.cache}/milestone-001-kept-{number}" for number in (1, 2))
+
+
+def test_at_the_end_a_slot_that_git_cannot_hold_is_set_aside_and_no_worktree_any_more(project: Project) -> None:
+    _repository_inside(Path(project.slot().path))
+    (aside,) = drive(remove_slots(project.repo))
+    assert isinstance(aside, SetAside)
+    assert slots(project.repo) == ()
+    assert len(git(project.folder, "worktree", "list").splitlines()) == 1
+
+
+def test_a_full_disk_is_no_reason_to_set_a_slot_aside(project: Project) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+
+    def full(program: Program) -> Finished:
+        return (
+            Finished(128, b"", b"error: unable to write: No space left on device")
+            if "add" in program.argv
+            else execute(program)
+        )
+
+    refused = drive(vacate(project.repo, 0), full)
+    assert isinstance(refused, Refusal)
+    assert refused.is_passing
+    assert slots(project.repo) == (0,)
+    assert isinstance(drive(vacate(project.repo, 0)), Archived)
+
+
+@pytest.mark.parametrize("name", ["index", "record", "capture"])
+def test_our_own_files_on_a_full_disk_make_a_refusal_that_passes(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    really = os.open
+
+    def full(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if str(path).endswith(f"slot-0.{name}") and flags & os.O_WRONLY:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return really(path, flags, mode, dir_fd=dir_fd)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", full)
+        if name == "capture":
+            refused: object = drive(capture(project.repo, 0, ready.base))
+        else:
+            Path(f"{ready.path}.index").unlink()
+            refused = drive(prepare_slot(project.repo, 0, ready.base))
+    assert isinstance(refused, Refusal)
+    assert refused.is_passing, refused
+    assert isinstance(drive(prepare_slot(project.repo, 0, ready.base)), SlotReady)
 
 
 def test_archiving_again_keeps_both_works_and_no_work_twice(project: Project) -> None:

@@ -6,6 +6,7 @@ Owns the hub, what it tells and shows, and the relays. Refuses to supervise: nob
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -241,3 +242,16 @@ class Stage:
 def state_in(welcome: Welcome) -> SessionState:
     """Return the state that a welcome holds."""
     return decode_state(welcome.state)
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Have this process get no further descriptor meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest number that is free
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -12,7 +12,7 @@ import pytest
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready
 from actors.programs import Program
 from supervisor.linux import is_alive
-from tests.shell.hosting import ROLE, Hosted
+from tests.shell.hosting import ROLE, SESSION, Hosted
 from tests.waiting import wait_until
 
 
@@ -210,6 +210,16 @@ def test_a_role_whose_code_is_broken_dies_with_its_traceback(ready: Hosted, tmp_
     assert "LookupError: no such thing" in ready.output()
     assert "Traceback" in ready.output()
     wait_until(lambda: not is_alive(pid), 5.0, "the program is gone")
+
+
+def test_a_role_whose_code_is_broken_dies_even_if_it_cannot_say_so(ready: Hosted, tmp_path: Path) -> None:
+    (tmp_path / ".milestones" / "logs" / SESSION / f"{ROLE}.log").mkdir(parents=True)
+    for number in range(5):
+        ready.run(waits(tmp_path / f"pid{number}"))
+    pids = [pid_in(tmp_path / f"pid{number}") for number in range(5)]
+    ready.order(do="raise", message="no such thing")
+    assert ready.wait_for_end() == 70
+    wait_until(lambda: not any(map(is_alive, pids)), 5.0, "the programs are gone")
 
 
 def test_a_role_that_tries_to_exit_by_itself_is_broken(ready: Hosted) -> None:

@@ -26,9 +26,11 @@ from actors.frames import Beat, Deliver, Leave, Ready, encode_frame
 from actors.state import ROLES
 from supervisor import core_events as told
 from supervisor.exits import Crashed, Normal, Shutdown, Unknown
+from supervisor.fleet import SILENT_SECONDS
 from supervisor.linux import is_alive
+from supervisor.notices import Escalated
 from tests.shell.hosting import SESSION
-from tests.shell.hubs import PUPPETS, Relay, Stage, state_in
+from tests.shell.hubs import PUPPETS, Relay, Stage, no_more_descriptors, state_in
 from tests.waiting import wait_until
 
 
@@ -389,6 +391,41 @@ def test_a_second_death_of_the_fork_server_within_the_period_escalates(stage: St
     stage.welcomed(incarnation=2)
 
 
+def test_a_stopped_fork_server_that_does_not_tell_of_an_end_is_replaced(stage: Stage) -> None:
+    role, runner = stage.welcomed(), stage.welcomed("runner", role=False)
+    stopped = stage.hub.fork_server_pid
+    os.kill(stopped, signal.SIGSTOP)
+    role.signal(signal.SIGKILL)
+    asked = monotonic()
+    wait_until(lambda: [one for one in stage.told if isinstance(one, told.Exited)], SILENT_SECONDS + 5.0, "it is told")
+    assert monotonic() - asked >= SILENT_SECONDS - 1.0
+    assert stage.wait_told(told.Exited, "task_executor").reason == Unknown("the fork server died")
+    assert not is_alive(stopped)
+    second = stage.welcomed(incarnation=2)
+    assert second.settle(second.propose(grant(1)))[1] == ()
+    assert runner.settle(runner.propose(grant(2)))[1] == ()
+    assert not stage.escalated()
+
+
+def test_a_stopped_fork_server_that_does_not_answer_a_launch_is_replaced(stage: Stage) -> None:
+    stage.welcomed()
+    os.kill(stage.hub.fork_server_pid, signal.SIGSTOP)
+    stage.hub.spawn(SESSION, "runner", 1, f"{PUPPETS}:relay", {"control": stage._name}, role=False)
+    wait_until(
+        lambda: [one for one in stage.told if isinstance(one, told.SpawnFailed)], SILENT_SECONDS + 5.0, "it is told"
+    )
+    assert stage.wait_told(told.SpawnFailed, "runner").error == "the fork server is gone"
+    stage.welcomed("runner", 2, role=False)
+
+
+def test_a_fork_server_that_owes_nothing_may_be_as_silent_as_it_likes(stage: Stage) -> None:
+    relay = stage.welcomed()
+    server = stage.hub.fork_server_pid
+    assert stage.hub._fleet.due == float("inf")
+    relay.settle(relay.propose(grant(1)))
+    assert stage.hub.fork_server_pid == server
+
+
 def test_what_roles_had_said_when_the_fork_server_was_killed_is_journaled(stage: Stage) -> None:
     role = stage.welcomed()
     with stage.paused():
@@ -430,5 +467,65 @@ def test_a_hub_whose_own_code_fails_says_so_and_leaves_no_process(tmp_path: Path
         (escalated,) = wait_until(stage.escalated)
         assert escalated.reason == "broken invariant in the hub: LookupError: lost the plot"
         assert (escalated.fatal, escalated.broken) == (True, True)
+        assert "lost the plot" in escalated.story
         wait_until(relay.is_gone)
         wait_until(lambda: not stage.hub.is_alive())
+
+
+def test_a_hub_that_is_told_to_give_up_ends_everything_with_that_reason(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage:
+        relay = stage.welcomed()
+        stage.hub.give_up("the supervisor is lost", "its story")
+        (escalated,) = wait_until(stage.escalated)
+        assert escalated == Escalated("the supervisor is lost", fatal=True, broken=True, story="its story")
+        wait_until(relay.is_gone)
+        wait_until(lambda: not stage.hub.is_alive())
+
+
+def test_a_hub_that_failed_before_it_had_a_session_tells_the_one_that_comes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    with no_more_descriptors():
+        stage.hub.start()
+        wait_until(lambda: not stage.hub.is_alive(), 5.0, "the hub has given up")
+    stage.hub.open_session(stage.ledger, stage, stage.notices.append)
+    (escalated,) = stage.escalated()
+    assert escalated.reason.startswith("the system refused what supervision needs: [Errno 24]")
+    assert (escalated.fatal, escalated.broken) == (True, False)
+    stage.__exit__(None, None, None)
+
+
+def test_a_moment_that_was_asked_for_comes_and_wakes_the_hub(stage: Stage) -> None:
+    called: list[float] = []
+    asked = monotonic()
+    stage.hub.call_at(asked + 0.3, lambda: called.append(monotonic()))
+    wait_until(lambda: called, 5.0)
+    assert 0.3 <= called[0] - asked < 2.0
+
+
+def test_calls_while_the_hub_closes_touch_nothing_of_anybody_else(tmp_path: Path) -> None:
+    """The wake-up's number may be somebody else's the moment after: nothing may be written to it."""
+    stage = Stage(tmp_path)
+    stage.__enter__()
+    over = threading.Event()
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            while not over.is_set():
+                stage.hub.call(lambda: None)
+        except BaseException as error:  # noqa: BLE001 - is what is looked for
+            failed.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    stage.__exit__(None, None, None)
+    others = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(20)]
+    over.set()
+    for thread in threads:
+        thread.join(5.0)
+    for other in others:
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(other)
+        os.close(other)
+    assert not failed

@@ -18,7 +18,7 @@ from actors.events import (
     StopRequested,
     UncommittedSeen,
 )
-from actors.frames import Deliver
+from actors.frames import Beat, Deliver
 from supervisor.hub import DISK_FULL
 from tests.shell.hosting import SESSION
 from tests.shell.hubs import Stage
@@ -126,6 +126,47 @@ def test_the_supervising_process_can_still_end_the_session(stage: Stage, small_d
     assert [record.kind for record in relay.expect(Deliver, lambda one: len(one.records) > 0).records] == [
         "SessionPaused"
     ]
+
+
+def test_facts_of_the_supervising_process_that_find_no_room_are_not_tried_at_every_turn(
+    stage: Stage, small_disk: Path
+) -> None:
+    """Each try folds the whole journal again."""
+    relay = stage.welcomed()
+    fill(small_disk)
+    relay.propose(large(1))
+    shown(stage, PAUSED)
+    ballast = fill(small_disk)
+    failed: list[str] = []
+
+    def note(statement: str) -> None:
+        if statement.startswith("ROLLBACK"):
+            failed.append(statement)
+
+    stage.journal._connection.set_trace_callback(note)
+    own = [large(number) for number in range(2, 12)]  # more than what may be left of the log's last page
+    stage.hub.state(SESSION, *own)
+    wait_until(lambda: failed, 10.0, "it found no room")
+    assert stage.hub.is_full
+    for number in range(60):
+        relay.say(Beat(float(number)))
+        relay.read(0.05)
+    assert len(failed) <= 10
+    ballast.unlink()
+    (small_disk / "ballast").unlink(missing_ok=True)
+    shown(stage, *own, UNPAUSED)
+    assert not stage.hub.is_full
+
+
+def test_that_not_even_the_pause_finds_room_is_told(stage: Stage, small_disk: Path) -> None:
+    relay = stage.welcomed()
+    (small_disk / "state.reserve").unlink()
+    ballast = fill(small_disk)
+    ticket = relay.propose(large(1))
+    (trouble,) = wait_until(stage.troubled, 10.0, "it is told")
+    assert trouble.reason == "the disk is full: not even the pause can be journaled"
+    ballast.unlink()
+    assert relay.settle(ticket)[1] == ()
 
 
 def test_a_disk_that_fills_up_again_pauses_again(stage: Stage, small_disk: Path) -> None:

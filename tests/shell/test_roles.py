@@ -4,6 +4,7 @@ A death is simulated by throwing the role away and building another one from the
 done by then left as it was.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +22,16 @@ from actors.events import (
     GitRefused,
     LandConflicted,
     Landed,
+    LandFailed,
     Outcome,
     PreflightPassed,
     ProgressReported,
     Pushed,
     RoleFinished,
+    SessionPaused,
     SessionSettled,
     SessionStatus,
+    SessionUnpaused,
     Settings,
     SlotFailed,
     SlotPrepared,
@@ -39,7 +43,9 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.git_integration import GitIntegration
+from actors.messages import ProgramEnded
 from actors.model import Isolation, Milestone, Task
+from actors.programs import Finished
 from actors.progress_monitor import ProgressMonitor
 from actors.reader import read
 from actors.state import Phase
@@ -261,6 +267,147 @@ def test_a_slot_that_cannot_be_made_is_told_with_the_reason(repository: Path) ->
         bench.happen(grant("a"))
         bench.run_programs()
         assert "no luck" in bench.of(SlotFailed)[0].reason
+
+
+def _refused_once(bench: RoleBench, word: str, said: str) -> None:
+    """Run programs until one has this word among its arguments; that one fails, saying something."""
+    for _ in range(60):
+        token = min(bench.host.programs)
+        if word in bench.host.programs[token].argv:
+            del bench.host.programs[token]
+            bench._tell(ProgramEnded(token, Finished(128, b"", said.encode())))
+            return
+        bench.step()
+    raise AssertionError(f"no program with {word}")
+
+
+def test_a_worktree_that_a_full_disk_does_not_hold_is_waited_for_and_no_failure_of_the_task(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"))
+        _refused_once(bench, "worktree", "fatal: could not write x: No space left on device")
+        (paused,) = bench.of(SessionPaused)
+        assert paused.reason.startswith("a worktree has to wait: ")
+        assert "No space left on device" in paused.reason
+        bench.run_programs()
+        assert bench.of(SlotFailed) == []
+        assert bench.of(SessionUnpaused) == [SessionUnpaused()]
+        assert [one.attempt for one in bench.of(SlotPrepared)] == ["a.1"]
+        assert bench.state.paused == ""
+
+
+def test_what_landed_before_its_flush_failed_is_held_and_then_counted_as_landed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        ref = repository / ".git/refs/heads/milestone/m1"
+        with monkeypatch.context() as context:
+            _fail_flushes(context, ref, errno.ENOSPC)
+            while not bench.of(SessionPaused):
+                bench.step()
+        assert len(log(repository)) == 1
+        assert bench.of(SessionPaused)[0].reason.startswith("landing has to wait: the disk did not take it: ")
+        bench.run_programs()
+        assert [(one.attempt, one.sha) for one in bench.of(Landed)] == [("a.1", log(repository)[0])]
+        assert bench.of(LandFailed) == []
+        assert bench.state.paused == ""
+
+
+def test_a_disk_that_fails_holds_everything_until_somebody_has_looked(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        ref = repository / ".git/refs/heads/milestone/m1"
+        with monkeypatch.context() as context:
+            _fail_flushes(context, ref, errno.EIO)
+            bench.run_programs()
+        (paused,) = bench.of(SessionPaused)
+        assert paused.reason.startswith("landing is held: the disk did not take it: ")
+        for _ in range(2):
+            bench.pass_time(10.0)
+            assert [one for one in bench.run_programs() if "add" in one.argv] == []
+            bench.restart()
+            bench.run_programs()
+        assert bench.of(Landed) == []
+        assert bench.of(LandFailed) == []
+        bench.happen(SessionUnpaused())
+        bench.run_programs()
+        assert [one.sha for one in bench.of(Landed)] == log(repository)
+        assert len(log(repository)) == 1
+
+
+def _fail_flushes(context: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    """Let flushes of one file fail from here on."""
+    really = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == path:
+            raise OSError(number, os.strerror(number))
+        really(descriptor)
+
+    context.setattr(os, "fsync", failing)
+
+
+def test_an_attempt_after_one_that_landed_and_was_called_failed_adds_no_commit(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        bench.run_programs()
+        (commit,) = log(repository)
+    # As if the fact had been another: the journal of a session in which it was is written again.
+    (repository / ".milestones").rename(repository.parent / "former")
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        base = git(repository, "rev-parse", "main")
+        bench.happen(GitReady("milestone/m1", base, created=True, uncommitted=0))
+        bench.run_programs()
+        bench.happen(grant("a"), SlotFailed("a.1", "whatever"), grant("a", number=2))
+        bench.run_programs()
+        work(bench, "a", {"a": "made otherwise\n"})
+        bench.run_programs()
+        assert [(one.attempt, one.sha) for one in bench.of(Landed)] == [("a.2", commit)]
+        assert log(repository) == [commit]
+
+
+def test_a_slot_that_an_attempt_made_unusable_is_set_aside_and_the_end_says_so(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"))
+        bench.run_programs()
+        found = bench.state.tasks["a"].attempt
+        assert found is not None
+        git(Path(found.path), "init", "--quiet", "inner")
+        git(Path(found.path, "inner"), "commit", "--quiet", "--allow-empty", "-m", "x")
+        work(bench, "a", {"a": "made\n"})
+        bench.run_programs()
+        assert "inner is a git repository of its own" in bench.of(LandFailed)[0].reason
+        bench.happen(grant("a", number=2))
+        bench.run_programs()
+        assert [one.attempt for one in bench.of(SlotPrepared)] == ["a.1", "a.2"]
+        work(bench, "a", {"a": "made\n"})
+        bench.run_programs()
+        assert len(log(repository)) == 1
+        bench.happen(TaskCompleted("a", "a.2"), SessionSettled(SessionStatus.COMPLETED))
+        bench.run_programs()
+        (finished,) = bench.of(RoleFinished)
+        assert finished.summary.startswith("1 commit on milestone/m1; kept: /")
+        aside = Path(finished.summary.partition("kept: ")[2])
+        assert (aside / "a").read_text(encoding="utf-8") == "made\n"
+        assert (aside / "inner/.git").is_dir()
+        assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_the_looks_at_uncommitted_files_do_not_follow_the_wall_clock(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        (repository / "new").write_text("x\n", encoding="utf-8")
+        bench.wall -= 86_400.0
+        bench.pass_time(61.0)
+        bench.run_programs()
+        assert len(bench.of(UncommittedSeen)) == 1
 
 
 def test_nothing_is_prepared_any_more_in_a_session_that_stops(repository: Path) -> None:

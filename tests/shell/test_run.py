@@ -33,9 +33,9 @@ from actors.events import (
 )
 from actors.model import Isolation
 from supervisor.environment import SESSION_MARK
-from supervisor.notices import Recorded
 from supervisor.journal import Journal
 from supervisor.linux import find_marked
+from supervisor.notices import Recorded
 from supervisor.opening import Opening, RunRefusedError, open_run
 from supervisor.run import MilestoneRun, Over
 from tests.roles import write_milestone

@@ -1,0 +1,53 @@
+"""The watch goes on whatever happens to it, and says once what did."""
+
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.paths import ProjectPaths
+from supervisor.conduct import ChildView
+from supervisor.notices import Troubled
+from supervisor.watch import Watch
+from tests.shell.hosting import SESSION
+from tests.shell.hubs import Stage
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def told() -> queue.SimpleQueue[Any]:
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, told: queue.SimpleQueue[Any]) -> Iterator[Watch]:
+    stage = Stage(tmp_path)
+    paths = ProjectPaths(tmp_path)
+    paths.prepare_session(SESSION)
+    watch = Watch(paths, SESSION, stage.ledger.state, told.put)
+    stage.__exit__(None, None, None)
+    watch.start()
+    yield watch
+    watch.stop()
+    assert not watch.is_alive()
+
+
+def test_what_the_watch_cannot_understand_is_told_once_and_it_goes_on(
+    watch: Watch, told: queue.SimpleQueue[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        watch.recorded("nonsense")  # type: ignore[arg-type]
+    watch.shown(ChildView("task_executor", "RUNNING"))
+    sheet = ProjectPaths(tmp_path).agent_json(SESSION, "task_executor")
+    wait_until(sheet.exists, 10.0, "what came after it is written")
+    watch.stop()
+    heard = []
+    while not told.empty():
+        heard.append(told.get())
+    (trouble,) = (one for one in heard if isinstance(one, Troubled))
+    assert trouble.reason.startswith("what is shown may be behind: AssertionError: ")
+    assert "Traceback" in trouble.story
+    assert capfd.readouterr().err == ""
+    assert ProjectPaths(tmp_path).session_json(SESSION).exists()
