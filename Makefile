@@ -8,6 +8,8 @@ SHELL := /bin/sh
 
 # Which Python makes the environment; without it the first one found that is new enough. `make PYTHON=python3.13 test`
 PYTHON ?=
+# Tests wait more than they compute: a few more at once than there are cores.
+WORKERS ?= 3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
@@ -60,7 +62,7 @@ demo: install ## Execute an example milestone in a scratch repository, with the 
 
 .PHONY: test
 test: lint types ## Install, then pass lint, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: lint
 lint: install ## Check the rules and the format of the code

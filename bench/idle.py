@@ -89,13 +89,14 @@ def main() -> None:
     parser.add_argument("--supervisord", default="", help="a supervisord to compare with")
     parser.add_argument("--directory", default="/var/tmp", help="where to work, on a disk (default: /var/tmp)")
     options = parser.parse_args()
-    embedded = measure("embedded", [sys.executable, "-c", EMBEDDED, project(options.directory)], options.seconds)
-    run = [sys.executable, "-m", "supervisor.cli", "-C", project(options.directory), "run", "m", "--isolation", "none"]
-    measure("milestonectl run", run, options.seconds)
-    if options.supervisord:
-        config = supervisord_config(options.directory)
-        theirs = measure("Supervisor", [options.supervisord, "-n", "-c", config], options.seconds)
-        print(f"embedded / Supervisor: {embedded / theirs:.2f} (budget 1.3 for the daemon, 1.5 embedded)")
+    with tempfile.TemporaryDirectory(prefix="bench-idle-", dir=options.directory) as top:
+        embedded = measure("embedded", [sys.executable, "-c", EMBEDDED, project(top)], options.seconds)
+        run = [sys.executable, "-m", "supervisor.cli", "-C", project(top), "run", "m", "--isolation", "none"]
+        measure("milestonectl run", run, options.seconds)
+        if options.supervisord:
+            config = supervisord_config(top)
+            theirs = measure("Supervisor", [options.supervisord, "-n", "-c", config], options.seconds)
+            print(f"embedded / Supervisor: {embedded / theirs:.2f} (budget 1.3 for the daemon, 1.5 embedded)")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import json
 import os
 import queue
 import select
+import shutil
 import signal
 import socket
 import statistics
@@ -190,7 +191,7 @@ class Session(MilestoneRun):
     def __init__(self, directory: str) -> None:
         # The bench kills more often than a session may restart in its lifetime.
         vars(supervisor_run)["FLAGS"] = attrs.evolve(FLAGS, intensity=1_000_000)
-        project = Path(tempfile.mkdtemp(prefix="bench-restart-", dir=directory))
+        self._project = project = Path(tempfile.mkdtemp(prefix="bench-restart-", dir=directory))
         active = project / ".milestones" / "active"
         active.mkdir(parents=True)
         ids = [f"t{number}" for number in range(TASKS)]
@@ -222,6 +223,12 @@ class Session(MilestoneRun):
         notice = self.notices.get()
         items = notice.items if isinstance(notice, Recorded) else ()
         return any(isinstance(event, AttemptStarted) and event.attempt == "last.1" for _, event in items)
+
+    def close(self) -> bool:
+        """End it, and leave nothing of it."""
+        closed = super().close()
+        shutil.rmtree(self._project, ignore_errors=True)
+        return closed
 
     def milliseconds(self) -> float:
         """Kill the role; return how long it takes until its replacement is ready."""

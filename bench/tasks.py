@@ -9,6 +9,7 @@ time is printed beside it.
 """
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -56,12 +57,14 @@ def main() -> None:
     parser.add_argument("--directory", default="/var/tmp", help="where to work, on a disk (default: /var/tmp)")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
+    # Nothing is deleted before the end: after many deletions a file system is slow to create files for a while.
+    top = Path(tempfile.mkdtemp(prefix="bench-tasks-", dir=options.directory))
     overhead: dict[int, float] = {}
     for size in sizes:
         ours, whole, bare = [], [], []
-        for _ in range(options.rounds):
-            folder = tempfile.mkdtemp(prefix="bench-tasks-", dir=options.directory)
-            one, all_of_it = milestone_run(Path(folder), size, options.parallel)
+        for number in range(options.rounds):
+            folder = top / f"{size}-{number}"
+            one, all_of_it = milestone_run(folder, size, options.parallel)
             ours.append(one)
             whole.append(all_of_it)
             bare.append(popen_loop(size, options.parallel))
@@ -71,6 +74,7 @@ def main() -> None:
             f"{size:6d} tasks -j{options.parallel}: {per_task:.2f} ms a task, Popen loop {loop:.2f} ms, "
             f"ratio {per_task / loop:.2f} (budget 2.5); whole process {statistics.median(whole):.2f} s"
         )
+    shutil.rmtree(top)
     if len(sizes) > 1:
         print(f"flatness {sizes[-1]}/{sizes[0]}: {overhead[sizes[-1]] / overhead[sizes[0]]:.2f} (budget 1.2)")
 

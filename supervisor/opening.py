@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -42,8 +43,6 @@ from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.projection import replace_file, seen_by, session_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from actors.events import Settings
 
 FAILED, USAGE, BROKEN, IO_ERROR, HELD, CONFIGURATION = 1, 2, 70, 74, 75, 78
@@ -108,8 +107,11 @@ def _locate(paths: ProjectPaths, milestone_id: str) -> Path:
         raise RunRefusedError(USAGE, f"no milestone id: {error}") from error
     if not path.exists():
         if (paths.completed / f"{milestone_id}.yaml").exists():
-            line = f"milestone {milestone_id} is completed already: {paths.completed / f'{milestone_id}.yaml'}"
-            raise AlreadyCompletedError(0, line)
+            completed = Path(os.path.relpath(paths.completed_file(milestone_id)))
+            line = f"milestone {milestone_id} is completed already: {completed}"
+            raise AlreadyCompletedError(
+                0, line, f"to run it again, move the file back to {completed.parents[1]}/active/"
+            )
         known = sorted(item.stem for item in paths.active.glob("*.yaml")) if paths.active.is_dir() else []
         hint = f"active milestones here: {', '.join(known)}" if known else "there is none yet: milestonectl init"
         raise RunRefusedError(FAILED, f"milestone not found: {path}", hint)

@@ -143,8 +143,11 @@ class MilestoneRun:
         self._port.hurry()
         self.stop_now()
 
-    def close(self) -> bool:
+    def close(self, timeout: float = 15.0) -> bool:
         """Give everything back: processes, threads, journal, lock; closing twice does nothing.
+
+        Args:
+            timeout: Seconds that the hub's thread has to end.
 
         Returns:
             Whether everything was given back. ``False`` when the hub's thread hangs: it may still act on the
@@ -153,7 +156,7 @@ class MilestoneRun:
         if self._closed:
             return True
         self.stop_now()
-        self._hub.close()
+        self._hub.close(timeout)
         # With the hub closed nobody tells it any more that its children are gone, which they are.
         with contextlib.suppress(pykka.Timeout):
             self._supervisor.stop(timeout=_ACTOR_SECONDS)

@@ -39,8 +39,8 @@ def survey(project: Path) -> Surroundings:
     return found.surroundings()
 
 
-def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -> None:
-    """See that there is an active milestone of this name.
+def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool, completed_too: bool = False) -> None:
+    """See that there is an active milestone of this name, or with ``completed_too`` a completed one.
 
     Raises:
         CommandError: There is none; says what was probably meant.
@@ -49,7 +49,7 @@ def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -> None
         path, completed = paths.file(milestone_id), paths.completed_file(milestone_id)
     except ValueError as error:
         raise CommandError(FAILED, f"milestone not found: {error}", as_json=as_json) from error
-    if path.exists() or path.is_symlink():
+    if path.exists() or path.is_symlink() or (completed_too and completed.exists()):
         return
     if completed.exists():
         line = f"milestone {milestone_id} is completed already: {shown(completed)}"

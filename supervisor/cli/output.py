@@ -122,10 +122,16 @@ def shown(path: Path | str) -> str:
     return relative if len(relative) < len(whole) else whole
 
 
+def escaped(text: str) -> str:
+    """Return a text that every UTF-8 stream takes: bytes of an argument that were no text are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def print_json(value: object) -> None:
     """Print one JSON document on a line of its own."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-    click.echo(json.dumps(value, ensure_ascii=encoding != "utf8"))
+    document = json.dumps(value, ensure_ascii=encoding != "utf8")
+    click.echo(document if escaped(document) == document else json.dumps(value))
 
 
 def count(number: int, noun: str) -> str:

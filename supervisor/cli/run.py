@@ -113,7 +113,7 @@ def command(  # noqa: PLR0913 - one parameter per option
     """
     refuse_unfit(needs_git=isolation != "none", as_json=as_json)
     project = require_project(ctx, as_json=as_json)
-    check_name(ProjectPaths(project), milestone, as_json=as_json)
+    check_name(ProjectPaths(project), milestone, as_json=as_json, completed_too=True)
     loaded = _configuration(project, config, as_json=as_json)
     settings = merge_options(
         loaded.settings,

@@ -17,7 +17,7 @@ from actors.events import SessionStatus
 from actors.paths import ProjectPaths
 from actors.progress import bar, duration_text
 from actors.state import Phase, TaskState
-from supervisor.cli.output import count, find_project, json_option, known_ids, print_json, printable
+from supervisor.cli.output import count, escaped, find_project, json_option, known_ids, print_json, printable
 from supervisor.cli.selection import Answer, Unknown, Wanted, resolve
 from supervisor.cli.sessions import Overview, RoleView, SessionView, open_sessions
 from supervisor.cli.status_json import document
@@ -79,7 +79,7 @@ def command(ctx: click.Context, names: tuple[str, ...], *, as_json: bool) -> int
 
 def _print(answer: Answer) -> None:
     for other in answer.unknown:
-        click.echo(f"{other.name}: ERROR ({other.message}{other.hint})")
+        click.echo(escaped(f"{other.name}: ERROR ({other.message}{other.hint})"))
     longest = max((len(full_name(one.view, role)) for one in answer.wanted for role in one.view.roles), default=0)
     width = max(30, longest) + 3
     is_named = answer.overview is None

@@ -272,10 +272,11 @@ def assert_no_slots(project: Project, milestone_id: str) -> None:
     assert not [path.name for path in cache.glob(f"{milestone_id}-*")]
 
 
-def contents_of(project: Project, branch: str) -> dict[str, str]:
-    """Return the files of a branch: path -> text."""
+def contents_of(project: Project, branch: str) -> dict[str, bytes]:
+    """Return the files of a branch: path -> content."""
     names = git(project.path, "ls-tree", "-r", "--name-only", branch).splitlines()
-    return {name: git(project.path, "show", f"{branch}:{name}") for name in names}
+    show = ["git", "-C", str(project.path), "cat-file", "blob"]
+    return {name: subprocess.run([*show, f"{branch}:{name}"], capture_output=True, check=True).stdout for name in names}
 
 
 def assert_files_written(project: Project) -> None:

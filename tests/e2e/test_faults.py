@@ -180,6 +180,41 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
     assert_resumes(project, place / "go", {"t1": ()})
 
 
+def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place: Path) -> None:
+    """What it does not tell of within seconds is believed of the pidfds; tasks go on meanwhile."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
+    running = project.start("run", "m1")
+    ready_pid(project, ROLES[-1])
+    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    stopped = fork_server_of(running.process.pid)
+
+    os.kill(stopped, signal.SIGSTOP)
+    os.kill(ready_pid(project, "git_integration"), signal.SIGKILL)
+
+    pids = [ready_pid(project, role, 2) for role in ROLES]
+    assert not is_alive(stopped)
+    (place / "go").touch()
+    assert running.wait(20.0) == 0, running.text()
+    assert [fact.attempt for fact in facts(project, AttemptStarted)] == ["t1.1"]
+    assert_done_once(project, "m1", {"t1": ()})
+    assert_nothing_lives(project, pids)
+
+
+def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(project: Project, place: Path) -> None:
+    """Exit 130 within seconds, and a session that resumes."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
+    running = project.start("run", "m1")
+    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    pids = list(pids_of_children(project.records()).values())
+    os.kill(fork_server_of(running.process.pid), signal.SIGSTOP)
+
+    os.kill(running.process.pid, signal.SIGINT)
+
+    assert running.wait(25.0) == 130, running.text()
+    assert_nothing_lives(project, pids)
+    assert_resumes(project, place / "go", {"t1": ()})
+
+
 def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(project: Project, place: Path) -> None:
     """The runner holds the dead-man's link: TERM and CONT, then KILL, until the tree is empty."""
     project.configure("stop_grace: 60s\n")

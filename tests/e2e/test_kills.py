@@ -7,11 +7,12 @@ is printed; `MILESTONED_TEST_SEED` repeats a run.
 import os
 import random
 import signal
+import subprocess
 from typing import Final
 
 import pytest
 
-from actors.events import ChildGone, ChildReady
+from actors.events import ChildGone, ChildReady, TaskCompleted
 from actors.state import ROLES
 from tests.e2e.stage import (
     Project,
@@ -19,9 +20,13 @@ from tests.e2e.stage import (
     assert_done_once,
     assert_files_written,
     assert_nothing_lives,
+    contents_of,
+    facts,
     fork_server_of,
+    log_of,
     pids_of_children,
 )
+from tests.repositories import git
 from tests.waiting import wait_until
 
 SEED: Final = int(os.environ.get("MILESTONED_TEST_SEED") or random.SystemRandom().randrange(2**32))
@@ -59,15 +64,15 @@ COMMANDS: Final = {
 
 MILESTONE: Final = "id: m1\ntitle: Twelve\ntasks:\n" + "".join(
     f"  - id: {task}\n    title: Make {task}\n    depends_on: [{', '.join(needed)}]\n"
-    f"    run: |\n      {COMMANDS[task]}\n"
+    f"    run: |\n      echo making {task}\n      {COMMANDS[task]}\n"
     for task, needed in TASKS.items()
 )
 
 
 def _moment(victim: str) -> int:
-    """Return a seq at which the run is well under way."""
+    """Return a seq from the very first moments of the run, when not all children have come up, until near its end."""
     chance = random.Random(f"{SEED}/{victim}")
-    moment = chance.randint(12, 55)
+    moment = chance.randint(2, 55)
     print(f"seed {SEED}: {victim} is killed once the journal has {moment} events")  # noqa: T201 - repeats a failure
     return moment
 
@@ -84,15 +89,49 @@ def _child(running: Running, name: str) -> int:
     )
 
 
-def _assert_ended_well(project: Project, pids: list[int]) -> None:
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return what the tasks make, path -> content: their commands, one after the other, with nothing of ours around."""
+    folder = tmp_path_factory.mktemp("by-hand")
+    for task in TASKS:
+        if task != "notes":
+            subprocess.run(["/bin/sh", "-c", COMMANDS[task]], cwd=folder, check=True, stdin=subprocess.DEVNULL)
+    return {f"out/{file.name}": file.read_bytes() for file in (folder / "out").iterdir()}
+
+
+def _assert_changed_as(project: Project, expected: dict[str, bytes]) -> None:
+    """Assert that the branch has what the tasks make, byte by byte, and nothing else.
+
+    Only the order of the commits is free, which the last task writes down as it found it.
+    """
+    found = contents_of(project, "milestone/m1")
+    notes = found.pop("out/notes").decode().splitlines()
+    begin = contents_of(project, "main")
+    assert found == {**begin, **expected}
+    assert notes == git(project.path, "log", "--format=%s", "milestone/m1").splitlines()[1:]
+    assert {name: project.path.joinpath(name).read_bytes() for name in begin} == begin
+
+
+def _assert_logged(project: Project) -> None:
+    """Assert that each task's last attempt, the one that completed it, has its whole output in its own file."""
+    completed = {event.task: event.attempt for event in facts(project, TaskCompleted)}
+    for task, attempt in completed.items():
+        said, *output = log_of(project, attempt).read_text(encoding="utf-8").splitlines()
+        assert said.startswith(f"$ run: echo making {task}")
+        assert output == [f"making {task}"]
+
+
+def _assert_ended_well(project: Project, pids: list[int], expected: dict[str, bytes]) -> None:
     assert_done_once(project, "m1", TASKS)
+    _assert_changed_as(project, expected)
+    _assert_logged(project)
     assert_files_written(project)
     assert project.session_json()["status"] == "completed"
     assert_nothing_lives(project, pids)
 
 
 @pytest.mark.parametrize("victim", [*ROLES, "runner", "fork_server"])
-def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: str) -> None:
+def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: str, expected: dict[str, bytes]) -> None:
     """Failed roles are recovered; the runner's attempts are interrupted and run again; nothing is done twice."""
     project.write("m1", MILESTONE)
     running = project.start("run", "m1", "-j", "3")
@@ -108,10 +147,10 @@ def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: st
     assert gone == (set(ROLES) if victim == "fork_server" else {victim}), running.text()
     for child in gone:
         assert sum(isinstance(event, ChildReady) and event.child == child for event in events) == 2
-    _assert_ended_well(project, known)
+    _assert_ended_well(project, known, expected)
 
 
-def test_the_run_itself_is_killed_and_started_again(project: Project) -> None:
+def test_the_run_itself_is_killed_and_started_again(project: Project, expected: dict[str, bytes]) -> None:
     """The runner ends the tasks and the roles go; the next run takes the session up and finishes it."""
     project.write("m1", MILESTONE)
     running = project.start("run", "m1", "-j", "3")
@@ -125,10 +164,10 @@ def test_the_run_itself_is_killed_and_started_again(project: Project) -> None:
     done = project.ctl("run", "m1", "-j", "3")
     assert done.code == 0, running.text() + done.out + done.err
     assert project.session() == session
-    _assert_ended_well(project, known)
+    _assert_ended_well(project, known, expected)
 
 
-def test_a_stopped_role_is_found_silent_and_replaced(project: Project) -> None:
+def test_a_stopped_role_is_found_silent_and_replaced(project: Project, expected: dict[str, bytes]) -> None:
     """A process that lives but does not answer is killed by its heartbeat deadline."""
     project.write("m1", MILESTONE)
     running = project.start("run", "m1", "-j", "3")
@@ -139,4 +178,4 @@ def test_a_stopped_role_is_found_silent_and_replaced(project: Project) -> None:
 
     assert running.wait() == 0, running.text()
     assert "Git Integration ended: no heartbeat for 5 s" in running.text()
-    _assert_ended_well(project, [pid])
+    _assert_ended_well(project, [pid], expected)

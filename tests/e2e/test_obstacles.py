@@ -365,3 +365,29 @@ def test_a_run_that_ends_on_a_full_disk_is_resumed_when_there_is_space(
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
     ballast.unlink()
     assert_resumes(project, place / "go", tasks)
+
+
+def test_a_task_that_fills_the_disk_again_and_again_does_not_keep_the_run_from_being_stopped(
+    small_project: Project, place: Path
+) -> None:
+    """It eats what was kept back for the journal too; the stop is acted on, and the end comes with the reason."""
+    project = small_project
+    project.configure("stop_grace: 1s\n")
+    again = f"if test -e '{place}/go'; then echo 1 > one; exit; fi\n"
+    eats = f"while :; do cat /dev/zero >> {project.path.parent}/ballast 2>&-; echo > '{place}/full'; sleep 0.01; done"
+    project.write("m1", milestone_of({"id": "t0", "run": again + eats}, requirements={"disk_space_mb": 1}))
+    running = project.start("run", "m1")
+    wait_until(lambda: (place / "full").exists(), 30.0, "the disk is full")
+    known = list(pids_of_children(project.records()).values())
+
+    os.kill(running.process.pid, signal.SIGINT)
+
+    code = running.wait(30.0)
+    assert code in {74, 130}, running.text()
+    assert "disk is full" in running.text()
+    assert ("could not be journaled" in running.text()) == (code == 74)
+    assert "Traceback" not in running.text()
+    assert "Logging error" not in running.text()
+    assert_nothing_lives(project, known)
+    (project.path.parent / "ballast").unlink()
+    assert_resumes(project, place / "go", {"t0": ()})

@@ -388,3 +388,29 @@ def test_a_cancelled_task_is_taken_from_the_file_on_resume(project: Project) -> 
 
     assert done.code == 0, done.out
     assert project.session_json()["tasks"] == {"t1": "completed", "t2": "skipped"}
+
+
+def test_a_milestone_whose_tasks_were_edited_meanwhile_stays_active(project: Project) -> None:
+    """What stands in the file was not executed, so it is not called completed; the next run takes it in."""
+    place = project.path
+    text = (
+        "id: m1\ntitle: One\ntasks:\n  - id: t1\n    title: A\n    status: pending\n"
+        f"    run: touch {place}/waits; until test -e {place}/go; do sleep 0.02; done; echo 1 > one\n"
+    )
+    path = project.write("m1", text)
+    running = project.start("run", "m1")
+    wait_until((place / "waits").exists, 30.0, "the task runs")
+    path.write_text(
+        path.read_text(encoding="utf-8") + "  - {id: t2, title: B, run: 'echo 2 > two'}\n", encoding="utf-8"
+    )
+    wait_until(lambda: "m1.yaml was edited" in running.text(), 30.0, "the edit is alerted")
+    (place / "go").touch()
+
+    assert running.wait() == 0, running.text()
+    assert path.exists()
+    assert "it stays active, and the next run takes it in" in running.text()
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]

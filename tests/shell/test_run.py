@@ -17,6 +17,8 @@ from actors.events import (
     AttemptEnded,
     AttemptGranted,
     AttemptStarted,
+    ChildGone,
+    ChildReady,
     Event,
     GitIdle,
     MilestoneUpdated,
@@ -32,6 +34,8 @@ from actors.events import (
     encode_event,
 )
 from actors.model import Isolation
+from actors.state import ROLES
+from supervisor.cli.run import _Audience, _follow, _Signals
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal
 from supervisor.linux import find_marked
@@ -39,6 +43,7 @@ from supervisor.notices import Recorded
 from supervisor.opening import Opening, RunRefusedError, open_run
 from supervisor.run import MilestoneRun, Over
 from tests.roles import write_milestone
+from tests.shell.hubs import no_more_descriptors
 from tests.waiting import wait_until
 
 SETTINGS = Settings(isolation=Isolation.NONE, max_parallel=2, stop_grace=1.0)
@@ -352,3 +357,107 @@ def test_ending_everything_at_once_leaves_the_session_resumable(long_run: Milest
     end = over(long_run)
     assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 130)
     assert kinds(long_run.paths.project)[-1] == "SessionEnded"
+
+
+# --- what must not happen -----------------------------------------------------------------------------------
+
+
+def test_a_fork_server_that_cannot_be_started_ends_the_run_with_the_reason(project: Path) -> None:
+    run = MilestoneRun(opened(project))
+    with no_more_descriptors():
+        run.start()
+        end = over(run, 5.0)
+    assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 74)
+    assert end.reason.startswith("the system refused what supervision needs: [Errno 24]")
+    assert run.close()
+    assert not given_up_again(project)
+
+
+def test_a_supervisor_whose_own_code_fails_ends_the_run_with_the_reason(long_run: MilestoneRun) -> None:
+    long_run._supervisor.tell("nonsense")
+    end = over(long_run, 10.0)
+    assert end.reason.startswith("broken invariant in the supervisor: AttributeError: ")
+    assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 70)
+    assert long_run.close()
+    opening = given_up(opened(long_run.paths.project))
+    assert (opening.session, opening.resumed) == (long_run.session, True)
+
+
+def test_a_fork_server_that_dies_while_it_imports_is_replaced_and_everything_started_again(project: Path) -> None:
+    run = MilestoneRun(opened(project))
+    run.start()
+    os.kill(wait_until(lambda: run.fork_server_pid, 5.0, "there is a fork server"), signal.SIGKILL)
+    assert over(run) == Over(SessionStatus.COMPLETED, "", 0)
+    assert run.close()
+    events = journaled(project)
+    assert [event.child for event in events if isinstance(event, ChildGone)] == ["runner"]
+    ready = [(event.child, event.incarnation) for event in events if isinstance(event, ChildReady)]
+    assert ready == [("runner", 2), *((role, 1) for role in ROLES)]
+
+
+def test_a_run_that_cannot_be_made_gives_back_what_it_was_given(project: Path) -> None:
+    opening = opened(project)
+    logs = project / ".milestones" / "logs" / opening.session
+    logs.mkdir(parents=True)
+    (logs / "children.log").mkdir()
+    with pytest.raises(IsADirectoryError):
+        MilestoneRun(opening)
+    (logs / "children.log").rmdir()
+    assert given_up(opened(project)).session == opening.session
+
+
+def test_a_project_stays_locked_as_long_as_the_hub_of_its_run_hangs(project: Path) -> None:
+    go_on = threading.Event()
+    run = MilestoneRun(opened(project))
+    run.start()
+    run._hub.call(lambda: go_on.wait(30.0))
+    asked = monotonic()
+    assert not run.close(0.5)
+    assert monotonic() - asked < 10.0
+    assert refusal(project).code == 75
+    go_on.set()
+    assert run.close()
+    assert given_up(opened(project)).resumed
+
+
+class _Deaf:
+    """A run that does not end whatever is asked of it."""
+
+    def __init__(self) -> None:
+        self.notices: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.asked: list[str] = []
+
+    def request_stop(self, reason: str) -> None:
+        self.asked.append(reason)
+
+    def kill_now(self) -> None:
+        self.asked.append("kill")
+
+
+class _Unseen:
+    """A view that shows nothing."""
+
+    def show(self, notice: object) -> None:
+        """Take a notice."""
+
+    def refresh(self) -> None:
+        """Nothing has happened for a moment."""
+
+
+def test_after_the_third_signal_nobody_is_waited_for() -> None:
+    run, signals = _Deaf(), _Signals()
+    ends: list[Over] = []
+    thread = threading.Thread(
+        target=lambda: ends.append(_follow(run, _Audience(_Unseen()), signals))  # type: ignore[arg-type]
+    )
+    thread.start()
+    signals._seen(signal.SIGTERM, None)
+    wait_until(lambda: run.asked == ["SIGTERM received; running tasks are ended"])
+    signals._seen(signal.SIGINT, None)
+    wait_until(lambda: run.asked[1:] == ["kill"])
+    assert not ends
+    signals._seen(signal.SIGINT, None)
+    thread.join(3.0)
+    (end,) = ends
+    assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 130)
+    assert end.reason.startswith("not everything has ended as it was told to")

@@ -1,0 +1,64 @@
+"""`milestonectl recover`, and what `status` says of a journal that lost its end."""
+
+import json
+
+from tests.cli.conftest import Ctl
+from tests.e2e.stage import Project
+
+MILESTONE = "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n"
+
+
+def _damage(project: Project) -> None:
+    """Change one byte of an event in the middle of the journal."""
+    database = project.path / ".milestones" / "state.db"
+    content = bytearray(database.read_bytes())
+    place = content.index(b"PreflightPassed")
+    content[place] ^= 1
+    database.write_bytes(content)
+
+
+def test_a_damaged_journal_is_refused_and_repaired_and_the_rest_is_kept_aside(project: Project, ctl: Ctl) -> None:
+    project.write("m1", MILESTONE)
+    assert project.ctl("run", "m1").code == 0
+    project.write("m1", MILESTONE)
+    _damage(project)
+    refused = project.ctl("run", "m1")
+    assert refused.code == 78
+    assert "milestonectl recover" in refused.err
+
+    repaired = json.loads(ctl("recover", "--json").out)
+
+    assert repaired["kept"] > 0
+    assert all((project.path / name).exists() for name in repaired["aside"])
+    assert any("state.db.lost-1" in name for name in repaired["aside"])
+    assert project.ctl("run", "m1").code == 0
+
+
+def test_recover_needs_the_project_for_itself_and_a_project(project: Project, ctl: Ctl) -> None:
+    assert ctl("recover").code == 1
+    waits = project.path / "waits"
+    project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: A, run: 'touch {waits}; sleep 60'}}\n")
+    running = project.start("run", "m1")
+    running.wait_for_seq(5)
+
+    refused = ctl("recover")
+
+    assert refused.code == 75
+    assert str(running.process.pid) in refused.err
+    running.process.terminate()
+    assert running.wait() == 143
+
+
+def test_status_does_not_take_a_journal_without_its_end_for_the_whole(project: Project, ctl: Ctl) -> None:
+    waits = project.path / "waits"
+    project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: A, run: 'touch {waits}; sleep 60'}}\n")
+    running = project.start("run", "m1")
+    running.wait_for_seq(12)
+    running.kill()
+    log = project.path / ".milestones" / "state.db-wal"
+    log.unlink()
+
+    found = ctl("status")
+
+    assert found.code == 78, found.out + found.err
+    assert "milestonectl recover" in found.err
