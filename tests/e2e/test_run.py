@@ -414,3 +414,21 @@ def test_a_milestone_whose_tasks_were_edited_meanwhile_stays_active(project: Pro
 
     assert done.code == 0, done.out
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
+
+
+def test_a_push_that_is_refused_at_the_end_is_a_blocker(project: Project, tmp_path: Path) -> None:
+    """Nothing is forced over somebody else's commit, and a relative path of a remote is the checkout's."""
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    git(project.path, "remote", "add", "origin", "../remote.git")
+    git(project.path, "commit", "--quiet", "--allow-empty", "--message=Foreign")
+    git(project.path, "push", "--quiet", "origin", "HEAD:refs/heads/milestone/m1")
+    git(project.path, "reset", "--quiet", "--hard", "HEAD~1")
+    project.configure("git:\n  remote: origin\n")
+    project.write("m1", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n")
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out
+    assert "origin refused the push" in done.out
+    raised = [line["details"]["type"] for line in project.lines("blockers") if line["event_type"] == "blocker_detected"]
+    assert raised == ["push"]
