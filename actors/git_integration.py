@@ -144,8 +144,12 @@ class GitIntegration(RoleActor):
     def _prepare(self) -> None:
         if self._repo is None or self.state.stop is not None or self.mono < self._prepare_at:
             return
+        waiting = [attempt for _, attempt in self._attempts(Stage.GRANTED)]
+        if not waiting and self.state.paused.startswith(NO_SLOT):
+            # What it was for was interrupted meanwhile.
+            self.propose(SessionUnpaused())
         made = git.slots(self._repo)
-        for _, attempt in self._attempts(Stage.GRANTED):
+        for attempt in waiting:
             # git cannot make two worktrees of a repository at once: it reads the one that is half made.
             key = attempt.id if attempt.slot in made else MAKING
             if key not in self._busy and attempt.id not in self._preparing:
@@ -176,13 +180,14 @@ class GitIntegration(RoleActor):
     def _prepared(self, attempt: Attempt) -> Callable[[git.SlotReady | git.Refusal], None]:
         def tell(ready: git.SlotReady | git.Refusal) -> None:
             self._preparing.discard(attempt.id)
-            if isinstance(ready, git.Refusal):
-                if not self._held(NO_SLOT, ready):
-                    self.propose(SlotFailed(attempt.id, _said(ready)))
+            if isinstance(ready, git.Refusal) and self._held(NO_SLOT, ready):
                 return
             if self.state.paused.startswith(NO_SLOT):
                 self.propose(SessionUnpaused())
-            self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
+            if isinstance(ready, git.Refusal):
+                self.propose(SlotFailed(attempt.id, _said(ready)))
+            else:
+                self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
 
         return tell
 

@@ -296,6 +296,21 @@ def test_a_worktree_that_a_full_disk_does_not_hold_is_waited_for_and_no_failure_
         assert bench.state.paused == ""
 
 
+@pytest.mark.parametrize("then", ["it fails otherwise", "it is interrupted"])
+def test_the_wait_for_a_worktree_ends_with_the_attempt_that_it_was_for(repository: Path, then: str) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"))
+        _refused_once(bench, "worktree", "fatal: could not write x: No space left on device")
+        assert bench.state.paused
+        if then == "it is interrupted":
+            bench.happen(AttemptEnded("a.1", Outcome.INTERRUPTED))
+        else:
+            _refused_once(bench, "worktree", "fatal: no luck")
+            assert "no luck" in bench.of(SlotFailed)[0].reason
+        assert bench.state.paused == ""
+
+
 def test_what_landed_before_its_flush_failed_is_held_and_then_counted_as_landed(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +339,8 @@ def test_a_disk_that_fails_holds_everything_until_somebody_has_looked(
         ref = repository / ".git/refs/heads/milestone/m1"
         with monkeypatch.context() as context:
             _fail_flushes(context, ref, errno.EIO)
-            bench.run_programs()
+            while not bench.of(SessionPaused):
+                bench.step()
         (paused,) = bench.of(SessionPaused)
         assert paused.reason.startswith("landing is held: the disk did not take it: ")
         for _ in range(2):
