@@ -60,9 +60,7 @@ class GiveUp:
 Verdict = Again | RetryAt | GiveUp
 
 
-def judge(
-    milestone: Milestone, settings: Settings, task: Task, state: TaskState, *, isolated: bool
-) -> Verdict:
+def judge(milestone: Milestone, settings: Settings, task: Task, state: TaskState, *, isolated: bool) -> Verdict:
     """Conclude from the end of a task's latest attempt what becomes of the task.
 
     Args:
@@ -136,9 +134,7 @@ def _after_interruption(milestone: Milestone, task: Task, attempt: Attempt) -> V
             assert_never(task.on_crash)
 
 
-def grant(
-    milestone: Milestone, settings: Settings, task: Task, *, number: int, slot: int
-) -> AttemptGranted | GiveUp:
+def grant(milestone: Milestone, settings: Settings, task: Task, *, number: int, slot: int) -> AttemptGranted | GiveUp:
     """Return the grant of an attempt, or why none is possible.
 
     Args:

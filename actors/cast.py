@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from actors.role import RoleActor
 
 CAST: Final[dict[str, type[RoleActor]]] = {
-    actor.role: actor
-    for actor in (TaskExecutor, ProgressMonitor, GitIntegration, DependencyValidator, BlockerDetector)
+    actor.role: actor for actor in (TaskExecutor, ProgressMonitor, GitIntegration, DependencyValidator, BlockerDetector)
 }
 
 

@@ -100,9 +100,7 @@ def _splice(lines: Lines, mark: StatusMark, word: str) -> _Splice | None:
         # the colon, or behind a key that has no colon.
         before = text[status.start - 1]
         lead = " " if before == ":" else "" if before in " \t\r\n" else ": "
-        following = (
-            "" if text[status.start : status.start + 1] in {"", " ", "\t", "\r", "\n", ",", "}"} else " "
-        )
+        following = "" if text[status.start : status.start + 1] in {"", " ", "\t", "\r", "\n", ",", "}"} else " "
         return _Splice(status.start, status.end, f"{lead}{word}{following}", is_new=True)
     if status.text == word:
         return None
@@ -145,9 +143,7 @@ def _prove(before: Reading, after: Reading, milestone: str | None, tasks: Mappin
     if after.milestone == expected:
         return
     line, column = Lines(before.marks.text).place(before.marks.milestone.id.start)
-    message = (
-        "no status can be put into this layout; give the milestone and each task a line 'status: pending'"
-    )
+    message = "no status can be put into this layout; give the milestone and each task a line 'status: pending'"
     raise EditError(Problem(before.path, line, column, message))
 
 

@@ -97,9 +97,7 @@ class Execution:
         self._task_of = dict(state.live)
         # Pending tasks with an attempt behind them: what becomes of them is decided when something may be
         # granted.
-        self._unjudged = {
-            task for task, one in state.tasks.items() if one.phase is Phase.PENDING and is_over(one)
-        }
+        self._unjudged = {task for task, one in state.tasks.items() if one.phase is Phase.PENDING and is_over(one)}
         self._failed = sum(one.phase is Phase.FAILED for one in state.tasks.values())
         self._delayed: list[tuple[float, float, str]] = []
         self._wall = 0.0
@@ -198,9 +196,7 @@ class Execution:
         in_place = state.git_known and not state.isolated
         for task, attempt in self._attempts():
             # What ran in a slot lies there until it has landed, whatever the session was told since.
-            if attempt.stage is Stage.LANDED or (
-                attempt.stage is Stage.ENDED and in_place and not attempt.path
-            ):
+            if attempt.stage is Stage.LANDED or (attempt.stage is Stage.ENDED and in_place and not attempt.path):
                 yield TaskCompleted(task, attempt.id)
 
     def _failures(self, wall: float) -> Iterator[TaskFailed]:
@@ -211,9 +207,7 @@ class Execution:
         for task in sorted(self._unjudged, key=self._frontier.key):
             one = state.tasks[task]
             attempt = one.attempt
-            if attempt is None or (
-                state.stop and attempt.outcome in {Outcome.INTERRUPTED, Outcome.CANCELLED}
-            ):
+            if attempt is None or (state.stop and attempt.outcome in {Outcome.INTERRUPTED, Outcome.CANCELLED}):
                 continue
             verdict = judge(state.milestone, state.settings, self._tasks[task], one, isolated=state.isolated)
             match verdict:
@@ -284,12 +278,8 @@ class Execution:
             yield SessionSettled(SessionStatus.BLOCKED, _and_more(state.preflight_problems, "problem"))
         elif state.git.refused is not None:
             refused = state.git.refused
-            yield SessionSettled(
-                SessionStatus.BLOCKED, "; ".join(filter(None, (refused.reason, refused.cure)))
-            )
-        elif self._open() and (
-            self._failing_fast() or not (self._frontier or self._delayed or self._unjudged)
-        ):
+            yield SessionSettled(SessionStatus.BLOCKED, "; ".join(filter(None, (refused.reason, refused.cure))))
+        elif self._open() and (self._failing_fast() or not (self._frontier or self._delayed or self._unjudged)):
             yield self._result()
 
     def _rests(self, attempt: Attempt) -> bool:
@@ -305,14 +295,8 @@ class Execution:
 
     def _result(self) -> SessionSettled:
         tasks = self._state.tasks
-        failed = [
-            f"task {key} failed: {one.reason}" for key, one in tasks.items() if one.phase is Phase.FAILED
-        ]
-        left = [
-            key
-            for key, one in tasks.items()
-            if one.phase not in {Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED}
-        ]
+        failed = [f"task {key} failed: {one.reason}" for key, one in tasks.items() if one.phase is Phase.FAILED]
+        left = [key for key, one in tasks.items() if one.phase not in {Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED}]
         if failed:
             rest = f"; {len(left)} of the tasks were not run" if left else ""
             return SessionSettled(SessionStatus.FAILED, _and_more(failed, "failed task") + rest)
@@ -326,9 +310,7 @@ class Execution:
         for task in left:
             attempt = tasks[task].attempt
             if attempt is not None and attempt.stage is Stage.ENDED:
-                lines.append(
-                    f"task {task} ended in a worktree slot, and git does not land it: {self._state.git.idle}"
-                )
+                lines.append(f"task {task} ended in a worktree slot, and git does not land it: {self._state.git.idle}")
             lines += [
                 f"task {task} needs {needed}, which is cancelled"
                 for needed in self._tasks[task].depends_on

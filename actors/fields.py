@@ -178,9 +178,7 @@ def duration(fields: Mapping, name: str, notes: Notes, *, zero: bool) -> float |
         )
         return None
     if seconds > _LONGEST or (seconds == 0 and not zero):
-        notes.error(
-            found.start, f"{quoted(name)} must be {'at' if zero else 'more than 0 and at'} most 366 days"
-        )
+        notes.error(found.start, f"{quoted(name)} must be {'at' if zero else 'more than 0 and at'} most 366 days")
         return None
     return seconds
 
@@ -213,9 +211,7 @@ def environment(fields: Mapping, name: str, notes: Notes) -> tuple[tuple[str, st
             notes.error(value.key, f"{quoted(variable)} is no name of a variable (letters, digits and '_')")
         elif not isinstance(value, Scalar) or value.is_null:
             what = "nothing" if isinstance(value, Scalar) else _kind(value)
-            notes.error(
-                value.key, f"the variable {quoted(variable)} must be text, not {what}; '' is the empty text"
-            )
+            notes.error(value.key, f"the variable {quoted(variable)} must be text, not {what}; '' is the empty text")
         elif _no_nul(value, notes):
             variables.append((variable, value.text))
     return tuple(variables)
@@ -238,9 +234,7 @@ def commands(fields: Mapping, name: str, notes: Notes) -> tuple[Command, ...]:
     found = [_command(item, name, notes) for item in node.items]
     for item in node.items[1:]:
         if isinstance(item, Scalar) and item.text.startswith("-"):
-            message = (
-                f"{quoted(item.text)} is taken for a command of its own; write a command with its arguments"
-            )
+            message = f"{quoted(item.text)} is taken for a command of its own; write a command with its arguments"
             notes.warning(item.start, f"{message} as a list in the list: [[program, argument]]")
             break
     return tuple(entry for entry in found if entry is not None)

@@ -26,9 +26,7 @@ def check(drafts: Sequence[Draft], notes: Notes) -> None:
         first = tasks.setdefault(draft.task.id, draft)
         if first is not draft:
             line, _ = notes.lines.place(first.mark.id.start)
-            message = (
-                f"duplicate task id {quoted(draft.task.id)} (first given in line {line}); give one another id"
-            )
+            message = f"duplicate task id {quoted(draft.task.id)} (first given in line {line}); give one another id"
             notes.error(draft.mark.id.start, message)
     names = Names(tasks)
     for draft in drafts:

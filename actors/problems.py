@@ -119,9 +119,7 @@ class Notes:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what was noted, in the order of the file."""
-        return tuple(
-            self._problem(*noted) for noted in sorted(dict.fromkeys(self._noted), key=lambda noted: noted[0])
-        )
+        return tuple(self._problem(*noted) for noted in sorted(dict.fromkeys(self._noted), key=lambda noted: noted[0]))
 
     def _problem(self, index: int, severity: Severity, message: str, suggestion: str) -> Problem:
         line, column = self.lines.place(index)

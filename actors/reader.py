@@ -189,11 +189,7 @@ def _id(holder: Mapping, notes: Notes) -> Scalar | None:
     path = PurePath(notes.path)
     mark = identity(holder, "the milestone", TASK_ID, notes)
     # Completed milestones also live in a directory of their own: completed/<id>/definition.yaml.
-    if (
-        mark is not None
-        and path.suffix in {".yaml", ".yml"}
-        and mark.text not in {path.stem, path.parent.name}
-    ):
+    if mark is not None and path.suffix in {".yaml", ".yml"} and mark.text not in {path.stem, path.parent.name}:
         message = f"the id {quoted(mark.text)} is not the name of the file ({path.name})"
         notes.error(mark.start, f"{message}; milestones are found by the name of their file")
     if mark is not None and (".." in mark.text or mark.text.endswith((".", ".lock"))):
@@ -216,9 +212,7 @@ def _tasks(top: Mapping, notes: Notes) -> list[Draft]:
     if isinstance(node, Mapping | Scalar):
         notes.error(node.key, "'tasks' must be a list of maps, each with id and title")
     elif "phases" in top.entries:
-        message = (
-            "the milestone has phases but no 'tasks'; lines under phases are not executed: give each an id in"
-        )
+        message = "the milestone has phases but no 'tasks'; lines under phases are not executed: give each an id in"
         notes.warning(top.entries["phases"].key, f"{message} a list 'tasks'")
     else:
         notes.warning(top.start, "the milestone has no tasks, so there is nothing to execute")
@@ -265,9 +259,7 @@ def _requirements(top: Mapping, notes: Notes) -> Requirements:
     if node is None:
         return Requirements()
     if not isinstance(node, Mapping):
-        notes.warning(
-            node.key, "'requirements' is no map with tools, environment and disk_space_mb and is not used"
-        )
+        notes.warning(node.key, "'requirements' is no map with tools, environment and disk_space_mb and is not used")
         return Requirements()
     disk = fields.whole(node, "disk_space_mb", notes)
     return Requirements(
@@ -287,9 +279,7 @@ def _success_criteria(top: Mapping, notes: Notes) -> tuple[str, ...]:
 def _declared_percentage(top: Mapping, notes: Notes) -> int | None:
     node = fields.given(top, "progress")
     if isinstance(node, Mapping):
-        inner = (
-            fields.given(node, name) for name in ("percentage", "overall_percentage", "progress_percentage")
-        )
+        inner = (fields.given(node, name) for name in ("percentage", "overall_percentage", "progress_percentage"))
         node = next((found for found in inner if found is not None), None)
     if node is None:
         return None

@@ -100,9 +100,7 @@ def scan(text: str, notes: Notes) -> Node | None:
         The root, ``None`` for a file without content or when the document could not be read to its end.
     """
     if found := _UNPRINTABLE.search(text):
-        notes.error(
-            found.start(), f"the character U+{ord(found.group()):04X} may not stand in a YAML file; remove it"
-        )
+        notes.error(found.start(), f"the character U+{ord(found.group()):04X} may not stand in a YAML file; remove it")
         return None
     loader = yaml.CSafeLoader(text)
     try:
@@ -187,9 +185,7 @@ def _build(get_event: Callable[[], Any], notes: Notes) -> Node:
         entries, items = (node.entries, items) if isinstance(node, Mapping) else (None, node.items)
         key = None
         if len(outer) > MOST_DEPTH:
-            raise _LimitReachedError(
-                start, f"nested deeper than {MOST_DEPTH} levels; no milestone needs that"
-            )
+            raise _LimitReachedError(start, f"nested deeper than {MOST_DEPTH} levels; no milestone needs that")
 
 
 _CONTAINERS: Final[dict[type, Callable[[int, int, bool], Mapping | Sequence]]] = {
@@ -204,13 +200,9 @@ def _refuse(event: Any, notes: Notes) -> None:  # noqa: ANN401 - PyYAML's events
         notes.error(index, f"aliases are not allowed (*{event.anchor}); write the value out")
         return
     if event.anchor is not None:
-        notes.error(
-            index, f"anchors are not allowed (&{event.anchor}); write the value out where it is needed"
-        )
+        notes.error(index, f"anchors are not allowed (&{event.anchor}); write the value out where it is needed")
     if event.tag is not None:
-        notes.error(
-            index, f"tags are not allowed ({quoted(event.tag)}); put text that begins with '!' in quotes"
-        )
+        notes.error(index, f"tags are not allowed ({quoted(event.tag)}); put text that begins with '!' in quotes")
 
 
 def _refuse_key(key: str, index: int, entries: dict[str, Node], notes: Notes) -> None:

@@ -143,9 +143,7 @@ def _has_id(node: Node) -> bool:
 
 def _wrapped(root: Mapping, inner: Mapping) -> Body:
     outer = {key: node for key, node in root.entries.items() if key != "milestone"}
-    doubled = tuple(
-        (key, max(outer[key].key, inner.entries[key].key)) for key in outer if key in inner.entries
-    )
+    doubled = tuple((key, max(outer[key].key, inner.entries[key].key)) for key in outer if key in inner.entries)
     merged = Mapping({**outer, **inner.entries}, inner.start, inner.key, inner.flow)
     return Body(merged, root if "id" in outer and "id" not in inner.entries else inner, doubled)
 
@@ -156,17 +154,13 @@ def _by_several_keys(root: Mapping) -> Refused | None:
         what = "a task file of a milestone that stands elsewhere"
         return _refused(entries["milestone"].key, what, "give the file an id and a title, and its tasks ids")
     if "milestones" in entries and "tasks" in entries and isinstance(entries["tasks"], Mapping):
-        return _refused(
-            entries["milestones"].key, "a project file of the agent context protocol (ACP)", _MOVE
-        )
+        return _refused(entries["milestones"].key, "a project file of the agent context protocol (ACP)", _MOVE)
     if "milestones" in entries and "id" not in entries:
         return _kind_of_milestones(root)
     if isinstance(metadata := entries.get("metadata"), Mapping) and "id" not in entries:
         if "milestone_id" in metadata.entries:
             what = "a milestone with a metadata block (shape M)"
-            return _refused(
-                entries["metadata"].key, what, "move what is inside 'metadata' to the top, with tasks"
-            )
+            return _refused(entries["metadata"].key, what, "move what is inside 'metadata' to the top, with tasks")
         if "progress" in entries or "phases" in entries:
             return _refused(entries["metadata"].key, "a coordinator's state (shape S)", _ELSEWHERE)
     if "milestone_id" in entries and "id" not in entries:
@@ -205,9 +199,7 @@ def _by_values(root: Mapping) -> Refused | None:
             advice = "write 'dependencies: requires:' into each milestone"
             return _refused(root.start, "a dependency file (shape D)", advice)
         if all("title" in entries or "status" in entries for entries in maps):
-            return _refused(
-                root.start, "a map of several milestones", "give each milestone a file of its own"
-            )
+            return _refused(root.start, "a map of several milestones", "give each milestone a file of its own")
     return None
 
 

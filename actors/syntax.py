@@ -65,9 +65,7 @@ def _structure(problem: str, context: str, line: str) -> str | None:
             return "text follows a closing quote or bracket; put the whole value in one pair of quotes"
         return "the indentation of this line fits no line above it"
     if problem.startswith("did not find expected '-' indicator"):
-        return (
-            "a list item or a change of indentation was expected here: a key cannot stand beside list items"
-        )
+        return "a list item or a change of indentation was expected here: a key cannot stand beside list items"
     if problem.startswith("did not find expected <document start>"):
         return "the document ended above; a second one, or text after a closing bracket, begins here"
     if problem.startswith("did not find expected comment or line break"):

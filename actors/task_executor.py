@@ -146,8 +146,8 @@ class TaskExecutor(RoleActor):
     def _edited(self) -> frozenset[str] | None:
         """Return the tasks that the file defines otherwise than this session executes them.
 
-        ``None`` when the file's tasks are as they were. Such a task's status is the file's own: what was executed is not what
-        stands there, and what stands there was not executed.
+        ``None`` when the file's tasks are as they were. Such a task's status is the file's own: what was executed is
+        not what stands there, and what stands there was not executed.
         """
         if not any(claim.startswith("edited:") for claim in self.state.alerts):
             return None

@@ -142,9 +142,7 @@ def warn_of_placeholder(node: Mapping, notes: Notes) -> None:
     for name in ("title", "name", "status", "created_at", "started_at"):
         found = node.entries.get(name)
         if isinstance(found, Scalar) and (match := PLACEHOLDER.search(found.text)):
-            notes.warning(
-                found.start, f"{quoted(match.group())} in {quoted(name)} looks like an unfilled placeholder"
-            )
+            notes.warning(found.start, f"{quoted(match.group())} in {quoted(name)} looks like an unfilled placeholder")
 
 
 def status_word(node: Mapping, notes: Notes) -> Scalar | None:

@@ -177,9 +177,7 @@ def as_problem(finding: Finding) -> Problem:
             )
         case MissingPrerequisite():
             suggestion = finding.suggestion
-            message = (
-                f"unknown milestone {quoted(finding.prerequisite)} in requires of {quoted(finding.milestone)}"
-            )
+            message = f"unknown milestone {quoted(finding.prerequisite)} in requires of {quoted(finding.milestone)}"
         case MilestoneCycle():
             message = f"these milestones require each other: {finding.text}; remove one of the requirements"
         case ResourceConflict():
@@ -198,9 +196,7 @@ def as_problem(finding: Finding) -> Problem:
             )
         case _:
             assert_never(finding)
-    return Problem(
-        place.path, place.line, place.column, message + did_you_mean(suggestion), severity, suggestion
-    )
+    return Problem(place.path, place.line, place.column, message + did_you_mean(suggestion), severity, suggestion)
 
 
 def _place_of_requirement(subject: Subject, prerequisite: str) -> Place:
@@ -217,9 +213,7 @@ def _prerequisites(
         is_active = prerequisite in by_id
         suggestion = "" if is_active else names.closest(prerequisite) or ""
         place = _place_of_requirement(subject, prerequisite)
-        yield MissingPrerequisite(
-            own, prerequisite, is_active, place, "" if suggestion == own else suggestion
-        )
+        yield MissingPrerequisite(own, prerequisite, is_active, place, "" if suggestion == own else suggestion)
 
 
 def _is_open(milestone: Milestone) -> bool:

@@ -224,9 +224,9 @@ class Session(MilestoneRun):
         items = notice.items if isinstance(notice, Recorded) else ()
         return any(isinstance(event, AttemptStarted) and event.attempt == "last.1" for _, event in items)
 
-    def close(self) -> bool:
+    def close(self, timeout: float = 15.0) -> bool:
         """End it, and leave nothing of it."""
-        closed = super().close()
+        closed = super().close(timeout)
         shutil.rmtree(self._project, ignore_errors=True)
         return closed
 

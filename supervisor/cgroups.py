@@ -25,9 +25,7 @@ from supervisor.containment import Trees
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENTER: Final = (
-    'echo 0 > "$0" || echo "milestoned: this task could not enter its control group" >&2; exec "$@"'
-)
+_ENTER: Final = 'echo 0 > "$0" || echo "milestoned: this task could not enter its control group" >&2; exec "$@"'
 """Shell line that enters the group whose ``cgroup.procs`` is ``$0`` and then is the program."""
 
 _DELEGATE_MARKS: Final = ("user.delegate", "trusted.delegate")

@@ -89,9 +89,7 @@ class HubPort:
     def __init__(self, hub: Hub, session: str, specs: tuple[ChildSpec, ...]) -> None:
         self._hub = hub
         self._session = session
-        self._grace = {
-            spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs
-        }
+        self._grace = {spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs}
         self._incarnations: dict[str, int] = {}
         self._asked: dict[str, int] = {}
 

@@ -165,14 +165,7 @@ class Core:
                 self._course.queue.append(event)
             case Stop(request=request):
                 self._course.stop(request)
-            case (
-                StartChild()
-                | StartInstance()
-                | TerminateChild()
-                | RestartChild()
-                | DeleteChild()
-                | ChangeSpecs()
-            ):
+            case StartChild() | StartInstance() | TerminateChild() | RestartChild() | DeleteChild() | ChangeSpecs():
                 self._course.request(event)
             case _:
                 self._observe(event)

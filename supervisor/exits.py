@@ -97,9 +97,7 @@ class Unknown:
     why: str
 
 
-ExitReason = (
-    Normal | Shutdown | ShutdownTerm | Killed | Crashed | Unready | Silent | OverLimit | SpawnFailed | Unknown
-)
+ExitReason = Normal | Shutdown | ShutdownTerm | Killed | Crashed | Unready | Silent | OverLimit | SpawnFailed | Unknown
 
 
 def from_wait(code: int | None, signal: int | None, success: frozenset[int] = frozenset({0})) -> ExitReason:

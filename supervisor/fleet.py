@@ -178,9 +178,7 @@ class Fleet:
         """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn`."""
         key = f"{session}/{child}"
         if self._launcher is None:
-            self._owner.tell(
-                session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server")
-            )
+            self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server"))
             return
         try:
             sock = self._launcher.launch(key, incarnation, entry, dict(args), dies_with_server=role)
@@ -297,9 +295,7 @@ class Fleet:
         if message.pidfd is not None:
             child.pidfd = message.pidfd
             self._selector.register(child.pidfd, selectors.EVENT_READ, child)
-        self._owner.tell(
-            child.session, told.Spawned(time.monotonic(), child.id, child.incarnation, child.pid)
-        )
+        self._owner.tell(child.session, told.Spawned(time.monotonic(), child.id, child.incarnation, child.pid))
         if child.kill_asked:
             self.kill(child)
 
@@ -313,9 +309,7 @@ class Fleet:
             return
         self._deaths = [*(at for at in self._deaths if now - at <= SERVER_PERIOD), now]
         if len(self._deaths) > SERVER_DEATHS:
-            self._owner.server_lost(
-                f"the fork server died {len(self._deaths)} times within {SERVER_PERIOD:.0f} s"
-            )
+            self._owner.server_lost(f"the fork server died {len(self._deaths)} times within {SERVER_PERIOD:.0f} s")
         try:
             self.start_server()
         except OSError as error:

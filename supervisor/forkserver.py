@@ -111,9 +111,7 @@ class ForkServer:
     def _receive(self) -> None:
         while self._closing_since is None:
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    self._control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionError:

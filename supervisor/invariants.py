@@ -49,9 +49,7 @@ def _check_sequence(roster: Roster, course: Sequencer) -> None:
     sequence, waiting = course.sequence, course.waiting
     strangers = sorted(name for name in waiting if roster.children.get(name) is None)
     _require(f"waits for {strangers}, who are not known", ok=not strangers)
-    not_stopping = sorted(
-        name for name in waiting if not isinstance(roster.children.of(name).state, Stopping)
-    )
+    not_stopping = sorted(name for name in waiting if not isinstance(roster.children.of(name).state, Stopping))
     _require(f"waits for the end of {not_stopping}, who are not stopping", ok=not not_stopping)
     stopping = sequence is not None and isinstance(sequence.step, StopStep)
     _require(f"waits for {sorted(waiting)} outside a stop step", ok=stopping or not waiting)

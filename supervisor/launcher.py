@@ -46,8 +46,7 @@ _STDERR: Final = 2
 # Written out, because `-m` would need the package on the path of a bare interpreter, and a script its own
 # folder. With -P nothing is added to the path that is handed over: no `yaml.py` of the user's folder.
 _BOOTSTRAP: Final = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from supervisor.forkserver import main; sys.exit(main(int(sys.argv[1])))"
+    "import sys; sys.path[:] = sys.argv[2:]; from supervisor.forkserver import main; sys.exit(main(int(sys.argv[1])))"
 )
 
 
@@ -194,9 +193,7 @@ class Launcher:
         reports: list[Report] = []
         while self._gone is None:
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    self._control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return reports
             except ConnectionError:
@@ -207,9 +204,7 @@ class Launcher:
                 self._wait_for_end(_END_SECONDS)
         if not self._told:
             self._told = True
-            reports += [
-                LaunchFailed(child, incarnation, self._why()) for child, incarnation in self._unanswered
-            ]
+            reports += [LaunchFailed(child, incarnation, self._why()) for child, incarnation in self._unanswered]
             self._unanswered.clear()
             reports.append(self._gone)
         return reports

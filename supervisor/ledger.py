@@ -86,9 +86,7 @@ class Ledger:
             if refusal:
                 refusals.append(f"{fact.kind}: {refusal}")
                 continue
-            self.state.apply(
-                Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event
-            )
+            self.state.apply(Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event)
             # Written anew: what the decoder skipped (fields that we do not know, in any shape) is not ours to keep.
             admitted.append((encode_event(event), event))
         return Judged(tuple(admitted), tuple(refusals))

@@ -182,9 +182,7 @@ def kill_until_gone(find: Callable[[], Iterable[int]], seconds: float) -> tuple[
         try:
             still = set(find())
             killed = [fd for pid, fd in opened.items() if pid in still and _send(fd, signal.SIGKILL)]
-            _wait_for_ends(
-                killed or list(opened.values()), min(give_up_at, time.monotonic() + _ROUND_SECONDS)
-            )
+            _wait_for_ends(killed or list(opened.values()), min(give_up_at, time.monotonic() + _ROUND_SECONDS))
         finally:
             for descriptor in opened.values():
                 os.close(descriptor)
@@ -331,9 +329,7 @@ def find_marked(name: str, values: str | Collection[str]) -> tuple[int, ...]:
     """
     wanted = {value.encode() for value in ((values,) if isinstance(values, str) else values)}
     key = f"{name}=".encode()
-    return tuple(
-        pid for pid in all_pids() if pid != os.getpid() and _has_entry(pid, key, wanted) and is_alive(pid)
-    )
+    return tuple(pid for pid in all_pids() if pid != os.getpid() and _has_entry(pid, key, wanted) and is_alive(pid))
 
 
 def _has_entry(pid: int, key: bytes, wanted: Collection[bytes]) -> bool:

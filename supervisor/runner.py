@@ -243,9 +243,7 @@ class Runner:
     def _settle_former(self, state: SessionState) -> None:
         """Call interrupted what a former incarnation or life may have begun; nothing of it lives then."""
         first = self._incarnation <= 1 and not _was_resumed(state)
-        former = [
-            attempt.id for _, attempt in _open_attempts(state) if attempt.stage is Stage.STARTED or not first
-        ]
+        former = [attempt.id for _, attempt in _open_attempts(state) if attempt.stage is Stage.STARTED or not first]
         if not former:
             return
         left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), SWEEP_SECONDS)

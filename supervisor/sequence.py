@@ -182,9 +182,7 @@ def plan_restart(strategy: Strategy, children: Children, failed: Child) -> tuple
         StopStep((child.id,), forget_temporary=True) for child in others if not isinstance(child.state, Fatal)
     )
     starts = tuple(
-        StartStep(child.id)
-        for child in concerned
-        if not child.is_temporary and not isinstance(child.state, Fatal)
+        StartStep(child.id) for child in concerned if not child.is_temporary and not isinstance(child.state, Fatal)
     )
     return (*stops, *starts)
 

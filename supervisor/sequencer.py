@@ -112,11 +112,7 @@ class Sequencer:
         sequence = self.sequence
         if self.phase in (Phase.ENDING, Phase.ENDED):
             self._reply(request.request, Refused(Refusal.SHUTTING_DOWN))
-        elif (
-            isinstance(request, TerminateChild)
-            and sequence is not None
-            and sequence.starting == request.child
-        ):
+        elif isinstance(request, TerminateChild) and sequence is not None and sequence.starting == request.child:
             child = self._roster.children.of(request.child)
             child.desired = Desired.DOWN
             self._life.stop(child, self.now)

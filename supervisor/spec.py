@@ -131,9 +131,7 @@ class Backoff:
         owner = "backoff"
         for field in ("initial", "maximum", "factor", "jitter", "healthy_after"):
             value = getattr(self, field)
-            _require(
-                owner, field, value, ok=_is_number(value) and value >= 0, why="must be a number, 0 or more"
-            )
+            _require(owner, field, value, ok=_is_number(value) and value >= 0, why="must be a number, 0 or more")
         _require(owner, "factor", self.factor, ok=self.factor >= 1, why="must be at least 1")
         _require(owner, "jitter", self.jitter, ok=self.jitter <= 1, why="must be between 0 and 1")
         longer = self.maximum >= self.initial
@@ -195,9 +193,7 @@ class ChildSpec:
     restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
     type: ChildType = attrs.field(default=ChildType.WORKER, kw_only=True)
-    shutdown: ShutdownTime = attrs.field(
-        default=attrs.Factory(_default_shutdown, takes_self=True), kw_only=True
-    )
+    shutdown: ShutdownTime = attrs.field(default=attrs.Factory(_default_shutdown, takes_self=True), kw_only=True)
     start_timeout: float | None = attrs.field(default=None, kw_only=True)
     heartbeat_timeout: float | None = attrs.field(default=None, kw_only=True)
     backoff: Backoff | None = attrs.field(default=None, kw_only=True)
@@ -223,21 +219,15 @@ class ChildSpec:
         if not self.significant:
             return
         permanent = self.restart is Restart.PERMANENT
-        _require(
-            owner, "significant", value=True, ok=not permanent, why="a permanent child cannot be significant"
-        )
-        quarantined = (
-            "significant ends the supervisor with the child, quarantine goes on without it: choose one"
-        )
+        _require(owner, "significant", value=True, ok=not permanent, why="a permanent child cannot be significant")
+        quarantined = "significant ends the supervisor with the child, quarantine goes on without it: choose one"
         _require(owner, "quarantine", self.quarantine, ok=not self.quarantine, why=quarantined)
 
 
 def _check_times(owner: str, spec: ChildSpec) -> None:
     stop = spec.shutdown
     stoppable = isinstance(stop, Unbounded) or (_is_number(stop) and stop >= 0)
-    _require(
-        owner, "shutdown", stop, ok=stoppable, why="must be seconds (0 or more), brutal_kill or infinity"
-    )
+    _require(owner, "shutdown", stop, ok=stoppable, why="must be seconds (0 or more), brutal_kill or infinity")
     for field in ("start_timeout", "heartbeat_timeout"):
         value = getattr(spec, field)
         timed = value is None or (_is_number(value) and value > 0)
@@ -270,9 +260,7 @@ class SupervisorFlags:
         owner = "supervisor flags"
         _require_choice(owner, "strategy", self.strategy, Strategy)
         _require_choice(owner, "auto_shutdown", self.auto_shutdown, AutoShutdown)
-        whole = (
-            isinstance(self.intensity, int) and not isinstance(self.intensity, bool) and self.intensity >= 0
-        )
+        whole = isinstance(self.intensity, int) and not isinstance(self.intensity, bool) and self.intensity >= 0
         _require(owner, "intensity", self.intensity, ok=whole, why="must be a whole number, 0 or more")
         timed = _is_number(self.period) and self.period > 0
         _require(owner, "period", self.period, ok=timed, why="must be seconds, more than 0")

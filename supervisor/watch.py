@@ -222,9 +222,7 @@ class Watch(threading.Thread):
         self._next_write = started + max(WRITE_SECONDS, took * WRITE_SHARE)
 
     def _unreachable(self) -> list[str]:
-        failed = [
-            key for key, task in self._state.tasks.items() if task.phase in {Phase.FAILED, Phase.SKIPPED}
-        ]
+        failed = [key for key, task in self._state.tasks.items() if task.phase in {Phase.FAILED, Phase.SKIPPED}]
         gone = self._plan.unreachable(failed) if failed else set()
         return [key for key, task in self._state.tasks.items() if key in gone and task.phase is Phase.PENDING]
 

@@ -53,6 +53,7 @@ DOING: Final = frozenset(
         "actors.files",
         "actors.git",
         "actors.git.archive",
+        "actors.git.aside",
         "actors.git.capture",
         "actors.git.index",
         "actors.git.landing",
@@ -70,6 +71,7 @@ DOING: Final = frozenset(
         "actors.log",
         "actors.machine",
         "actors.projection",
+        "actors.surroundings",
         "actors.survey",
         "actors.progress_monitor",
         "actors.role",
@@ -251,11 +253,7 @@ def test_inside_supervisor_imports_point_from_the_shell_to_the_core_to_the_vocab
     for module in MODULES.values():
         for one in _imports(module):
             target = _own_module(one.name)
-            if (
-                target is None
-                or not target.startswith("supervisor.")
-                or not module.name.startswith("supervisor")
-            ):
+            if target is None or not target.startswith("supervisor.") or not module.name.startswith("supervisor"):
                 continue
             if _layer(target) > _layer(module.name):
                 layers = f"{names[_layer(module.name)]} imports {target} of the {names[_layer(target)]}"
@@ -268,9 +266,7 @@ def test_modules_do_not_import_each_other_in_a_circle_when_they_load() -> None:
         module.name: {
             target
             for one in _imports(module)
-            if one.at_load
-            and (target := _own_module(one.name)) not in {None, module.name}
-            and target is not None
+            if one.at_load and (target := _own_module(one.name)) not in {None, module.name} and target is not None
         }
         for module in MODULES.values()
     }
@@ -358,9 +354,7 @@ def test_only_the_starter_of_tasks_hands_strings_to_a_shell() -> None:
 def test_no_file_has_a_name_that_says_nothing() -> None:
     folders = ("actors", "supervisor", "tests", "bench", "examples")
     files = [file for folder in folders for file in (CHECKOUT / folder).rglob("*.py")]
-    assert [
-        str(file) for file in files if file.stem.removeprefix("_").removeprefix("test_") in NOT_FILE_NAMES
-    ] == []
+    assert [str(file) for file in files if file.stem.removeprefix("_").removeprefix("test_") in NOT_FILE_NAMES] == []
 
 
 def test_no_class_has_a_name_that_says_nothing() -> None:
@@ -383,8 +377,7 @@ def test_a_module_says_what_it_owns_and_stays_small(name: str) -> None:
         f"{_where(module, node.lineno)}: {node.name} has {lines} lines of code"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (lines := len(code & set(range(node.lineno, (node.end_lineno or node.lineno) + 1))))
-        > LONGEST_FUNCTION
+        if (lines := len(code & set(range(node.lineno, (node.end_lineno or node.lineno) + 1)))) > LONGEST_FUNCTION
     ]
     assert not too_long, "\n".join(too_long)
 

@@ -115,9 +115,7 @@ def report_of_leaks(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
 )
 def test_a_test_that_leaves_something_behind_fails(report_of_leaks: str, test: str, found: str) -> None:
-    line = next(
-        line for line in report_of_leaks.splitlines() if line.startswith("ERROR") and f"{test} -" in line
-    )
+    line = next(line for line in report_of_leaks.splitlines() if line.startswith("ERROR") and f"{test} -" in line)
     assert "the test left behind: " in line
     assert found in line
 

@@ -98,9 +98,7 @@ def test_the_page_of_the_package_is_the_readme() -> None:
     assert (CHECKOUT / "README.md").is_file()
 
 
-def test_the_defaults_are_found_as_a_package_when_the_wheel_is_installed(
-    unpacked: Path, tmp_path: Path
-) -> None:
+def test_the_defaults_are_found_as_a_package_when_the_wheel_is_installed(unpacked: Path, tmp_path: Path) -> None:
     program = (
         "import supervisor, importlib.resources as r; print(supervisor.__file__);"
         "print(*sorted(file.name for file in r.files('supervisor.configs').iterdir()))"

@@ -30,9 +30,7 @@ def test_a_child_that_is_not_significant_never_ends_its_supervisor(
 
 @pytest.mark.parametrize("mode", [ANY, EVERY])
 @pytest.mark.parametrize("ending", [DIE, STOP], ids=repr)
-def test_the_end_of_a_significant_temporary_child_ends_its_supervisor(
-    mode: AutoShutdown, ending: ExitReason
-) -> None:
+def test_the_end_of_a_significant_temporary_child_ends_its_supervisor(mode: AutoShutdown, ending: ExitReason) -> None:
     """OTP row 52: any at the first, all only after the last."""
     specs = [temporary("a", significant=True), temporary("b", significant=True), child("c")]
     world = World(*specs, auto_shutdown=mode).begin()
@@ -66,9 +64,7 @@ def test_a_significant_transient_child_that_crashes_is_restarted(mode: AutoShutd
 def test_a_restarting_child_still_counts_and_an_ignored_one_does_not() -> None:
     """Reference 1.11, all_significant."""
     specs = [transient(name, significant=True) for name in ("ends", "restarts", "ignored")]
-    world = World(
-        *specs, auto_shutdown=EVERY, starts={"restarts": [READY, HANG], "ignored": [IGNORE]}
-    ).begin()
+    world = World(*specs, auto_shutdown=EVERY, starts={"restarts": [READY, HANG], "ignored": [IGNORE]}).begin()
     world.die("restarts")
     world.die("ends", STOP)
     world.ready("restarts")
@@ -91,9 +87,7 @@ def test_a_crashed_sibling_that_is_not_decided_about_yet_counts_as_active() -> N
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 @pytest.mark.parametrize("mode", [ANY, EVERY])
-def test_significant_bystanders_that_a_sibling_takes_down_end_nobody(
-    strategy: Strategy, mode: AutoShutdown
-) -> None:
+def test_significant_bystanders_that_a_sibling_takes_down_end_nobody(strategy: Strategy, mode: AutoShutdown) -> None:
     """OTP row 54."""
     specs = [child("first"), temporary("t", significant=True), transient("s", significant=True)]
     world = World(*specs, strategy=strategy, auto_shutdown=mode).begin()

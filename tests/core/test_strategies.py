@@ -158,9 +158,7 @@ def test_order_of_children() -> None:
 
 
 def test_a_bystander_is_given_its_own_shutdown_time() -> None:
-    world = World(
-        child("a"), child("b"), child("c", shutdown=BRUTAL_KILL), strategy=ALL, stubborn=["b"]
-    ).begin()
+    world = World(child("a"), child("b"), child("c", shutdown=BRUTAL_KILL), strategy=ALL, stubborn=["b"]).begin()
     world.take_log()
     world.die("a")
     assert world.take_log() == ["gone a", "kill c", "gone c", "ask b"]
@@ -193,9 +191,7 @@ def test_a_child_that_dies_while_a_later_one_of_its_group_starts_is_decided_abou
 
 def test_the_budget_is_shared_and_a_queued_retry_finds_nothing_left_to_do() -> None:
     """A retry that was overtaken by a group restart does not restart the group again."""
-    world = World(
-        child("a"), child("b"), strategy=ALL, starts={"b": [READY, HANG, READY]}, intensity=9
-    ).begin()
+    world = World(child("a"), child("b"), strategy=ALL, starts={"b": [READY, HANG, READY]}, intensity=9).begin()
     world.die("a")
     dead_a, dead_b = world.exit_of("a"), world.exit_of("b")
     world.take_log()

@@ -72,9 +72,7 @@ def milestones(draw: st.DrawFn, *, largest: int = 12, statuses: bool = True) -> 
                 run="true",
                 retries=draw(st.integers(0, 2)),
                 retry_delay=draw(st.sampled_from([0.0, 1.0, 7.0])),
-                files=tuple(draw(st.lists(st.sampled_from(FILES), max_size=2, unique=True)))
-                if draw(chance(5))
-                else (),
+                files=tuple(draw(st.lists(st.sampled_from(FILES), max_size=2, unique=True))) if draw(chance(5)) else (),
                 on_crash=draw(st.sampled_from(OnCrash)),
                 estimated_hours=draw(st.sampled_from([None, 0.0, 0.5, 2.0])),
             )

@@ -173,17 +173,13 @@ def walk(state: SessionState, plan: Plan, completed: set[str]) -> list[str]:
     place = {key: at for at, key in enumerate(tasks)}
     done = completed | {key for key, one in state.tasks.items() if one.phase is Phase.COMPLETED}
     ready = [
-        key
-        for key, one in state.tasks.items()
-        if one.phase is Phase.PENDING and done.issuperset(tasks[key].depends_on)
+        key for key, one in state.tasks.items() if one.phase is Phase.PENDING and done.issuperset(tasks[key].depends_on)
     ]
     running = [one for one in state.live.values() if one not in completed]
     started: list[str] = []
     for key in sorted(ready, key=lambda one: (-plan.rank[one], place[one])):
         others = [tasks[one] for one in (*running, *started)]
-        if len(others) < state.settings.max_parallel and not any(
-            overlapping(tasks[key], one) for one in others
-        ):
+        if len(others) < state.settings.max_parallel and not any(overlapping(tasks[key], one) for one in others):
             started.append(key)
     return started
 
@@ -231,9 +227,7 @@ def test_nothing_is_granted_before_preflight_passed_and_git_has_spoken() -> None
 def test_the_slot_of_an_attempt_is_held_until_it_has_landed() -> None:
     simulation = Simulation(milestone(task("a"), task("b")), Settings(max_parallel=1))
     simulation.run()
-    order = [
-        type(one).__name__ for one in simulation.events if not isinstance(one, SlotPrepared | AttemptStarted)
-    ]
+    order = [type(one).__name__ for one in simulation.events if not isinstance(one, SlotPrepared | AttemptStarted)]
     assert order[3:] == ["AttemptGranted", "AttemptEnded", "Landed", "TaskCompleted"] * 2 + ["SessionSettled"]
 
 
@@ -345,9 +339,7 @@ def test_doubling_stops_at_an_hour_and_never_shortens_the_task_s_own_delay(
 
 
 def test_a_clock_set_back_makes_nobody_wait_for_it_to_catch_up() -> None:
-    simulation = Simulation(
-        milestone(task("a", retries=1, retry_delay=5.0)), SETTINGS, Script({("a", 1): "failed"})
-    )
+    simulation = Simulation(milestone(task("a", retries=1, retry_delay=5.0)), SETTINGS, Script({("a", 1): "failed"}))
     while not simulation.of(AttemptEnded):
         if not simulation.decide():
             assert simulation.step()
@@ -371,9 +363,7 @@ def test_a_conflicting_change_is_made_again_on_the_new_tip_until_it_was_enough()
     simulation = Simulation(milestone(task("a")), Settings(conflict_reruns=2), script)
     simulation.run()
     assert granted(simulation) == ["a.1", "a.2", "a.3"]
-    assert reasons(simulation) == {
-        "a": "did not merge with what landed meanwhile, 3 times: conflicts in a.txt"
-    }
+    assert reasons(simulation) == {"a": "did not merge with what landed meanwhile, 3 times: conflicts in a.txt"}
 
 
 def test_a_slot_that_could_not_be_made_is_tried_again_without_counting_as_a_failure_of_the_task() -> None:
@@ -435,9 +425,7 @@ def test_a_pause_lets_running_attempts_finish_and_grants_nothing_until_it_is_ove
     assert simulation.run().status is SessionStatus.COMPLETED
 
 
-@pytest.mark.parametrize(
-    ("final", "status"), [(False, SessionStatus.INTERRUPTED), (True, SessionStatus.CANCELLED)]
-)
+@pytest.mark.parametrize(("final", "status"), [(False, SessionStatus.INTERRUPTED), (True, SessionStatus.CANCELLED)])
 def test_a_stop_settles_the_session_once_nothing_lives(*, final: bool, status: SessionStatus) -> None:
     simulation = Simulation(milestone(task("a"), task("b", "a")), SETTINGS)
     simulation.decide()
@@ -463,9 +451,7 @@ def test_what_ended_before_a_stop_still_lands() -> None:
     assert simulation.state.tasks["a"].phase is Phase.COMPLETED
 
 
-@pytest.mark.parametrize(
-    "fact", [GitRefused("m is checked out", "leave it"), ChildQuarantined("git_integration", "x")]
-)
+@pytest.mark.parametrize("fact", [GitRefused("m is checked out", "leave it"), ChildQuarantined("git_integration", "x")])
 def test_a_stop_does_not_wait_for_a_git_role_that_cannot_land(fact: Event) -> None:
     simulation = Simulation(milestone(task("a")), SETTINGS)
     while not simulation.landing():

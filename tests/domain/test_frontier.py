@@ -12,9 +12,7 @@ from actors.plan import Plan
 from actors.state import Phase, TaskState
 from tests.domain.simulator import milestones
 
-PHASES = st.sampled_from(
-    [Phase.PENDING, Phase.PENDING, Phase.COMPLETED, Phase.RUNNING, Phase.FAILED, Phase.SKIPPED]
-)
+PHASES = st.sampled_from([Phase.PENDING, Phase.PENDING, Phase.COMPLETED, Phase.RUNNING, Phase.FAILED, Phase.SKIPPED])
 
 
 def scratch(milestone: Milestone, plan: Plan, phases: dict[str, Phase]) -> list[str]:
@@ -23,16 +21,13 @@ def scratch(milestone: Milestone, plan: Plan, phases: dict[str, Phase]) -> list[
     ready = [
         task.id
         for task in milestone.tasks
-        if phases[task.id] is Phase.PENDING
-        and all(phases[needed] is Phase.COMPLETED for needed in task.depends_on)
+        if phases[task.id] is Phase.PENDING and all(phases[needed] is Phase.COMPLETED for needed in task.depends_on)
     ]
     return sorted(ready, key=lambda key: (-plan.rank[key], place[key]))
 
 
 @given(st.data(), milestones())
-def test_after_any_history_it_is_what_a_computation_from_scratch_gives(
-    data: st.DataObject, drawn: Milestone
-) -> None:
+def test_after_any_history_it_is_what_a_computation_from_scratch_gives(data: st.DataObject, drawn: Milestone) -> None:
     plan = Plan.of(drawn)
     phases = {task.id: data.draw(PHASES) for task in drawn.tasks}
     frontier = Frontier(drawn, plan, {key: TaskState(phase=phase) for key, phase in phases.items()})
@@ -84,9 +79,7 @@ def greedy(milestone: Milestone, ready: list[str], running: list[str], free: int
 
 
 @given(st.data(), milestones(largest=20, statuses=False), st.integers(1, 4))
-def test_bags_of_waiting_tasks_never_change_who_is_started(
-    data: st.DataObject, drawn: Milestone, slots: int
-) -> None:
+def test_bags_of_waiting_tasks_never_change_who_is_started(data: st.DataObject, drawn: Milestone, slots: int) -> None:
     plan = Plan.of(drawn)
     phases = dict.fromkeys(drawn.by_id, Phase.PENDING)
     frontier = Frontier(drawn, plan, {key: TaskState() for key in phases})

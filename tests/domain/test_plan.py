@@ -153,9 +153,7 @@ def test_every_schedule_is_one_that_could_be_executed(drawn: Milestone, slots: i
 
 @given(milestones(), st.integers(1, 5))
 def test_without_file_conflicts_a_schedule_keeps_graham_s_bound(drawn: Milestone, slots: int) -> None:
-    free = milestone(
-        *(Task(id=one.id, title="", depends_on=one.depends_on, status=one.status) for one in drawn.tasks)
-    )
+    free = milestone(*(Task(id=one.id, title="", depends_on=one.depends_on, status=one.status) for one in drawn.tasks))
     schedule = Plan.of(free).makespan(slots)
     assert schedule.total <= schedule.critical_bound * (1 - 1 / slots) + schedule.work_bound + 1e-6
 
@@ -200,9 +198,7 @@ def test_rank_waves_and_path_agree_with_their_definitions(drawn: Milestone) -> N
         ("/srv/*.c", "srv/a.c", False),
     ],
 )
-def test_patterns_conflict_when_they_could_name_the_same_path(
-    one: str, other: str, *, conflict: bool
-) -> None:
+def test_patterns_conflict_when_they_could_name_the_same_path(one: str, other: str, *, conflict: bool) -> None:
     assert patterns_overlap(one, other) is conflict
     assert patterns_overlap(other, one) is conflict
 

@@ -58,9 +58,7 @@ class Session:
         self.plan = Plan.of(self.milestone)
         self.state = SessionState()
         self._seq = 0
-        self.at(
-            0, SessionStarted(self.milestone, "m.yaml", "/p", settings or Settings(max_parallel=2), "b", 1)
-        )
+        self.at(0, SessionStarted(self.milestone, "m.yaml", "/p", settings or Settings(max_parallel=2), "b", 1))
         self.at(0, PreflightPassed(), GitIdle("told so"))
 
     def at(self, seconds: float, *events: Event) -> Session:
@@ -89,17 +87,13 @@ class Session:
 # --- percentage --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("done", "of", "percent"), [(0, 0, 0), (0, 3, 0), (2, 3, 66), (3, 3, 100), (199, 200, 99)]
-)
+@pytest.mark.parametrize(("done", "of", "percent"), [(0, 0, 0), (0, 3, 0), (2, 3, 66), (3, 3, 100), (199, 200, 99)])
 def test_the_percentage_is_rounded_down_and_zero_without_tasks(done: int, of: int, percent: int) -> None:
     assert percentage(done, of) == percent
 
 
 def test_cancelled_tasks_do_not_keep_a_milestone_from_a_hundred_percent() -> None:
-    session = Session(
-        task("a", status=FileStatus.COMPLETED), task("b"), task("c", status=FileStatus.CANCELLED)
-    )
+    session = Session(task("a", status=FileStatus.COMPLETED), task("b"), task("c", status=FileStatus.CANCELLED))
     assert report(session.state, session.plan, START).percentage == 50
     session.completed(0, 5, "b")
     found = report(session.state, session.plan, START + 5)
@@ -264,9 +258,7 @@ def test_the_summary_compares_honestly_with_one_task_after_the_other(
     session = Session(task("a"), task("b"))
     for slot, (key, seconds) in enumerate(zip("ab", lengths, strict=True)):
         session.started(0, key, slot)
-        session.at(
-            wall, AttemptEnded(f"{key}.1", Outcome.OK, seconds=seconds), TaskCompleted(key, f"{key}.1")
-        )
+        session.at(wall, AttemptEnded(f"{key}.1", Outcome.OK, seconds=seconds), TaskCompleted(key, f"{key}.1"))
     found = completion(session.state, START + wall)
     assert found.text == text
     assert (found.completed, found.failed, found.wall_seconds) == (2, 0, wall)

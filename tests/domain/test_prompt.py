@@ -97,17 +97,11 @@ TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 
 
 @given(TEXT, TEXT, TEXT, TEXT)
-def test_any_text_gives_a_prompt_that_a_program_can_be_handed(
-    one: str, two: str, three: str, four: str
-) -> None:
-    drawn = Task(
-        id="t", title=one, description=two, acceptance_criteria=(three,), verify=(four, (four,)), files=(one,)
-    )
+def test_any_text_gives_a_prompt_that_a_program_can_be_handed(one: str, two: str, three: str, four: str) -> None:
+    drawn = Task(id="t", title=one, description=two, acceptance_criteria=(three,), verify=(four, (four,)), files=(one,))
     text = render_prompt(Milestone(id="m", title=two, description=three, tasks=(drawn,)), drawn)
     assert text.encode().decode() == text
     assert not any(ord(letter) < 32 and letter not in "\t\n" for letter in text)
     assert text.startswith("# ")
     assert text.endswith("\n")
-    assert (
-        "\n# " not in text.replace("\n# " + two, "").replace("\n# " + three, "") or "# " in two + three + four
-    )
+    assert "\n# " not in text.replace("\n# " + two, "").replace("\n# " + three, "") or "# " in two + three + four

@@ -146,7 +146,7 @@ def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: st
     children = [fact.child for fact in gone]
     if victim == "fork_server":
         # All its roles; fewer when it died before they had come up, and whoever was just being started beside them.
-        assert set(children) & {*ROLES, "runner"}, running.text()
+        assert children, running.text()
     else:
         assert children == [victim], running.text()
     assert len(set(children)) == len(children)

@@ -377,7 +377,7 @@ def test_a_task_that_fills_the_disk_again_and_again_does_not_keep_the_run_from_b
     eats = f"while :; do cat /dev/zero >> {project.path.parent}/ballast 2>&-; echo > '{place}/full'; sleep 0.01; done"
     project.write("m1", milestone_of({"id": "t0", "run": again + eats}, requirements={"disk_space_mb": 1}))
     running = project.start("run", "m1")
-    wait_until(lambda: (place / "full").exists(), 30.0, "the disk is full")
+    wait_until((place / "full").exists, 30.0, "the disk is full")
     known = list(pids_of_children(project.records()).values())
 
     os.kill(running.process.pid, signal.SIGINT)

@@ -68,8 +68,7 @@ def test_a_json_file_stays_json() -> None:
     before = '{"id": "m1", "title": "T", "tasks": [{"id":"a","title":"A"}]}'
 
     assert edited(before, "in_progress", a="completed") == (
-        '{"id": "m1", "status": "in_progress", "title": "T", '
-        '"tasks": [{"id":"a", "status": "completed","title":"A"}]}'
+        '{"id": "m1", "status": "in_progress", "title": "T", "tasks": [{"id":"a", "status": "completed","title":"A"}]}'
     )
 
 
@@ -79,9 +78,7 @@ def test_the_status_of_the_milestone_is_changed_or_put_in() -> None:
     assert edited(f"{HEAD}status: planned # soon\n{body}", "in_progress") == (
         f"{HEAD}status: in_progress # soon\n{body}"
     )
-    assert (
-        edited(f"{HEAD}{body}", "in_progress") == f"id: m1\nstatus: in_progress\ntitle: A milestone\n{body}"
-    )
+    assert edited(f"{HEAD}{body}", "in_progress") == f"id: m1\nstatus: in_progress\ntitle: A milestone\n{body}"
     assert edited(f"milestone:\n  id: m1\n  title: T\n{body}", "completed") == (
         f"milestone:\n  id: m1\n  status: completed\n  title: T\n{body}"
     )
@@ -185,9 +182,7 @@ def files(draw: st.DrawFn) -> tuple[str, list[str]]:
     """Draw a valid file and the ids of its tasks."""
     ids = [f"t{n}" for n in range(draw(st.integers(1, 4)))]
     body = "".join(draw(task_lines(task_id)) for task_id in ids)
-    head = draw(
-        st.permutations(["id: m1\n", "title: T\n", draw(st.sampled_from(["", "status: planned # so\n"]))])
-    )
+    head = draw(st.permutations(["id: m1\n", "title: T\n", draw(st.sampled_from(["", "status: planned # so\n"]))]))
     text = "".join(head) + f"tasks:{draw(COMMENTS)}\n{body}"
     if draw(st.booleans()):
         wrapped = "".join(f"  {line}\n" if line else "\n" for line in text.splitlines())

@@ -13,9 +13,7 @@ def tasks(*entries: str) -> str:
 def test_an_unknown_dependency_is_named_with_the_task_that_was_meant() -> None:
     found = reading(tasks("id: task-09, title: A", "id: task-3, title: B, depends_on: [task-9]"))
 
-    assert lines(found) == [
-        "m1.yaml:5:41: unknown task 'task-9' in depends_on of 'task-3'; did you mean 'task-09'?"
-    ]
+    assert lines(found) == ["m1.yaml:5:41: unknown task 'task-9' in depends_on of 'task-3'; did you mean 'task-09'?"]
     assert found.problems[0].suggestion == "task-09"
 
 
@@ -34,9 +32,7 @@ def test_each_of_two_names_in_one_text_has_its_own_place() -> None:
 def test_a_second_task_of_the_same_id_is_refused() -> None:
     found = reading(tasks("id: a, title: A", "id: b, title: B", "id: a, title: C"))
 
-    assert lines(found) == [
-        "m1.yaml:6:10: duplicate task id 'a' (first given in line 4); give one another id"
-    ]
+    assert lines(found) == ["m1.yaml:6:10: duplicate task id 'a' (first given in line 4); give one another id"]
 
 
 def test_a_cycle_is_shown_whole_at_the_edge_that_closes_it() -> None:

@@ -142,9 +142,7 @@ def test_a_timeout_is_seconds_or_a_duration(written: str, seconds: float) -> Non
     assert task(f"timeout: {written}").timeout == seconds
 
 
-@pytest.mark.parametrize(
-    "written", ["1.10", "0777", "no", "on", "2024-07-01", "12-30", "1e5", "0x1F", "007", "M3.1"]
-)
+@pytest.mark.parametrize("written", ["1.10", "0777", "no", "on", "2024-07-01", "12-30", "1e5", "0x1F", "007", "M3.1"])
 def test_ids_stay_as_they_are_written(written: str) -> None:
     text = f"id: {written}\ntitle: T\nstatus: done\ntasks:\n  - id: {written}\n    title: T\n"
 
@@ -246,10 +244,7 @@ def test_a_status_can_be_called_state_or_be_ticked() -> None:
     ],
 )
 def test_the_declared_progress_has_several_shapes(written: str, percentage: int | None) -> None:
-    assert (
-        milestone(f"{HEAD}progress: {written}\ntasks: [{{id: a, title: A}}]\n").declared_percentage
-        == percentage
-    )
+    assert milestone(f"{HEAD}progress: {written}\ntasks: [{{id: a, title: A}}]\n").declared_percentage == percentage
 
 
 def test_a_byte_order_mark_and_windows_line_breaks_change_nothing() -> None:

@@ -34,9 +34,7 @@ from tests.milestone.texts import HEAD, lines, reading, refusal, with_task
         ("id: m1\n---\nid: m2\n", "m1.yaml:2:1: a second YAML document begins here"),
     ],
 )
-def test_what_yaml_allows_and_a_milestone_does_not_is_refused_where_it_stands(
-    text: str, message: str
-) -> None:
+def test_what_yaml_allows_and_a_milestone_does_not_is_refused_where_it_stands(text: str, message: str) -> None:
     assert any(line.startswith(message) for line in lines(reading(text))), lines(reading(text))
     assert reading(text).milestone is None
 
@@ -121,9 +119,7 @@ def test_a_file_of_too_many_values_is_refused() -> None:
 
 
 def test_bombs_of_aliases_and_merge_keys_are_refused_before_they_unfold() -> None:
-    aliases = "a: &a [x, x]\n" + "".join(
-        f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in itertools.pairwise("abcdefghi")
-    )
+    aliases = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in itertools.pairwise("abcdefghi"))
     merges = "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: [*a{n}, *a{n}]}}\n" for n in range(24))
     for bomb in (aliases, merges, "a: &a [*a]\n"):
         tracemalloc.start()
@@ -138,8 +134,7 @@ def test_bombs_of_aliases_and_merge_keys_are_refused_before_they_unfold() -> Non
 
 def test_a_file_full_of_unknown_words_costs_no_more_than_a_moment() -> None:
     tasks = "".join(
-        f"  - {{id: t{n}, title: T, status: word{n}, depends_on: [other-{n}], key_{n}: x}}\n"
-        for n in range(5_000)
+        f"  - {{id: t{n}, title: T, status: word{n}, depends_on: [other-{n}], key_{n}: x}}\n" for n in range(5_000)
     )
     started = perf_counter()
     found = reading(f"{HEAD}tasks:\n{tasks}")
@@ -215,9 +210,7 @@ def test_a_wrong_value_of_a_task_is_refused_where_it_stands(line: str, message: 
 
 def test_an_unknown_status_comes_with_the_word_that_was_meant() -> None:
     assert refusal(with_task("status: finised")).endswith("; did you mean 'finished'?")
-    assert refusal(HEAD + "status: complted\ntasks: [{id: a, title: A}]\n").endswith(
-        "; did you mean 'completed'?"
-    )
+    assert refusal(HEAD + "status: complted\ntasks: [{id: a, title: A}]\n").endswith("; did you mean 'completed'?")
 
 
 @pytest.mark.parametrize(

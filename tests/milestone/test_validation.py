@@ -63,8 +63,7 @@ def test_milestones_that_require_each_other_are_shown_as_a_circle() -> None:
 
     (cycle,) = [finding for finding in findings if isinstance(finding, MilestoneCycle)]
     assert str(as_problem(cycle)) == (
-        "m2.yaml:3:13: these milestones require each other: m1 -> m3 -> m2 -> m1; "
-        "remove one of the requirements"
+        "m2.yaml:3:13: these milestones require each other: m1 -> m3 -> m2 -> m1; remove one of the requirements"
     )
 
 
@@ -77,8 +76,7 @@ def test_a_shared_resource_of_two_open_milestones_is_a_conflict() -> None:
     assert isinstance(conflict, ResourceConflict)
     assert as_problem(conflict).severity is Severity.WARNING
     assert str(as_problem(conflict)) == (
-        "m1.yaml:3:29: the shared resource 'staging' of 'm1' is also used by milestone 'm2'; "
-        "do not run the two at once"
+        "m1.yaml:3:29: the shared resource 'staging' of 'm1' is also used by milestone 'm2'; do not run the two at once"
     )
     assert said(one, subject("m2", "status: completed", "shared_resources: staging")) == []
 

@@ -84,9 +84,7 @@ def test_an_entry_that_raises_is_told_in_one_line_that_names_the_place(
 
 
 @pytest.mark.parametrize("entry", ["tests.processes.nowhere:main", f"{PUPPETS}:nothing", "no module"])
-def test_an_entry_that_is_not_there_is_a_crash_told_in_one_line(
-    entry: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_entry_that_is_not_there_is_a_crash_told_in_one_line(entry: str, capfd: pytest.CaptureFixture[str]) -> None:
     with Stage() as stage:
         link = stage.ask_for(entry)
         assert stage.wait_for(ChildExited).status == 70
@@ -163,9 +161,7 @@ def test_what_an_orderly_child_left_behind_is_gone_too() -> None:
 def test_the_trees_of_a_dead_runner_are_emptied_however_deep_they_are() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="subreaper", dies_with_server=False)
-        tasks = [
-            runner.ask_pid(line) for line in ("spawn session", "spawn bare", "forget session", "spawn group")
-        ]
+        tasks = [runner.ask_pid(line) for line in ("spawn session", "spawn bare", "forget session", "spawn group")]
         os.kill(runner.pid, signal.SIGKILL)
         assert stage.wait_for(ChildExited).left == ()
         assert gone(*tasks)

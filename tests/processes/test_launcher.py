@@ -245,9 +245,7 @@ def test_a_server_without_descriptors_refuses_launches_and_recovers() -> None:
         assert stage.launch("third").ask("show name") == "third"
 
 
-@pytest.mark.parametrize(
-    "packet", [b"", b"{", b'{"kind":"Kill","body":{}}', b'{"kind":"Forked","body":{"pid":1}}']
-)
+@pytest.mark.parametrize("packet", [b"", b"{", b'{"kind":"Kill","body":{}}', b'{"kind":"Forked","body":{"pid":1}}'])
 def test_a_packet_that_is_no_message_is_refused(packet: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode_from_server(packet)

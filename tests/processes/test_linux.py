@@ -122,9 +122,7 @@ def test_only_the_process_that_started_then_gets_the_signal() -> None:
 
 def test_killing_goes_on_until_nothing_is_found_and_says_what_is_left() -> None:
     with program(_FAMILY) as (process, line):
-        found = linux.kill_until_gone(
-            lambda: [pid for pid in (process.pid, int(line)) if linux.is_alive(pid)], 10.0
-        )
+        found = linux.kill_until_gone(lambda: [pid for pid in (process.pid, int(line)) if linux.is_alive(pid)], 10.0)
         assert found == ()
         assert process.wait() == -signal.SIGKILL
     assert linux.kill_until_gone(lambda: [1 << 22], 0.02) == (1 << 22,)

@@ -76,9 +76,7 @@ class Stage:
         self.link: socket.socket | None = None
         self.extra: dict[str, object] = {}
         self._reader = FrameReader()
-        self.journal(
-            SessionStarted(milestone, "m.yaml", str(self.project), self.settings, "boot", os.getpid())
-        )
+        self.journal(SessionStarted(milestone, "m.yaml", str(self.project), self.settings, "boot", os.getpid()))
         if self.settings.isolation is Isolation.NONE:
             self.journal(GitIdle("not wanted"))
         else:

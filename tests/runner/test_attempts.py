@@ -144,9 +144,7 @@ def test_a_directory_that_is_gone_is_named(make_stage: MakeStage) -> None:
 
 
 def test_a_prompt_finds_the_end_of_input_at_once(stage: Stage) -> None:
-    ended = stage.run(
-        sh('read answer; echo "got:$answer:$?"; test ! -t 0; (: < /dev/tty) 2> /dev/null || echo alone')
-    )
+    ended = stage.run(sh('read answer; echo "got:$answer:$?"; test ! -t 0; (: < /dev/tty) 2> /dev/null || echo alone'))
     assert ended.outcome is Outcome.OK
     assert stage.log().endswith(b"got::1\nalone\n")
 

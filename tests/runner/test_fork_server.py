@@ -32,9 +32,7 @@ def launch(launcher: Launcher, stage: Stage, incarnation: int) -> Launched:
         "logs": str(stage.logs),
         "incarnation": incarnation,
     }
-    stage.link = launcher.launch(
-        "runner", incarnation, "supervisor.runner:main", args, dies_with_server=False
-    )
+    stage.link = launcher.launch("runner", incarnation, "supervisor.runner:main", args, dies_with_server=False)
     launched = wait_until(lambda: next((one for one in launcher.read() if isinstance(one, Launched)), None))
     assert launched is not None
     if launched.pidfd is not None:

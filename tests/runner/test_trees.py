@@ -90,9 +90,7 @@ def test_a_runaway_forker_is_caught_while_other_attempts_live(make_stage: MakeSt
 def test_leftovers_of_one_attempt_are_not_taken_for_those_of_another(make_stage: MakeStage) -> None:
     stage = make_stage(tasks=("a", "b"))
     stage.start()
-    first = stage.grant(
-        "a", sh(program(DAEMON, "daemon") + "; while ! test -e go; do sleep 0.01; done"), slot=0
-    )
+    first = stage.grant("a", sh(program(DAEMON, "daemon") + "; while ! test -e go; do sleep 0.01; done"), slot=0)
     daemon = stage.pid_in("daemon")
     assert stage.ended(stage.grant("b", sh("sleep 60 &"), slot=1)).outcome is Outcome.OK
     assert linux.is_alive(daemon)

@@ -410,7 +410,11 @@ def test_a_project_stays_locked_as_long_as_the_hub_of_its_run_hangs(project: Pat
     go_on = threading.Event()
     run = MilestoneRun(opened(project))
     run.start()
-    run._hub.call(lambda: go_on.wait(30.0))
+
+    def hang() -> None:
+        go_on.wait(30.0)
+
+    run._hub.call(hang)
     asked = monotonic()
     assert not run.close(0.5)
     assert monotonic() - asked < 10.0
