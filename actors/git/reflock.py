@@ -14,13 +14,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from actors.git.plumbing import git, shown
-from actors.git.repository import Repository
 from actors.programs import Flow
+
+if TYPE_CHECKING:
+    from actors.git.repository import Repository
 
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -73,12 +75,24 @@ def ours_and_dead(repo: Repository, session: str, before: RefLock | None, after:
     return said.ok and shown(said.stdout).strip() == session
 
 
+def abandoned(repo: Repository, before: RefLock | None, after: RefLock | None) -> bool:
+    """Whether the lock stood before our own git waited for it, still does, is ours, and no git is there to have it."""
+    if before is None or before != after or before.owner != os.geteuid():
+        return False
+    return not _git_works_at((repo.top, repo.common_dir, repo.cache))
+
+
+def _is_git(command: str) -> bool:
+    """Tell git and its parts by their process name; a role of ours is called ``git_integration``."""
+    return command == "git" or command.startswith("git-")
+
+
 def _git_works_at(places: tuple[str, ...]) -> bool:
     """Whether a git process of this user stands in one of the directories, or where we cannot look."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name = (process / "comm").read_text(encoding="utf-8", errors="replace")
-            if not name.startswith("git") or process.stat().st_uid != os.geteuid():
+            if not _is_git(name.strip()) or process.stat().st_uid != os.geteuid():
                 continue
             place = os.readlink(process / "cwd")  # noqa: PTH115  (a deleted directory is no path)
         except FileNotFoundError:

@@ -22,6 +22,7 @@ from actors.git.plumbing import (
     ref_paths,
     shown,
 )
+from actors.git.reflock import abandoned, lock_path, look
 from actors.git.watch import uncommitted
 from actors.programs import Finished, Flow
 from actors.surroundings import OLDEST_GIT
@@ -309,7 +310,13 @@ def _create_branch(repo: Repository) -> Flow[Tip | Refusal]:
         return Refusal(f"HEAD names no commit: {complaint(head)}", "make a first commit")
     sha = line_of(head)
     # An empty old value: only if there is none. Loses against whoever creates it at the same moment.
-    made = yield git("update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir)
+    create = git("update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir)
+    before = look(repo)
+    made = yield create
+    if not made.ok and abandoned(repo, before, look(repo)):
+        # A git of ours was killed at just this; nothing but its lock is left of it.
+        lock_path(repo).unlink(missing_ok=True)
+        made = yield create
     if made.ok:
         unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
         return unsafe or Tip(sha)

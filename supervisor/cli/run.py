@@ -40,7 +40,7 @@ SIGNAL_CODES: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 1
 """Exit codes of a run that a signal interrupted: 128 + the signal's number."""
 
 
-WAIT_SECONDS: Final = 0.1
+WAIT_SECONDS: Final = 0.25
 """Longest time between two drawings of a view, and until a signal is heeded."""
 
 GATHER_SECONDS: Final = 0.03

@@ -181,6 +181,20 @@ def test_commits_are_by_the_program_itself_when_git_knows_nobody(project: Projec
     assert "git config" in started.warning
 
 
+def test_the_lock_that_a_killed_start_left_behind_is_removed(git_repo: MakeRepository) -> None:
+    """`git update-ref` killed while it creates the branch leaves the branch's lock, and nothing else."""
+    folder = git_repo()
+    repo = _inspect(folder)
+    assert isinstance(repo, Repository)
+    lock = Path(repo.common_dir, f"{repo.ref}.lock")
+    lock.parent.mkdir(parents=True)
+    lock.write_bytes(b"")
+    started = drive(start(repo))
+    assert isinstance(started, Started)
+    assert started.created
+    assert not lock.exists()
+
+
 def test_a_branch_named_milestone_stands_in_the_way(git_repo: MakeRepository) -> None:
     folder = git_repo()
     git(folder, "branch", "milestone")

@@ -77,8 +77,10 @@ def test_a_task_leads_a_session_of_its_own(stage: Stage) -> None:
 
 def test_signals_are_neither_ignored_nor_blocked_in_a_task(stage: Stage) -> None:
     stage.run(sh("exec grep -E '^Sig(Blk|Ign):' /proc/self/status"))
-    masks = [line.split()[1] for line in stage.log().splitlines()[1:]]
-    assert masks == [b"0" * 16, b"0" * 16]
+    masks = [int(line.split()[1], 16) for line in stage.log().splitlines()[1:]]
+    # 32 and 33 belong to the C library, which lets no program change what was inherited for them.
+    reserved = 1 << 31 | 1 << 32
+    assert [mask & ~reserved for mask in masks] == [0, 0]
 
 
 @pytest.mark.parametrize(("name", "shown"), [("umask", b"0027\n"), ("nofile", b"77\n")])
