@@ -72,6 +72,7 @@ class Child:
         dead_hint: Whether its pidfd has become readable.
         awaited_since: Monotonic moment since which the fork server owes us word of it: that it runs, or that it has
             ended; ``None`` while it owes nothing.
+        held: What it said before its process was known.
     """
 
     key: str
@@ -86,6 +87,7 @@ class Child:
     leaving: bool = False
     dead_hint: bool = False
     awaited_since: float | None = None
+    held: list[Frame] = attrs.Factory(list)
 
 
 class Owner(Protocol):
@@ -296,6 +298,10 @@ class Fleet:
             child.pidfd = message.pidfd
             self._selector.register(child.pidfd, selectors.EVENT_READ, child)
         self._owner.tell(child.session, told.Spawned(time.monotonic(), child.id, child.incarnation, child.pid))
+        # A quick child may speak before the fork server has told of it: nobody hears of it before its process.
+        held, child.held = child.held, []
+        for frame in held:
+            self._owner.received(child, frame)
         if child.kill_asked:
             self.kill(child)
 
@@ -335,10 +341,9 @@ class Fleet:
         self._exited(child, Shutdown() if child.leaving else Unknown("the fork server died"))
 
     def _exited(self, child: Child, reason: ExitReason) -> None:
-        if child.link is not None:
-            frames, _ = child.link.read()
-            for frame in frames:
-                self._owner.received(child, frame)
+        last, _ = child.link.read() if child.link is not None else ([], True)
+        for frame in (*child.held, *last):
+            self._owner.received(child, frame)
         self._forget(child)
         self._owner.tell(child.session, told.Exited(time.monotonic(), child.id, child.incarnation, reason))
 
@@ -365,8 +370,11 @@ class Fleet:
         gone = bool(events & selectors.EVENT_WRITE) and not link.flush()
         if events & selectors.EVENT_READ:
             frames, ended = link.read()
-            for frame in frames:
-                self._owner.received(child, frame)
+            if child.pid:
+                for frame in frames:
+                    self._owner.received(child, frame)
+            else:
+                child.held += frames
             gone = gone or ended
         if gone:
             self._close_link(child)
