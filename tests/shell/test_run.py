@@ -390,9 +390,11 @@ def test_a_fork_server_that_dies_while_it_imports_is_replaced_and_everything_sta
     assert over(run) == Over(SessionStatus.COMPLETED, "", 0)
     assert run.close()
     events = journaled(project)
-    assert [event.child for event in events if isinstance(event, ChildGone)] == ["runner"]
+    gone = [event.child for event in events if isinstance(event, ChildGone)]
+    # The first fork server may be dead before the runner was asked of it: then nothing is gone with it.
+    assert gone in ([], ["runner"])
     ready = [(event.child, event.incarnation) for event in events if isinstance(event, ChildReady)]
-    assert ready == [("runner", 2), *((role, 1) for role in ROLES)]
+    assert ready == [("runner", 1 + len(gone)), *((role, 1) for role in ROLES)]
 
 
 def test_a_run_that_cannot_be_made_gives_back_what_it_was_given(project: Path) -> None:
