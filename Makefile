@@ -8,8 +8,8 @@ SHELL := /bin/sh
 
 # Which Python makes the environment; without it the first one found that is new enough. `make PYTHON=python3.13 test`
 PYTHON ?=
-# Tests wait more than they compute: a few more at once than there are cores.
-WORKERS ?= 3
+# As many tests at once as there are cores on the smallest machine that this is meant for.
+WORKERS ?= 2
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
