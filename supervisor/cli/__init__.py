@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError
+from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +127,8 @@ def _run(words: list[str]) -> int:
         if as_json:
             CommandError(error.exit_code, error.format_message(), as_json=True).show()
         else:
-            error.show()
+            # It may quote what was typed, which need not be text.
+            click.UsageError(escaped(error.format_message()), getattr(error, "ctx", None)).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

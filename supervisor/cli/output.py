@@ -64,7 +64,7 @@ class CommandError(Exception):
         """Print the lines to standard error, and the JSON form to standard output when that was asked for."""
         if self.as_json:
             print_json({"error": {"code": self.code, "lines": list(self.lines)}})
-        for number, line in enumerate(self.lines):
+        for number, line in enumerate(map(escaped, self.lines)):
             click.echo(f"milestonectl: {line}" if number == 0 else f"  {line}", err=True)
 
 

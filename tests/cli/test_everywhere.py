@@ -214,6 +214,14 @@ def test_whatever_is_typed_no_traceback_is_the_answer(project: Project, ctl: Ctl
         json.loads(done.out)
 
 
+@pytest.mark.parametrize("words", [("recover", "\udcff"), ("\udcff",), ("plan", "--\udcff"), ("run", "\udcff")])
+def test_bytes_that_are_no_text_are_quoted_escaped(project: Project, ctl: Ctl, words: tuple[str, ...]) -> None:
+    (project.path / ".milestones" / "active").mkdir(parents=True)
+    done = ctl(*words)
+    assert done.code in {1, 2}
+    assert "udcff" in done.err
+
+
 def test_a_defect_is_said_in_a_line_and_shows_its_traceback_when_asked(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
