@@ -13,12 +13,9 @@ ledger's) and how processes are watched (the fleet's).
 from __future__ import annotations
 
 import contextlib
-import os
-import selectors
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
@@ -33,6 +30,7 @@ from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliverie
 from supervisor.fleet import Child, Fleet
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
+from supervisor.loop import Loop
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:
@@ -42,7 +40,6 @@ DISK_FULL: Final = "disk"
 """Reason of the pause that a full disk causes."""
 
 _RETRY_FULL: Final = 1.0
-_MAX_WAIT: Final = 60.0
 
 
 class _BrokenSupervisionError(Exception):
@@ -65,7 +62,6 @@ class _Session:
     ledger: Ledger
     teller: Teller
     observe: Callable[[Notice], None]
-    tick_at: float | None = None
 
 
 @attrs.frozen
@@ -91,15 +87,12 @@ class Hub(threading.Thread):
     def __init__(self, journal: Journal, preload: Sequence[str], output: int | None = None) -> None:
         super().__init__(name="hub", daemon=True)
         self._journal = journal
-        self._selector = selectors.DefaultSelector()
-        self._fleet = Fleet(self._selector, preload, self, output)
+        self._loop = Loop()
+        self._fleet = Fleet(self._loop.selector, preload, self, output)
         self._deliveries = Deliveries(self._fleet)
-        self._lock = threading.Lock()  # of the four below, which other threads reach too
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._calls: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()  # of the two below, which other threads reach too
         self._observers: list[Callable[[Notice], None]] = []
         self._failure: Escalated | None = None
-        self._alarms: list[tuple[float, Callable[[], None]]] = []
         self._sessions: dict[str, _Session] = {}
         self._proposals: list[_Proposal] = []
         self._full_until: float | None = None
@@ -111,14 +104,11 @@ class Hub(threading.Thread):
 
     def call(self, function: Callable[[], None]) -> None:
         """Have a function run in the hub's thread, soon; never blocks. A closed hub does nothing."""
-        with self._lock:  # or the wake-up could be closed meanwhile, and its number be somebody else's
-            if self._wake >= 0:
-                self._calls.append(function)
-                os.eventfd_write(self._wake, 1)
+        self._loop.call(function)
 
     def call_at(self, mono: float, function: Callable[[], None]) -> None:
         """Have a function run in the hub's thread at a moment of the monotonic clock."""
-        self.call(lambda: self._alarms.append((mono, function)))
+        self._loop.call_at(mono, function)
 
     def give_up(self, reason: str, story: str) -> None:
         """End everything at once, because another part of supervision is broken.
@@ -216,23 +206,17 @@ class Hub(threading.Thread):
 
     def run(self) -> None:
         """Loop until closed; in the hub's thread."""
-        self._selector.register(self._wake, selectors.EVENT_READ)
         try:
             self._fleet.start_server()
             while not self._closing:
-                for key, events in self._selector.select(self._timeout()):
-                    if key.data is None:
-                        os.eventfd_read(self._wake)
-                    else:
-                        self._fleet.ready(key, events)
-                while self._calls:
-                    self._calls.popleft()()
+                for key, events in self._loop.wait(self._due()):
+                    self._fleet.ready(key, events)
+                self._loop.run_calls()
                 self._commit()
                 self._fleet.look()
                 if time.monotonic() >= self._deliveries.due:
                     self._deliveries.flush()
-                self._tell_ticks()
-                self._ring()
+                self._loop.ring()
         except _BrokenSupervisionError as error:
             self._fail(str(error), error.story)
         except JournalBrokenError as error:
@@ -244,31 +228,14 @@ class Hub(threading.Thread):
         finally:
             self._release()
 
-    def _timeout(self) -> float:
-        now = time.monotonic()
-        moments = [session.tick_at for session in self._sessions.values() if session.tick_at is not None]
-        if self._full_until is not None:
-            moments.append(self._full_until)
-        moments += [self._deliveries.due, self._fleet.due, *(mono for mono, _ in self._alarms)]
-        return max(0.0, min([*moments, now + _MAX_WAIT]) - now)
-
-    def _tell_ticks(self) -> None:
-        now = time.monotonic()
-        for session in self._sessions.values():
-            if session.tick_at is not None and now >= session.tick_at:
-                session.tick_at = None
-                session.teller.tell(told.Tick(at=now))
-
-    def _ring(self) -> None:
-        now = time.monotonic()
-        due = [function for mono, function in self._alarms if now >= mono]
-        self._alarms = [alarm for alarm in self._alarms if now < alarm[0]]
-        for function in due:
-            function()
+    def _due(self) -> float:
+        full = float("inf") if self._full_until is None else self._full_until
+        return min(full, self._deliveries.due, self._fleet.due)
 
     def _set_tick(self, session: str, mono: float) -> None:
         if session in self._sessions:
-            self._sessions[session].tick_at = mono
+            teller = self._sessions[session].teller
+            self._loop.set_alarm(("tick", session), mono, lambda: teller.tell(told.Tick(at=time.monotonic())))
 
     # --- what the fleet tells (the protocol fleet.Owner) ---------------------------------------------------------
 
@@ -433,8 +400,4 @@ class Hub(threading.Thread):
             with contextlib.suppress(JournalBrokenError):
                 self._journal.close()
             self._closed = True
-            self._selector.close()
-            with self._lock:
-                wake, self._wake = self._wake, -1
-                os.close(wake)
-                self._calls.clear()
+            self._loop.close()

@@ -1,0 +1,91 @@
+"""A thread's loop: one selector, calls from other threads, and alarms.
+
+Owns waiting and the wake-up. Refuses to know what is waited for: whoever owns the thread registers descriptors with
+the selector and decides, turn by turn, in which order things are done.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final
+
+_MAX_WAIT: Final = 60.0
+
+
+class Loop:
+    """What a thread waits with.
+
+    ``call`` and ``call_at`` may be called from any thread, everything else only from the loop's own.
+
+    Attributes:
+        selector: For descriptors; ``None`` as a key's data is the loop's own.
+    """
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._lock = threading.Lock()  # of the two below, which other threads reach too
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._calls: deque[Callable[[], None]] = deque()
+        self._alarms: dict[Hashable, tuple[float, Callable[[], None]]] = {}
+        self.selector.register(self._wake, selectors.EVENT_READ)
+
+    # --- from other threads --------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a function run in the loop's thread, soon; never blocks. A closed loop does nothing."""
+        with self._lock:  # or the wake-up could be closed meanwhile, and its number be somebody else's
+            if self._wake >= 0:
+                self._calls.append(function)
+                os.eventfd_write(self._wake, 1)
+
+    def call_at(self, mono: float, function: Callable[[], None]) -> None:
+        """Have a function run in the loop's thread at a moment of the monotonic clock."""
+        self.call(lambda: self.set_alarm(object(), mono, function))
+
+    # --- in the loop's thread ------------------------------------------------------------------------------------
+
+    def set_alarm(self, name: Hashable, mono: float, function: Callable[[], None]) -> None:
+        """Have a function run at a moment of the monotonic clock, instead of the alarm of this name before."""
+        self._alarms[name] = (mono, function)
+
+    def wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until something is ready, somebody calls, an alarm is due, or a moment has come.
+
+        Args:
+            due: The moment, in seconds of the monotonic clock; infinite for none.
+
+        Returns:
+            What the selector found, without the loop's own wake-up.
+        """
+        moment = min([due, *(mono for mono, _ in self._alarms.values())])
+        timeout = min(max(0.0, moment - time.monotonic()), _MAX_WAIT)
+        found = self.selector.select(timeout)
+        for key, _ in found:
+            if key.data is None:
+                os.eventfd_read(self._wake)
+        return [(key, events) for key, events in found if key.data is not None]
+
+    def run_calls(self) -> None:
+        """Run what other threads have asked for, in order."""
+        while self._calls:
+            self._calls.popleft()()
+
+    def ring(self) -> None:
+        """Run the alarms that are due."""
+        now = time.monotonic()
+        due = [name for name, (mono, _) in self._alarms.items() if now >= mono]
+        for function in [self._alarms.pop(name)[1] for name in due]:
+            function()
+
+    def close(self) -> None:
+        """Give the descriptors back; what was called and has not run yet never will."""
+        self.selector.close()
+        with self._lock:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
+            self._calls.clear()
