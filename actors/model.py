@@ -64,7 +64,7 @@ class Task:
         agent: Name of the agent runner to use when ``run`` is ``None``; ``None`` takes the configured default.
         acceptance_criteria: Lines for people and agents.
         estimated_hours: The file's own estimate in hours; ``None`` without one.
-        weight: Weight of the task in the weighted percentage.
+        weight: Share of the task in the percentage, 0 or more; 1 where the file says none.
         kind: The file's ``type`` word, ``""`` without one.
     """
 

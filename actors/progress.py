@@ -25,27 +25,33 @@ if TYPE_CHECKING:
 CHANGE_INTERVAL: Final = 1.0
 """Seconds that lie between two reports at the least, as long as the session is not settled."""
 
+_GAIN: Final = 1.05
+"""Ratio from which on a session was faster than its tasks one after the other: the first that is not shown as 1.0."""
+
+_SHOWN_SECONDS: Final = 0.05
+"""Least duration that is not shown as nothing."""
+
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 
 
-def percentage(completed: int, counted: int) -> int:
-    """Return ``floor(completed * 100 / counted)``, 0 when nothing counts (reference/milestones.md, 2.4)."""
-    return completed * 100 // counted if counted > 0 else 0
+def percentage(state: SessionState) -> int:
+    """Return how much of a milestone is done, rounded down: completed tasks by their weight (milestones.md, 2.4).
 
-
-def weighted_percentage(state: SessionState) -> int:
-    """Return the percentage by the tasks' weights, 0 when nothing weighs; cancelled tasks do not count."""
-    counted = [task for task in state.milestone.tasks if state.tasks[task.id].phase is not Phase.SKIPPED]
-    done = [task for task in counted if state.tasks[task.id].phase is Phase.COMPLETED]
-    total = math.fsum(task.weight for task in counted)
-    if total <= 0:
-        return 0
-    if len(done) == len(counted):
-        return 100
+    The weight is 1 where the file says none, so that without weights this is ``floor(completed * 100 / total)``.
+    Cancelled tasks do not count. 100 is said when every other task is completed, and not before, whatever those that
+    are left weigh; where nothing weighs anything, tasks are counted.
+    """
+    phases = {key: one.phase for key, one in state.tasks.items() if one.phase is not Phase.SKIPPED}
+    done = [key for key, phase in phases.items() if phase is Phase.COMPLETED]
+    if len(done) == len(phases):
+        return 100 if phases else 0
+    weights = {task.id: task.weight for task in state.milestone.tasks if task.id in phases}
+    total = math.fsum(weights.values())
+    share = math.fsum(weights[key] for key in done) / total if total > 0 else len(done) / len(phases)
     # Sums of decimal fractions fall short of what they stand for: 57/100 of the weight shall not read 56 %.
-    return min(100, math.floor(math.fsum(task.weight for task in done) / total * 100 + 1e-9))
+    return min(99, math.floor(share * 100 + 1e-9))
 
 
 def bar(percent: int, width: int = 20) -> str:
@@ -155,7 +161,7 @@ def report(state: SessionState, plan: Plan, wall: float) -> ProgressReported:
     phases = [one.phase for one in state.tasks.values()]
     completed, failed = phases.count(Phase.COMPLETED), phases.count(Phase.FAILED)
     counted = len(phases) - phases.count(Phase.SKIPPED)
-    percent = percentage(completed, counted)
+    percent = percentage(state)
     minutes = state.active_seconds(wall) / _MINUTE
     return ProgressReported(
         percentage=percent,
@@ -228,7 +234,7 @@ def completion(state: SessionState, wall: float) -> CompletionAlert:
     done = sum(one.phase is Phase.COMPLETED for one in counted)
     # Of a milestone that was not finished a ratio would compare two different things.
     unfinished = f"{done} of {len(counted)} tasks completed" if done else "no task was completed"
-    comparison = _comparison(state.completed_here, speedup) if done == len(counted) else unfinished
+    comparison = _comparison(state.completed_here, state.task_seconds, active) if done == len(counted) else unfinished
     return CompletionAlert(
         wall_seconds=active,
         task_seconds=state.task_seconds,
@@ -239,12 +245,22 @@ def completion(state: SessionState, wall: float) -> CompletionAlert:
     )
 
 
-def _comparison(completed: int, speedup: float) -> str:
+def _comparison(completed: int, work: float, active: float) -> str:
+    """Compare with one task after the other; where nothing was gained, say what the tasks took instead.
+
+    Args:
+        completed: Successful tasks.
+        work: Seconds that their attempts took.
+        active: Seconds that the session was active.
+    """
     if not completed:
         return "no task was completed"
-    if speedup <= 0:
-        return "too short to compare with sequential"
-    ratio = f"{max(speedup, 1 / speedup):.1f}"
-    if ratio == "1.0":
+    took = duration_text(work) if work >= _SHOWN_SECONDS else f"less than {duration_text(2 * _SHOWN_SECONDS)}"
+    if completed == 1:
+        return f"one task, which took {took}"
+    ratio = work / active if active > 0 else 0.0
+    if ratio >= _GAIN:
+        return f"{ratio:.1f}x faster than sequential"
+    if ratio > 1 / _GAIN:
         return "as fast as sequential"
-    return f"{ratio}x {'faster' if speedup > 1 else 'slower'} than sequential"
+    return f"{completed} tasks, which took {took} together"

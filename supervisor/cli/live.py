@@ -130,7 +130,7 @@ class LiveView(View):
             counts[task.phase] += 1
         running = counts[Phase.RUNNING] + counts[Phase.PREPARING] + counts[Phase.LANDING]
         total = len(self.state.tasks) - counts[Phase.SKIPPED]
-        percent = percentage(counts[Phase.COMPLETED], total)
+        percent = percentage(self.state)
         elapsed = duration_text(self.state.active_seconds(time.time()))  # noqa: TID251 - shown to people
         failed = f", {counts[Phase.FAILED]} failed" if counts[Phase.FAILED] else ""
         text = f"{percent:3d}%  {counts[Phase.COMPLETED]}/{total} tasks, {running} running{failed}  {elapsed}"

@@ -109,9 +109,14 @@ class SessionView:
         return found
 
     def percentage(self) -> int:
-        """Return how much is done; cancelled tasks do not count."""
-        counts = self.counts()
-        return percentage(counts[Phase.COMPLETED], len(self.state.tasks) - counts[Phase.SKIPPED])
+        """Return how much is done, by the tasks' weights; cancelled ones do not count."""
+        return percentage(self.state)
+
+    @property
+    def declared(self) -> int | None:
+        """What the file claimed, where that differs from what is computed; ``None`` otherwise."""
+        declared = self.state.milestone.declared_percentage
+        return None if declared == self.percentage() else declared
 
     def eta(self, wall: float) -> float | None:
         """Return the expected seconds to the end, ``None`` when nobody works on it or nothing is known."""

@@ -135,7 +135,8 @@ def _head(view: SessionView, now: float) -> Iterator[str]:
     running = counts[Phase.RUNNING] + counts[Phase.PREPARING] + counts[Phase.LANDING]
     percent = view.percentage()
     drawn = bar(percent) if printable("█░") else bar(percent).replace("█", "#").replace("░", "-")
-    said = [f"{percent}%", f"{counts[Phase.COMPLETED]}/{len(state.tasks) - counts[Phase.SKIPPED]} tasks"]
+    claimed = "" if view.declared is None else f" (the file says {view.declared}%)"
+    said = [f"{percent}%{claimed}", f"{counts[Phase.COMPLETED]}/{len(state.tasks) - counts[Phase.SKIPPED]} tasks"]
     said += [f"{running} running"] if view.lives else []
     said += [f"{counts[Phase.FAILED]} failed"] if counts[Phase.FAILED] else []
     eta = view.eta(now)

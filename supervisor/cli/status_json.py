@@ -44,6 +44,7 @@ def _session_json(one: Wanted, now: float) -> dict[str, object]:
         "active_seconds": round(state.active_seconds(now if view.lives else state.wall), 3),
         "eta_seconds": view.eta(now),
         "percentage": view.percentage(),
+        "declared_percentage": state.milestone.declared_percentage,
         "counts": {phase.value: number for phase, number in counts.items()},
         "roles": [_role_json(view, role, now) for role in roles],
     }

@@ -194,6 +194,18 @@ def test_the_session_that_runs_comes_first_and_what_never_ran_last(
     assert lines[-1] == "Not started yet: third"
 
 
+def test_progress_goes_by_weight_and_has_what_the_file_claims_beside_it(
+    journal: Journalist, ctl: Ctl, project: Project, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    heavy = SMALL.replace('title: First, run: "true"', 'title: First, run: "true", weight: 8')
+    project.write("small", f"{heavy}progress: {{percentage: 20}}\n")
+    journal("small", *READY, *ONE_DONE)
+    assert "80% (the file says 20%), 1/3 tasks" in ctl("status").out
+    (session,) = json.loads(ctl("status", "--json").out)["sessions"]
+    assert (session["percentage"], session["declared_percentage"]) == (80, 20)
+
+
 def test_json_is_one_document_with_a_fixed_form(journal: Journalist, ctl: Ctl, supervised: Callable[[], None]) -> None:
     supervised()
     journal("small", *READY, *ONE_DONE)

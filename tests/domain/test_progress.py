@@ -39,7 +39,6 @@ from actors.progress import (
     report_due,
     should_report,
     stalled,
-    weighted_percentage,
 )
 from actors.state import SessionState
 
@@ -89,7 +88,8 @@ class Session:
 
 @pytest.mark.parametrize(("done", "of", "percent"), [(0, 0, 0), (0, 3, 0), (2, 3, 66), (3, 3, 100), (199, 200, 99)])
 def test_the_percentage_is_rounded_down_and_zero_without_tasks(done: int, of: int, percent: int) -> None:
-    assert percentage(done, of) == percent
+    tasks = (task(f"t{n}", status=FileStatus.COMPLETED if n < done else FileStatus.PENDING) for n in range(of))
+    assert percentage(Session(*tasks).state) == percent
 
 
 def test_cancelled_tasks_do_not_keep_a_milestone_from_a_hundred_percent() -> None:
@@ -98,7 +98,6 @@ def test_cancelled_tasks_do_not_keep_a_milestone_from_a_hundred_percent() -> Non
     session.completed(0, 5, "b")
     found = report(session.state, session.plan, START + 5)
     assert (found.percentage, found.completed, found.total) == (100, 2, 2)
-    assert weighted_percentage(session.state) == 100
 
 
 def test_the_declared_percentage_stands_beside_the_computed_one() -> None:
@@ -107,20 +106,41 @@ def test_the_declared_percentage_stands_beside_the_computed_one() -> None:
     assert (found.percentage, found.declared, found.bar) == (50, 90, "██████████░░░░░░░░░░")
 
 
-def test_weights_move_the_weighted_percentage_only() -> None:
+def test_the_percentage_counts_tasks_by_their_weight() -> None:
     session = Session(task("a", weight=3.0), task("b")).completed(0, 1, "a")
-    assert weighted_percentage(session.state) == 75
-    assert report(session.state, session.plan, START + 1).percentage == 50
-    assert weighted_percentage(Session(task("a", weight=0.0)).state) == 0
+    found = report(session.state, session.plan, START + 1)
+    assert (found.percentage, found.completed, found.total) == (75, 1, 2)
+    assert found.bar == bar(75)
+
+
+@pytest.mark.parametrize(
+    ("weights", "done", "percent"),
+    [
+        ((0.0, 0.0), 1, 50),  # nothing weighs anything: tasks are counted
+        ((0.0, 0.0), 2, 100),
+        ((5.0, 0.0), 1, 99),  # what weighs nothing is still to be done
+        ((1e9, 1e-9), 1, 99),
+        ((0.0, 5.0), 1, 0),
+        ((1e-300, 1e-300), 1, 50),
+    ],
+)
+def test_a_hundred_percent_means_that_nothing_is_left_whatever_it_weighs(
+    weights: tuple[float, ...], done: int, percent: int
+) -> None:
+    tasks = (
+        task(f"t{n}", weight=one, status=FileStatus.COMPLETED if n < done else FileStatus.PENDING)
+        for n, one in enumerate(weights)
+    )
+    assert percentage(Session(*tasks).state) == percent
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=8), st.integers(0, 8))
-def test_the_weighted_percentage_is_exact_for_decimal_weights(hundredths: list[int], done: int) -> None:
+def test_the_percentage_is_exact_for_decimal_weights(hundredths: list[int], done: int) -> None:
     tasks = [
         task(f"t{n}", weight=one / 100, status=FileStatus.COMPLETED if n < done else FileStatus.PENDING)
         for n, one in enumerate(hundredths)
     ]
-    assert weighted_percentage(Session(*tasks).state) == sum(hundredths[:done]) * 100 // sum(hundredths)
+    assert percentage(Session(*tasks).state) == sum(hundredths[:done]) * 100 // sum(hundredths)
 
 
 @pytest.mark.parametrize(
@@ -246,23 +266,33 @@ def test_each_attempt_is_reported_as_stalled_once() -> None:
 @pytest.mark.parametrize(
     ("lengths", "wall", "text"),
     [
-        ((515, 515), 322, "Milestone execution time: 5m 22s (3.2x faster than sequential)"),
-        ((50, 50), 100, "Milestone execution time: 1m 40s (as fast as sequential)"),
-        ((49, 49), 100, "Milestone execution time: 1m 40s (as fast as sequential)"),
-        ((20, 30), 100, "Milestone execution time: 1m 40s (2.0x slower than sequential)"),
+        ((515, 515), 322, "5m 22s (3.2x faster than sequential)"),
+        ((0.2, 0.2, 0.2), 0.3, "0.3s (2.0x faster than sequential)"),
+        ((52.5, 52.5), 100, "1m 40s (1.1x faster than sequential)"),
+        ((52, 52), 100, "1m 40s (as fast as sequential)"),
+        ((50, 50), 100, "1m 40s (as fast as sequential)"),
+        ((48, 48), 100, "1m 40s (as fast as sequential)"),
+        ((20, 30), 100, "1m 40s (2 tasks, which took 50s together)"),
+        ((0.002, 0.001), 2.5, "2.5s (2 tasks, which took less than 0.1s together)"),
+        ((0, 0), 0.4, "0.4s (2 tasks, which took less than 0.1s together)"),
+        ((0, 0), 0, "0.0s (2 tasks, which took less than 0.1s together)"),
+        ((90,), 100, "1m 40s (one task, which took 1m 30s)"),
+        ((0.001,), 1.2, "1.2s (one task, which took less than 0.1s)"),
     ],
 )
-def test_the_summary_compares_honestly_with_one_task_after_the_other(
-    lengths: tuple[float, float], wall: float, text: str
+def test_the_summary_compares_with_one_task_after_the_other_where_that_says_something(
+    lengths: tuple[float, ...], wall: float, text: str
 ) -> None:
-    session = Session(task("a"), task("b"))
-    for slot, (key, seconds) in enumerate(zip("ab", lengths, strict=True)):
+    keys = [f"t{n}" for n in range(len(lengths))]
+    session = Session(*map(task, keys))
+    for slot, (key, seconds) in enumerate(zip(keys, lengths, strict=True)):
         session.started(0, key, slot)
         session.at(wall, AttemptEnded(f"{key}.1", Outcome.OK, seconds=seconds), TaskCompleted(key, f"{key}.1"))
     found = completion(session.state, START + wall)
-    assert found.text == text
-    assert (found.completed, found.failed, found.wall_seconds) == (2, 0, wall)
-    assert found.speedup == sum(lengths) / wall
+    assert found.text == f"Milestone execution time: {text}"
+    assert (found.completed, found.failed) == (len(keys), 0)
+    assert found.wall_seconds == pytest.approx(wall)
+    assert found.speedup == (pytest.approx(sum(lengths) / wall) if wall else 0.0)
 
 
 def test_a_session_that_completed_nothing_claims_no_speed() -> None:
