@@ -83,10 +83,9 @@ def judge(milestone: Milestone, settings: Settings, task: Task, state: TaskState
         case Outcome.INTERRUPTED if state.losses > MOST_LOSSES:
             return GiveUp(f"its worktree was gone when it ended, {state.losses} times: {attempt.detail}")
         case Outcome.INTERRUPTED | Outcome.CANCELLED:
-            # Without a slot its first program cannot have been started, so there is nothing to be careful
-            # about.
+            # Without a slot its first program cannot have been started, so there is nothing to be careful about.
             untouched = isolated and not attempt.path
-            return Again() if untouched else _after_interruption(milestone, task, attempt)
+            return Again() if untouched or attempt.stopped else _after_crash(milestone, task, attempt)
         case _:
             assert_never(attempt.outcome)
 
@@ -118,7 +117,7 @@ def delay(task: Task, failures: int) -> float:
     return max(task.retry_delay, min(doubled, LONGEST_DELAY))
 
 
-def _after_interruption(milestone: Milestone, task: Task, attempt: Attempt) -> Verdict:
+def _after_crash(milestone: Milestone, task: Task, attempt: Attempt) -> Verdict:
     why = f"interrupted: {attempt.detail}" if attempt.detail else "interrupted while it ran"
     match task.on_crash:
         case OnCrash.RERUN:
@@ -127,8 +126,8 @@ def _after_interruption(milestone: Milestone, task: Task, attempt: Attempt) -> V
             return GiveUp(f"{why} (on_crash: fail)")
         case OnCrash.ASK:
             return GiveUp(
-                f"{why}; on_crash: ask leaves the rest to you: look at what it did,"
-                f" then run it again with 'milestonectl run {milestone.id}'"
+                f"{why} (on_crash: ask): look at what it did, then 'milestonectl run {milestone.id}' runs it again,"
+                " unless you set its status to completed or cancelled in the file"
             )
         case _:
             assert_never(task.on_crash)

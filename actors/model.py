@@ -14,7 +14,10 @@ import attrs
 
 
 class OnCrash(enum.Enum):
-    """What becomes of an attempt that was interrupted by the death of its runner."""
+    """What becomes of an attempt that was cut off by a crash: of its runner, of all supervision, of the machine.
+
+    An attempt that an orderly stop interrupts is no such case: it runs again when the session goes on.
+    """
 
     RERUN = "rerun"
     ASK = "ask"
@@ -60,7 +63,7 @@ class Task:
         env: Variables added to the environment of the attempt.
         files: Paths or globs, relative to the project, that the task changes; tasks whose ``files`` overlap never
             run at the same time.
-        on_crash: What becomes of an interrupted attempt.
+        on_crash: What becomes of an attempt that a crash cut off.
         agent: Name of the agent runner to use when ``run`` is ``None``; ``None`` takes the configured default.
         acceptance_criteria: Lines for people and agents.
         estimated_hours: The file's own estimate in hours; ``None`` without one.

@@ -70,6 +70,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
         detail: Why it ended so, one line.
         seconds: How long it took.
         sha: Commit that it became, ``""`` for none.
+        stopped: Whether the session was told to stop while its programs could run: if it is interrupted then, that is
+            no crash.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     seconds: float = 0.0
     sha: str = ""
+    stopped: bool = False
 
 
 class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):

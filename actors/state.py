@@ -92,6 +92,7 @@ __all__ += ["decode_state", "encode_state"]
 
 
 _OF_ATTEMPTS: Final = frozenset(AttemptEvent.__args__)
+_MAY_RUN: Final = frozenset({Stage.GRANTED, Stage.PREPARED, Stage.STARTED})
 
 
 def _over(attempt: Attempt, **changes: object) -> Attempt:
@@ -246,6 +247,7 @@ class SessionState(Knowledge):
                 self.live = {key: task for key, task in self.live.items() if task in self.tasks}
             case StopRequested():
                 self.stop = event
+                self._mark_stopped()
             case SessionPaused(reason=reason):
                 self.paused, self.status, self.reason = reason, SessionStatus.PAUSED, reason
             case SessionUnpaused():
@@ -258,6 +260,13 @@ class SessionState(Knowledge):
                 self.status, self.reason, self.ended_wall = status, reason, wall
             case _:
                 assert_never(event)
+
+    def _mark_stopped(self) -> None:
+        """Note which attempts the stop may interrupt: nobody may be left to say it of them, after a second Ctrl-C."""
+        for task_id in self.live.values():
+            task = self.tasks[task_id]
+            if task.attempt is not None and task.attempt.stage in _MAY_RUN:
+                self.tasks[task_id] = evolve(task, attempt=evolve(task.attempt, stopped=True))
 
     def _begin_life(self, wall: float) -> None:
         # The former life may have been killed: it was active until its last record, not until now.
@@ -303,7 +312,9 @@ class SessionState(Knowledge):
                 started = evolve(attempt, stage=Stage.STARTED, started_wall=wall)
                 return evolve(task, phase=Phase.RUNNING, attempt=started)
             case AttemptEnded(outcome=Outcome.OK, seconds=seconds):
-                ended = evolve(attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds)
+                ended = evolve(
+                    attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds, stopped=False
+                )
                 return evolve(task, phase=Phase.LANDING, attempt=ended)
             case AttemptEnded(outcome=outcome, explanation=detail, seconds=seconds):
                 failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}

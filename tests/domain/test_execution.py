@@ -389,7 +389,10 @@ def test_an_interrupted_task_is_run_again_unless_it_says_otherwise() -> None:
     assert simulation.run().status is SessionStatus.FAILED
     assert simulation.state.tasks["again"].phase is Phase.COMPLETED
     assert reasons(simulation)["fail"] == "interrupted: its runner died (on_crash: fail)"
-    assert "run it again with 'milestonectl run m'" in reasons(simulation)["ask"]
+    assert reasons(simulation)["ask"] == (
+        "interrupted: its runner died (on_crash: ask): look at what it did, then 'milestonectl run m' runs it again,"
+        " unless you set its status to completed or cancelled in the file"
+    )
 
 
 def test_an_attempt_that_never_had_a_slot_is_repeated_whatever_on_crash_says() -> None:
@@ -400,14 +403,69 @@ def test_an_attempt_that_never_had_a_slot_is_repeated_whatever_on_crash_says() -
     assert granted(simulation) == ["a.1", "a.2"]
 
 
-def test_what_a_stop_interrupted_is_judged_when_the_session_goes_on() -> None:
-    simulation = Simulation(milestone(task("a", on_crash=OnCrash.FAIL)), SETTINGS)
+@pytest.mark.parametrize("how", [OnCrash.FAIL, OnCrash.ASK])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_a_stop_interrupted_runs_again_whatever_on_crash_says(how: OnCrash, *, in_place: bool) -> None:
+    simulation = Simulation(milestone(task("a", on_crash=how)), SETTINGS, in_place=in_place)
     simulation.later(0.5, StopRequested("by the user"))
     assert run_out(simulation).status is SessionStatus.INTERRUPTED
+    assert granted(simulation) == ["a.1"]
+    resume(simulation, in_place=in_place)
+    assert run_out(simulation).status is SessionStatus.COMPLETED
+    assert granted(simulation) == ["a.1", "a.2"]
     assert reasons(simulation) == {}
+
+
+def died(simulation: Simulation) -> None:
+    """Take the session up after everything was killed: the next runner finds the attempt and calls it interrupted."""
+    resume(simulation, in_place=True)
+    simulation.record(AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner died"))
+    run_out(simulation)
+
+
+def running_in_place(*, how: OnCrash) -> Simulation:
+    simulation = Simulation(milestone(task("a", on_crash=how)), SETTINGS, in_place=True)
+    simulation.decide()
+    assert simulation.step()
+    assert simulation.state.tasks["a"].phase is Phase.RUNNING
+    return simulation
+
+
+def test_what_was_asked_to_end_and_then_killed_runs_again_as_well() -> None:
+    """A second Ctrl-C leaves nobody who could say how the attempts ended."""
+    simulation = running_in_place(how=OnCrash.FAIL)
+    simulation.record(StopRequested("by the user"))
+    died(simulation)
+    assert granted(simulation) == ["a.1", "a.2"]
+    assert reasons(simulation) == {}
+
+
+def test_what_died_with_the_supervising_process_is_judged_when_the_session_goes_on() -> None:
+    simulation = running_in_place(how=OnCrash.FAIL)
+    died(simulation)
+    assert reasons(simulation) == {"a": "interrupted: the runner died (on_crash: fail)"}
+
+
+def test_a_crash_after_a_stop_that_was_survived_is_a_crash_again() -> None:
+    simulation = running_in_place(how=OnCrash.FAIL)
+    simulation.script.endings["a", 2] = "interrupted"
+    simulation.record(StopRequested("by the user"))
+    died(simulation)
+    assert granted(simulation) == ["a.1", "a.2"]
+    assert reasons(simulation) == {"a": "interrupted: its runner died (on_crash: fail)"}
+
+
+def test_work_that_a_stop_let_finish_and_that_was_lost_then_is_judged_like_a_crash() -> None:
+    simulation = Simulation(milestone(task("a", on_crash=OnCrash.FAIL)), SETTINGS, Script({("a", 1): "lost"}))
+    simulation.decide()
+    while simulation.state.tasks["a"].phase is not Phase.RUNNING:
+        assert simulation.step()
+    simulation.record(StopRequested("by the user"))
+    simulation.record(AttemptEnded("a.1", Outcome.OK))
+    run_out(simulation)
     resume(simulation, in_place=False)
     run_out(simulation)
-    assert reasons(simulation) == {"a": "interrupted: by the user (on_crash: fail)"}
+    assert reasons(simulation) == {"a": "interrupted: the slot is gone (on_crash: fail)"}
 
 
 # --- pausing, stopping, settling ---------------------------------------------------------------------------

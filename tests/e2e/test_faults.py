@@ -134,7 +134,7 @@ def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Pr
     reasons = {fact.task: fact.reason for fact in facts(project, TaskFailed)}
     assert reasons.keys() == {"fail", "ask"}
     assert reasons["fail"].endswith("(on_crash: fail)")
-    assert "run it again with 'milestonectl run m1'" in reasons["ask"]
+    assert "then 'milestonectl run m1' runs it again" in reasons["ask"]
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["rerun"]
     assert project.ctl("run", "m1").code == 0
     assert {commit["Task"] for commit in project.commits("milestone/m1")} == {"rerun", "fail", "ask"}
