@@ -44,7 +44,7 @@ from actors.files import read_bytes
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
 from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
-from actors.outputs import Match, Output, RuleBook, Veil, telling_lines
+from actors.outputs import Match, Output, RuleBook, Tail, Veil, telling_lines
 from actors.paths import ProjectPaths
 from actors.role import RoleActor
 from actors.rules import Where, read_rules
@@ -197,7 +197,7 @@ class BlockerDetector(RoleActor):
             rules_path=self.state.settings.rules,
         )
 
-    def _tails(self, suspects: list[str]) -> dict[str, tuple[str, ...]]:
+    def _tails(self, suspects: list[str]) -> dict[str, Tail]:
         """Return the telling last lines of tasks whose failure is about to be stated."""
         tails = {}
         for task_id in suspects:

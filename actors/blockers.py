@@ -119,6 +119,7 @@ def _of_session(state: SessionState) -> Iterator[BlockerRaised]:
             task="",
             evidence=joined("the session cannot start", *state.preflight_problems),
             proposal="dependency workaround: mend what is listed, then run the milestone again",
+            headline=next(iter(state.preflight_problems), ""),
         )
     if state.git.refused is not None:
         yield BlockerRaised(

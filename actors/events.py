@@ -578,6 +578,7 @@ class BlockerRaised(msgspec.Struct, frozen=True):
         task: Task id, ``""`` when it is not about one.
         evidence: What was seen, a few lines at the most.
         proposal: What could be done.
+        headline: The line of it that says most; ``""`` where that is the first line of the evidence.
     """
 
     claim: str
@@ -586,6 +587,12 @@ class BlockerRaised(msgspec.Struct, frozen=True):
     task: str
     evidence: str
     proposal: str
+    headline: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The one line to show where there is room for one."""
+        return self.headline or self.evidence.strip().partition("\n")[0] or self.category.replace("_", " ")
 
 
 class BlockerEscalated(msgspec.Struct, frozen=True):

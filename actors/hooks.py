@@ -55,6 +55,7 @@ def payload(state: SessionState, blocker: Blocker) -> bytes:
         "category": raised.category,
         "severity": raised.severity.value,
         "task": raised.task or None,
+        "headline": raised.shown,
         "evidence": raised.evidence.split("\n"),
         "proposal": raised.proposal,
         "since": blocker.since_wall,

@@ -195,7 +195,7 @@ def _progress(event: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
 
 def _blocker(event: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
     details: dict[str, Any] = msgspec.to_builtins(event)
-    return {"type": details.pop("category"), **details}
+    return {"type": details.pop("category"), **details, "headline": event.shown}
 
 
 def _slot(event: Any) -> dict[str, Any]:  # noqa: ANN401 - as above

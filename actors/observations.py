@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from actors.outputs import Match
+from actors.outputs import Match, Tail
 
 SAMPLE_SECONDS: Final = 5.0
 """Seconds between two samples of the machine."""
@@ -143,7 +143,7 @@ class View:
     wall: float
     suspects: Sequence[str] = ()
     matches: Mapping[str, Sequence[Match]] = attrs.Factory(dict)
-    tails: Mapping[str, Sequence[str]] = attrs.Factory(dict)
+    tails: Mapping[str, Tail] = attrs.Factory(dict)
     gauges: Mapping[str, Gauge] = attrs.Factory(dict)
     falls: Mapping[str, Falls] = attrs.Factory(dict)
     quiet: Mapping[str, float] = attrs.Factory(dict)

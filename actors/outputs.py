@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 
+from actors.headlines import SPEAKING, headline, is_hollow
 from actors.patterns import needles
 from actors.rules import Rule
 
@@ -36,9 +37,6 @@ _HEADER: Final = re.compile(rb"\$ (?:run|agent|verify \d+): ")
 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_TELLING: Final = re.compile(
-    r"error|fail|fatal|exception|panic|denied|cannot|unable|refused|killed|abort", re.IGNORECASE
-)
 
 
 @attrs.frozen
@@ -180,17 +178,38 @@ class Output:
         return found
 
 
-def telling_lines(data: bytes, veil: Veil) -> tuple[str, ...]:
+@attrs.frozen
+class Tail:
+    """The end of an output, as far as it is worth showing.
+
+    Attributes:
+        lines: Clean lines, at most :data:`SHOWN_LINES`.
+        headline: The one of them that says most, ``""`` without any.
+    """
+
+    lines: tuple[str, ...] = ()
+    headline: str = ""
+
+
+def telling_lines(data: bytes, veil: Veil) -> Tail:
     """Return the lines at the end of an output that say most about why it ended.
+
+    Only those of the last step are looked at: the steps before it went well, whatever they printed.
 
     Args:
         data: The end of the output; if it begins in the middle of a line, that line is shown as it is.
         veil: The secrets.
     """
-    lines = [line for line in _decoded(data.split(b"\n")) if line.strip()]
-    telling = [index for index, line in enumerate(lines) if _TELLING.search(line)][-SHOWN_LINES + 1 :]
-    shown = sorted({*telling, *range(max(0, len(lines) - (SHOWN_LINES - len(telling))), len(lines))})
-    return tuple(_shown(lines[index], veil) for index in shown)
+    pieces = data.split(b"\n")
+    begin = max((index for index, piece in enumerate(pieces) if _HEADER.match(piece)), default=-1) + 1
+    lines = [line for line in map(_line, pieces[begin:]) if line.strip()]
+    best = headline(lines)
+    if best is None:
+        return Tail()
+    telling = [index for index, line in enumerate(lines) if SPEAKING.search(line) and not is_hollow(line)]
+    chosen = dict.fromkeys((best, *telling[: -SHOWN_LINES + 1 : -1], *range(len(lines) - 1, -1, -1)))
+    shown = sorted(list(chosen)[:SHOWN_LINES])
+    return Tail(tuple(_shown(lines[index], veil) for index in shown), _shown(lines[best], veil))
 
 
 def _decoded(pieces: Iterable[bytes]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actors.events import BlockerRaised, Outcome, Severity
 from actors.observations import View
-from actors.outputs import Match
+from actors.outputs import Match, Tail
 from actors.state import Phase, SessionState, TaskState
 from actors.wording import attempts_text, joined, seconds_text
 
@@ -76,6 +76,7 @@ def _without_slot(task_id: str, task: TaskState) -> Iterator[BlockerRaised]:
             evidence=joined(f"no worktree could be made for {task_id} ({task.slot_failures} times)", reason),
             proposal="resource reallocation: look at space and permissions of the directory of the worktrees, and at "
             "`worktree.setup`; it is tried again",
+            headline=reason,
         )
 
 
@@ -93,6 +94,7 @@ def _repeated(state: SessionState, view: View, task_id: str, task: TaskState, to
             evidence=joined(f"{task.failures} attempts of {task_id} failed", detail, *map(str, matches)),
             proposal="strategy adjustment: it fails again and again, so another try alone will hardly help; read "
             f"{_log(state, task_id, task)} ({attempts_text(to_come)} to come)",
+            headline=str(matches[0]) if matches else "",
         )
 
 
@@ -122,7 +124,7 @@ def _failed(state: SessionState, view: View, task_id: str, task: TaskState, stuc
         return known.raised
     matches = _of_latest_attempt(view.matches.get(task_id, ()))
     shown = {match.text for match in matches}
-    tail = [line for line in view.tails.get(task_id, ()) if line not in shown]
+    tail = view.tails.get(task_id, Tail())
     waiting = stuck.get(task_id, 0)
     attempt = task.attempt
     timed_out = attempt is not None and attempt.outcome is Outcome.TIMEOUT
@@ -150,8 +152,11 @@ def _failed(state: SessionState, view: View, task_id: str, task: TaskState, stuc
         category="timeout" if timed_out else "task_failure",
         severity=Severity.CRITICAL if waiting else Severity.ERROR,
         task=task_id,
-        evidence=joined(task.reason or f"{task_id} failed", *map(str, matches), *tail),
+        evidence=joined(
+            task.reason or f"{task_id} failed", *map(str, matches), *(line for line in tail.lines if line not in shown)
+        ),
         proposal=proposal,
+        headline=str(matches[0]) if matches else tail.headline,
     )
 
 

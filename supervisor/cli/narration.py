@@ -211,13 +211,12 @@ def _about_blockers(
 ) -> Iterator[_Said]:
     detector = "blocker_detector"
     match event:
-        case facts.BlockerRaised(category=category, severity=severity, task=task, evidence=evidence, proposal=proposal):
+        case facts.BlockerRaised(category=category, severity=severity, task=task, shown=shown, proposal=proposal):
             about = f"{task}: " if task else ""
-            first = evidence.strip().splitlines()[-1] if evidence.strip() else category
             tone = Tone.WARNING if severity is facts.Severity.WARNING else Tone.BAD
             yield (
                 detector,
-                f"{severity.value}: {about}{category.replace('_', ' ')}: {first}; proposal: {proposal}",
+                f"{severity.value}: {about}{category.replace('_', ' ')}: {shown}; proposal: {proposal}",
                 tone,
             )
         case facts.BlockerEscalated(claim=claim, level=level, age_seconds=age):

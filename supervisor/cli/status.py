@@ -121,9 +121,9 @@ def _lines(one: Wanted, width: int, now: float, *, is_named: bool) -> Iterator[s
         raised = blocker.raised
         about = f"{raised.task}: " if raised.task else ""
         what = f"{raised.severity.value}: {about}{raised.category.replace('_', ' ')}"
-        evidence = raised.evidence.strip().splitlines()
+        evidence = [line for line in raised.evidence.strip().splitlines() if line != raised.shown]
         yield click.style(f"blocker   {what}, for {duration_text(now - blocker.since_wall)}", fg="red")
-        yield from (f"          {line}" for line in evidence[-3:])
+        yield from (f"          {line}" for line in (raised.shown, *evidence[-2:]))
         yield f"          proposal: {raised.proposal}"
     yield from (click.style(f"alert     {detail}", fg="yellow") for detail in view.state.alerts.values())
 

@@ -78,6 +78,7 @@ def _blocker_json(blocker: Blocker, now: float) -> dict[str, object]:
         "category": raised.category,
         "severity": raised.severity.value,
         "task_id": raised.task or None,
+        "headline": raised.shown,
         "evidence": raised.evidence,
         "proposal": raised.proposal,
         "age_seconds": round(max(0.0, now - blocker.since_wall), 3),

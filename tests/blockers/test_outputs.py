@@ -39,7 +39,7 @@ def test_a_rule_is_reported_once_for_an_attempt_and_only_so_many_rules() -> None
 def test_the_command_that_the_runner_announces_is_not_taken_for_output() -> None:
     data = b"$ run: echo permission denied\n$ verify 12: false || echo error\nbus error\n"
     assert searched(data, 1000) == [("crash", 3, "bus error")]
-    assert telling_lines(data, NOTHING_HIDDEN) == ("bus error",)
+    assert telling_lines(data, NOTHING_HIDDEN).lines == ("bus error",)
 
 
 def test_a_line_without_end_is_searched_at_its_beginning_only_and_costs_no_memory() -> None:
@@ -79,12 +79,12 @@ def test_what_moves_a_cursor_does_not_become_evidence(line: str, shown: str) -> 
 def test_the_end_of_an_output_is_shown_by_the_lines_that_say_most() -> None:
     data = b"".join(b"step %d\n" % number for number in range(50))
     data = data.replace(b"step 20\n", b"fatal: it broke\n") + b"\n\ncleaning up\nbye\n"
-    assert telling_lines(data, NOTHING_HIDDEN) == ("fatal: it broke", "step 48", "step 49", "cleaning up", "bye")
-    assert telling_lines(b"", NOTHING_HIDDEN) == ()
+    assert telling_lines(data, NOTHING_HIDDEN).lines == ("fatal: it broke", "step 48", "step 49", "cleaning up", "bye")
+    assert telling_lines(b"", NOTHING_HIDDEN).lines == ()
 
 
 def test_a_long_line_of_evidence_is_shortened() -> None:
-    (line,) = telling_lines(b"error " + b"x" * 5000, NOTHING_HIDDEN)
+    (line,) = telling_lines(b"error " + b"x" * 5000, NOTHING_HIDDEN).lines
     assert len(line) == MOST_EVIDENCE
     assert line.endswith("...")
 
@@ -93,7 +93,7 @@ def test_values_of_secrets_are_hidden_in_matches_and_in_tails() -> None:
     veil = Veil.over(["hunter2", "line one\nline two"])
     data = b"permission denied for hunter2\nerror: line two\n"
     assert searched(data, 7, veil)[0][2] == "permission denied for ***"
-    assert telling_lines(data, veil) == ("permission denied for ***", "error: ***")
+    assert telling_lines(data, veil).lines == ("permission denied for ***", "error: ***")
 
 
 @given(st.integers(0, 40), st.text(alphabet="abc", min_size=8, max_size=30))

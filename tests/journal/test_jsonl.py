@@ -95,6 +95,7 @@ def test_progress_and_blockers_have_the_details_of_the_convention() -> None:
         "type": "timeout",
         "claim": "c",
         "severity": "critical",
+        "headline": "evidence",
         "evidence": "evidence",
         "proposal": "proposal",
     }
