@@ -16,8 +16,9 @@ transition is made; that is the core's.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum, unique
+from types import MappingProxyType
 from typing import Final, assert_never
 
 import attrs
@@ -27,6 +28,8 @@ from supervisor.intensity import RestartRecord
 from supervisor.spec import ChildSpec, Restart
 
 STORY_LENGTH: Final = 32
+
+NO_ARGS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @unique
@@ -174,6 +177,7 @@ class Child:
         "failures",
         "incarnation",
         "last_exit",
+        "own_args",
         "own_record",
         "restarts",
         "spec",
@@ -188,7 +192,8 @@ class Child:
         self.failures = 0  # failures in a row, for the backoff
         self.last_exit: ExitReason | None = None
         self.alone = False  # its pending restart leaves the siblings alone, whatever the strategy
-        self.own_record = RestartRecord()  # used while quarantined only
+        self.own_args = NO_ARGS  # of an instance: laid over its template's
+        self.own_record = RestartRecord()  # of a child with quarantine only
         self._state: State = Down()
         self._story: deque[Transition] | None = None
 
@@ -243,6 +248,11 @@ class Child:
                 return StateName.FATAL
             case _:
                 assert_never(self._state)
+
+    def pardon(self) -> None:
+        """Forget earlier failures: an operator starts a child that was given up, and means it."""
+        self.own_record = RestartRecord()
+        self.failures = 0
 
     def become(self, after: State, at: float) -> None:
         """Make a transition.

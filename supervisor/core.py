@@ -104,6 +104,10 @@ class Core:
         """List all children, the newest started first."""
         return self._roster.which_children()
 
+    def which_child(self, child: str | int) -> ChildRow | None:
+        """Return the row of one child, by its id or the pid of its process; None: there is no such child."""
+        return self._roster.which_child(child)
+
     def count_children(self) -> Counts:
         """Count specs, running children, supervisors and workers."""
         return self._roster.count_children()
@@ -193,10 +197,10 @@ class Core:
         match event:
             case Spawned(pid=pid):
                 self._life.spawned(child, pid)
-            case Ready():
+            case Ready(info=info):
                 if isinstance(child.state, Starting):
                     self._life.ready(child, child.state, self._course.now)
-                    self._course.started(child, running=True)
+                    self._course.started(child, running=True, info=info)
             case Beat(at=at):
                 self._life.beat(child, at)
             case OverLimitSeen(what=what, hard=hard):

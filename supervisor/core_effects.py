@@ -63,12 +63,16 @@ class Refusal(StrEnum):
 
 @attrs.frozen
 class Started:
-    """The child is ready; after `ignore` it has no incarnation that runs, and `running` is False."""
+    """The child is ready; after `ignore` it has no incarnation that runs, and `running` is False.
+
+    `info` is what the child said with its readiness.
+    """
 
     child: str
     incarnation: int
     pid: int | None
     running: bool
+    info: object = None
 
 
 @attrs.frozen

@@ -49,11 +49,15 @@ class SpawnFailed:
 
 @attrs.frozen
 class Ready:
-    """The child said that it is ready: its start has succeeded."""
+    """The child said that it is ready: its start has succeeded.
+
+    `info` is what else it said, for whoever asked for this start (OTP `{ok, Pid, Info}`); opaque to the core.
+    """
 
     at: float
     child: str
     incarnation: int
+    info: object = None
 
 
 @attrs.frozen

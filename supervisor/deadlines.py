@@ -6,8 +6,12 @@ skipped when they come up, so that replacing one costs nothing.
 """
 
 import heapq
+from typing import Final
 
 import attrs
+
+SPARE: Final = 64
+"""Outgrown entries that are tolerated beyond twice the present ones, so that far-off times do not pile up."""
 
 
 @attrs.frozen(order=True)
@@ -31,6 +35,9 @@ class Deadlines:
         elif self._at.get(child) != at:
             self._at[child] = at
             heapq.heappush(self._heap, _Entry(at, child))
+            if len(self._heap) > 2 * len(self._at) + SPARE:
+                self._heap = [_Entry(when, name) for name, when in self._at.items()]
+                heapq.heapify(self._heap)
 
     @property
     def next(self) -> float | None:

@@ -14,11 +14,29 @@ about it. The mapping is the table of reference 1.13:
 """
 
 import signal as signals
-from typing import assert_never
+from typing import Final, assert_never
 
 import attrs
 
 from supervisor.spec import Restart
+
+LONGEST_TEXT: Final = 300
+"""Characters of a reason's own words that are kept; what is longer is cut in the middle (OTP row 60)."""
+
+
+def bounded(text: str) -> str:
+    """Return a text as one line of at most `LONGEST_TEXT` characters: beginning and end, control characters escaped.
+
+    A reason travels far (events, stories, replies, the journal, the reasons of the supervisors above), so that it is
+    cut where it is made.
+    """
+    if len(text) > 4 * LONGEST_TEXT:  # before it is looked at character by character
+        text = f"{text[: 2 * LONGEST_TEXT]} ... {text[-2 * LONGEST_TEXT :]}"
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    if len(line) <= LONGEST_TEXT:
+        return line
+    half = (LONGEST_TEXT - 5) // 2
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 @attrs.frozen
@@ -37,7 +55,7 @@ class Shutdown:
 class ShutdownTerm:
     """As `Shutdown`, with a final word: a reserved exit code or a last status message."""
 
-    detail: str
+    detail: str = attrs.field(converter=bounded)
 
 
 @attrs.frozen
@@ -80,21 +98,21 @@ class Silent:
 class OverLimit:
     """Used more than it may; `what` says of what, with the figures."""
 
-    what: str
+    what: str = attrs.field(converter=bounded)
 
 
 @attrs.frozen
 class SpawnFailed:
     """Could not be spawned at all; `error` says why."""
 
-    error: str
+    error: str = attrs.field(converter=bounded)
 
 
 @attrs.frozen
 class Unknown:
     """Gone, and nobody can say why (its parent died first, say)."""
 
-    why: str
+    why: str = attrs.field(converter=bounded)
 
 
 ExitReason = Normal | Shutdown | ShutdownTerm | Killed | Crashed | Unready | Silent | OverLimit | SpawnFailed | Unknown

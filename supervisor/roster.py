@@ -5,12 +5,12 @@ answered at once, or becomes a sequence. Owns the answers to questions. It refus
 sequence is run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 import attrs
 
-from supervisor.children import Backoff, Child, Children, Desired, Gone, Running, StateName, Stopping
+from supervisor.children import NO_ARGS, Backoff, Child, Children, Desired, Fatal, Gone, Running, StateName, Stopping
 from supervisor.core_effects import Done, Refusal, Refused, Result
 from supervisor.core_events import (
     ChangeSpecs,
@@ -54,6 +54,28 @@ class Counts:
     active: int
     supervisors: int
     workers: int
+
+
+def _row(child: Child) -> ChildRow:
+    return ChildRow(
+        id=child.id,
+        pid=child.pid,
+        restarting=isinstance(child.state, Backoff | Gone),
+        type=child.spec.type,
+        state=child.name,
+        desired=child.desired,
+        incarnation=child.incarnation,
+    )
+
+
+def _seems_to_run(child: Child) -> bool:
+    """Tell whether OTP would hold the child to be running: also while its exit waits to be decided about."""
+    return child.is_alive or isinstance(child.state, Gone)
+
+
+def _instance_spec(template: ChildSpec, instance: str, own_args: Mapping[str, object]) -> ChildSpec:
+    """Make an instance's spec: the template with the instance's own arguments laid over its."""
+    return attrs.evolve(template, id=instance, args={**template.args, **own_args})
 
 
 class Roster:
@@ -107,7 +129,7 @@ class Roster:
             return Refused(Refusal.SIMPLE_ONE_FOR_ONE, spec.id, "its children come from the template alone")
         known = self.children.get(spec.id)
         if known is not None:
-            why = Refusal.ALREADY_STARTED if known.is_alive else Refusal.ALREADY_PRESENT
+            why = Refusal.ALREADY_STARTED if _seems_to_run(known) else Refusal.ALREADY_PRESENT
             return Refused(why, spec.id, f"state {known.name}", pid=known.pid)
         try:
             check_significance(self.flags, spec)
@@ -120,11 +142,13 @@ class Roster:
             return Refused(Refusal.NOT_SIMPLE, detail="give a spec of its own to the new child")
         self._issued += 1
         instance = f"{self.template.id}#{self._issued}"
-        args = {**self.template.args, **request.args}
-        return self._start_new(request.request, attrs.evolve(self.template, id=instance, args=args))
+        spec = _instance_spec(self.template, instance, request.args)
+        return self._start_new(request.request, spec, request.args)
 
-    def _start_new(self, request: int, spec: ChildSpec) -> Sequence:
-        self.children.add(Child(spec, Desired.UP))
+    def _start_new(self, request: int, spec: ChildSpec, own_args: Mapping[str, object] = NO_ARGS) -> Sequence:
+        child = Child(spec, Desired.UP)
+        child.own_args = own_args
+        self.children.add(child)
         return Sequence(RequestedStart(request, spec.id, added=True), (StartStep(spec.id),))
 
     def _admit_terminate(self, request: TerminateChild) -> Result | Sequence:
@@ -157,7 +181,7 @@ class Roster:
         known = self.children.get(child)
         if known is None:
             return self._unknown(child)
-        if known.is_alive:
+        if _seems_to_run(known):
             return Refused(Refusal.RUNNING, child, f"state {known.name}", pid=known.pid)
         if isinstance(known.state, Backoff):
             return Refused(Refusal.RESTARTING, child, f"state {known.name}; terminate it first")
@@ -167,6 +191,8 @@ class Roster:
         found = self._idle(request.child)
         if isinstance(found, Refused):
             return found
+        if isinstance(found.state, Fatal):
+            found.pardon()
         purpose = RequestedStart(request.request, found.id, added=False)
         return Sequence(purpose, (StartStep(found.id),))
 
@@ -191,25 +217,22 @@ class Roster:
         if simple:
             self.template = specs[0]
             for child in self.children:
-                child.spec = attrs.evolve(specs[0], id=child.id, args=child.spec.args)
+                child.spec = _instance_spec(specs[0], child.id, child.own_args)
         else:
             self.children.take_specs(specs)
         return Done()
 
     def which_children(self) -> tuple[ChildRow, ...]:
         """List all children, the newest started first (OTP row 59)."""
-        return tuple(
-            ChildRow(
-                id=child.id,
-                pid=child.pid,
-                restarting=isinstance(child.state, Backoff | Gone),
-                type=child.spec.type,
-                state=child.name,
-                desired=child.desired,
-                incarnation=child.incarnation,
-            )
-            for child in reversed(self.children)
-        )
+        return tuple(_row(child) for child in reversed(self.children))
+
+    def which_child(self, child: str | int) -> ChildRow | None:
+        """Return the line of one child, by its id or the pid of its process; None: there is no such child."""
+        if isinstance(child, str):
+            known = self.children.get(child)
+        else:
+            known = next((other for other in self.children if other.pid == child), None)
+        return None if known is None else _row(known)
 
     def count_children(self) -> Counts:
         """Count as OTP does: a simple_one_for_one supervisor has one spec, its template."""

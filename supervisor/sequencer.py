@@ -14,7 +14,7 @@ from typing import assert_never
 import attrs
 
 from supervisor import exits
-from supervisor.children import Backoff, Child, Desired, Down, Fatal, Gone, Starting
+from supervisor.children import NO_ARGS, Backoff, Child, Desired, Down, Fatal, Gone, Starting
 from supervisor.core_effects import (
     ChildFatal,
     ChildRestarting,
@@ -121,11 +121,11 @@ class Sequencer:
         else:
             self.queue.append(request)
 
-    def started(self, child: Child, *, running: bool) -> None:
+    def started(self, child: Child, *, running: bool, info: object = None) -> None:
         """Go on: the child whose start was waited for is ready, or declined to run."""
         sequence = self._present(child)
         if isinstance(sequence.purpose, RequestedStart):
-            result = Started(child.id, child.incarnation, child.pid, running)
+            result = Started(child.id, child.incarnation, child.pid, running, info)
             self._reply(sequence.purpose.request, result)
         self.sequence = sequence.next()
 
@@ -214,7 +214,8 @@ class Sequencer:
             child.restarts += 1
         self._life.launch(child, self.now)
         if child.is_temporary and self._roster.is_simple:
-            child.spec = attrs.evolve(child.spec, args={})  # never started again: OTP row 40
+            # Never started again, so that nobody needs them: OTP row 40.
+            child.spec, child.own_args = attrs.evolve(child.spec, args={}), NO_ARGS
 
     def _start_failed(self, sequence: Sequence, child: Child, reason: ExitReason) -> None:
         if sequence.terminations:
@@ -306,6 +307,9 @@ class Sequencer:
         match queued, child.state:
             case Decision(), Gone(reason):
                 self._decide(child, reason)
+            case TryAgain() | BackoffOver(), Backoff(_, reason) if child.is_temporary:
+                child.become(Down(reason), self.now)  # its spec was changed meanwhile
+                self._roster.forget_if_done(child)
             case TryAgain(), Backoff(None, reason):
                 self._attempt(child, reason)
             case BackoffOver(), Backoff(until, reason) if until is not None:

@@ -9,9 +9,14 @@ names the field and the value (OTP `check_childspecs`, reference rows 9, 10, 20,
 from collections.abc import Iterable, Mapping
 from enum import Enum, StrEnum, unique
 from math import isfinite
+from reprlib import Repr
 from typing import Any, Final, TypeVar
 
 import attrs
+
+# A refused value may be as large as its sender likes; what is said of it may not (OTP row 60).
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 class SpecError(ValueError):
@@ -26,7 +31,7 @@ class SpecError(ValueError):
 
     def __init__(self, owner: str, field: str, value: object, why: str) -> None:
         """Remember the parts, so that a reader of a file can point at the place."""
-        super().__init__(f"{owner}: {field} = {value!r}: {why}")
+        super().__init__(f"{owner}: {field} = {_SHORT.repr(value)}: {why}")
         self.owner = owner
         self.field = field
         self.value = value

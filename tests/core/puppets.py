@@ -136,9 +136,9 @@ class World:
         """Let a child that hangs in its start be ready."""
         self.tell(Ready(self.now, name, self.alive[name].incarnation))
 
-    def fail_start(self, name: str) -> None:
+    def fail_start(self, name: str, reason: ExitReason = DIE) -> None:
         """Let a child that hangs in its start fail."""
-        self.die(name)
+        self.die(name, reason)
 
     def beat(self, name: str) -> None:
         self.tell(Beat(self.now, name, self.alive[name].incarnation))

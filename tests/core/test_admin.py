@@ -8,6 +8,7 @@ from supervisor.core_events import (
     ChangeSpecs,
     DeleteChild,
     Mutation,
+    Ready,
     RestartChild,
     StartChild,
     StartInstance,
@@ -50,8 +51,9 @@ def why(result: Result | None) -> Refusal | None:
     return result.why if isinstance(result, Refused) else None
 
 
+@pytest.mark.row("18")
 def test_the_administration_of_one_child() -> None:
-    """OTP row 18: the full walk."""
+    """The full walk."""
     world = World(child("c")).begin()
     answer = start(world, child("c"))
     assert isinstance(answer, Refused)
@@ -92,8 +94,9 @@ def test_a_terminated_child_is_not_restarted_and_costs_nothing() -> None:
     assert world.core.restarts("c") == 0
 
 
+@pytest.mark.row("59")
 def test_a_new_child_is_last_in_start_order() -> None:
-    """OTP row 59: newest first in the listing."""
+    """Newest first in the listing."""
     world = World(child("b")).begin()
     start(world, child("a"))
     assert world.ids() == ["a", "b"]
@@ -102,8 +105,8 @@ def test_a_new_child_is_last_in_start_order() -> None:
     assert world.take_log() == ["ask a", "gone a", "ask b", "gone b"]
 
 
+@pytest.mark.row("3", "4")
 def test_started_children_that_decline_are_kept_unless_temporary() -> None:
-    """OTP rows 3 and 4, dynamic."""
     world = World(starts={"c1": [IGNORE], "t": [IGNORE]}).begin()
     answer = start(world, child("c1"))
     assert answer == Started("c1", 1, None, running=False)
@@ -114,9 +117,9 @@ def test_started_children_that_decline_are_kept_unless_temporary() -> None:
     assert [event.child for event in world.seen(ChildIgnored)] == ["c1", "t"]
 
 
+@pytest.mark.row("8")
 @pytest.mark.parametrize(("word", "reason"), [(FAIL, DIE), (NO_SPAWN, SpawnFailed("no such program"))])
 def test_a_child_that_cannot_be_started_is_not_kept(word: str, reason: ExitReason) -> None:
-    """OTP row 8."""
     world = World(starts={"c": [word]}).begin()
     answer = start(world, child("c"))
     assert isinstance(answer, Refused)
@@ -125,8 +128,8 @@ def test_a_child_that_cannot_be_started_is_not_kept(word: str, reason: ExitReaso
     assert world.counts() == [0, 0, 0, 0]
 
 
+@pytest.mark.row("7")
 def test_a_failed_restart_by_hand_is_answered_and_leaves_the_spec() -> None:
-    """OTP row 7."""
     world = World(child("c"), starts={"c": [READY, FAIL]}).begin()
     terminate(world, "c")
     assert why(restart(world, "c")) is Refusal.START_FAILED
@@ -135,8 +138,9 @@ def test_a_failed_restart_by_hand_is_answered_and_leaves_the_spec() -> None:
     assert world.end() is None
 
 
+@pytest.mark.row("46")
 def test_requests_to_a_child_that_cannot_start_are_answered_between_its_attempts() -> None:
-    """OTP row 46: restarting shows; start, restart and delete refused; terminate ends the loop."""
+    """Restarting shows; start, restart and delete refused; terminate ends the loop."""
     world = World(child("c"), child("d"), starts={"c": [READY, HANG]}, intensity=8).begin()
     kept = world.pid("d")
     world.die("c")
@@ -183,13 +187,13 @@ def test_requests_before_the_start_wait_for_it() -> None:
     assert isinstance(world.replies[request.request], Started)
 
 
+@pytest.mark.row("41")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 @pytest.mark.parametrize("restart_type", list(Restart))
 @pytest.mark.parametrize("ending", ["kill", "normal", "abnormal", "by supervisor"])
 def test_what_starting_the_same_id_again_says_after_each_ending(
     strategy: Strategy, restart_type: Restart, ending: str
 ) -> None:
-    """OTP row 41."""
     world = World(strategy=strategy).begin()
     spec = child("c", restart=restart_type)
     start(world, spec)
@@ -209,8 +213,8 @@ def test_what_starting_the_same_id_again_says_after_each_ending(
         assert why(answer) is (Refusal.ALREADY_STARTED if restarted else Refusal.ALREADY_PRESENT)
 
 
+@pytest.mark.row("9", "59")
 def test_questions_find_specs_and_miss_strangers() -> None:
-    """OTP rows 9 and 59."""
     world = World(child("c")).begin()
     assert world.core.get_childspec("c") == child("c")
     assert world.core.get_childspec("d") is None
@@ -218,8 +222,8 @@ def test_questions_find_specs_and_miss_strangers() -> None:
         world.core.state("d")
 
 
+@pytest.mark.row("44")
 def test_supervisors_and_workers_are_counted_apart() -> None:
-    """OTP row 44."""
     world = World(child("w"), transient("s", type=ChildType.SUPERVISOR), child("x")).begin()
     world.die("s", STOP)
     assert world.counts() == [3, 2, 1, 2]
@@ -229,8 +233,9 @@ def change(world: World, *specs: ChildSpec, flags: SupervisorFlags | None = None
     return world.ask(ChangeSpecs(world.now, world.request(), flags or world.core.flags, specs))
 
 
+@pytest.mark.row("50")
 def test_new_specs_keep_processes_record_additions_and_keep_removals_running() -> None:
-    """OTP row 50, reference 1.12."""
+    """Reference 1.12."""
     world = World(child("a"), child("b")).begin()
     pids = {name: world.pid(name) for name in ("a", "b")}
     assert change(world, child("a", shutdown=9.0), child("new")) == Done()
@@ -241,8 +246,8 @@ def test_new_specs_keep_processes_record_additions_and_keep_removals_running() -
     assert isinstance(restart(world, "new"), Started)
 
 
+@pytest.mark.row("50")
 def test_bad_specs_are_refused_and_change_nothing() -> None:
-    """OTP row 50."""
     world = World(child("a")).begin()
     answer = change(world, child("x"), child("x"))
     assert why(answer) is Refusal.INVALID
@@ -266,8 +271,9 @@ def test_new_flags_take_effect_at_once_and_do_not_clear_the_budget() -> None:
     assert world.end() == Ended(Shutdown(), EndCause.INTENSITY)
 
 
+@pytest.mark.row("20", "57")
 def test_a_significant_child_is_refused_while_nothing_listens_to_it() -> None:
-    """OTP rows 20 and 57: never -> a later significant start is refused."""
+    """Never -> a later significant start is refused."""
     world = World(auto_shutdown=AutoShutdown.ANY_SIGNIFICANT).begin()
     assert isinstance(start(world, transient("one", significant=True)), Started)
     flags = attrs.evolve(world.core.flags, auto_shutdown=AutoShutdown.NEVER)
@@ -280,3 +286,92 @@ def test_a_significant_child_is_refused_while_nothing_listens_to_it() -> None:
 def test_instances_need_a_template() -> None:
     world = World(child("c")).begin()
     assert why(world.ask(StartInstance(world.now, world.request()))) is Refusal.NOT_SIMPLE
+
+
+@pytest.mark.row("17")
+def test_what_a_child_says_with_its_readiness_is_passed_on_to_whoever_asked_for_the_start() -> None:
+    world = World(starts={"c": [HANG]}).begin()
+    started, restarted = (
+        StartChild(world.now, world.request(), child("c")),
+        RestartChild(world.now, world.request(), "c"),
+    )
+    world.tell(started)
+    world.tell(Ready(world.now, "c", 1, info={"port": 8080}))
+    assert world.replies[started.request] == Started("c", 1, world.pid("c"), running=True, info={"port": 8080})
+    world.die("c")
+    world.tell(Ready(world.now, "c", 2, info={"port": 8081}))
+    assert world.core.state("c") == "RUNNING", "it is restarted as any other"
+    terminate(world, "c")
+    world.tell(restarted)
+    world.tell(Ready(world.now, "c", 3, info="again"))
+    answer = world.replies[restarted.request]
+    assert isinstance(answer, Started)
+    assert answer.info == "again"
+
+
+@pytest.mark.row("42")
+def test_a_child_that_has_cut_its_tie_cannot_hang_its_supervisor() -> None:
+    """It reacts to nothing; questions and other requests are answered, and its end is seen from outside."""
+    world = World(child("loose"), child("other"), stubborn=["loose"]).begin()
+    request = TerminateChild(world.now, world.request(), "loose")
+    assert world.ask(request) is None
+    assert world.ids() == ["other", "loose"]
+    world.pass_time(1.0)
+    assert world.replies[request.request] == Done()
+    assert terminate(world, "other") == Done()
+
+
+@pytest.mark.row("58")
+def test_a_child_whose_name_is_taken_elsewhere_fails_to_start_with_its_own_words() -> None:
+    world = World(starts={"c": [HANG]}).begin()
+    request = StartChild(world.now, world.request(), child("c"))
+    world.tell(request)
+    taken = SpawnFailed("already started: port 80 is held by pid 4711")
+    world.fail_start("c", taken)
+    answer = world.replies[request.request]
+    assert isinstance(answer, Refused)
+    assert (answer.why, answer.reason) == (Refusal.START_FAILED, taken)
+    assert world.ids() == []
+
+
+@pytest.mark.row("59")
+def test_one_child_is_found_by_its_id_and_by_the_pid_of_its_process() -> None:
+    world = World(child("a"), child("b")).begin()
+    row = world.core.which_child("b")
+    assert row is not None
+    assert (row.id, row.state, row.pid) == ("b", "RUNNING", world.pid("b"))
+    assert row == world.core.which_children()[0] == world.core.which_child(world.pid("b"))
+    assert world.core.which_child("c") is None
+    assert world.core.which_child(world.pid("a") + 1000) is None
+    terminate(world, "a")
+    stopped = world.core.which_child("a")
+    assert stopped is not None
+    assert stopped.pid is None
+
+
+@pytest.mark.row("18")
+@pytest.mark.parametrize("kind", [RestartChild, DeleteChild])
+def test_a_child_whose_end_is_not_decided_about_yet_still_counts_as_running(
+    kind: type[RestartChild] | type[DeleteChild],
+) -> None:
+    """In OTP its exit waits in the mailbox behind the request; the restart that follows costs its unit."""
+    world = World(child("busy"), child("c"), starts={"busy": [READY, HANG]}).begin()
+    world.die("busy")
+    requests = [kind(world.now, world.request(), "c"), StartChild(world.now, world.request(), child("c"))]
+    world.tell(*requests)
+    world.die("c")
+    world.ready("busy")
+    assert [why(world.replies[one.request]) for one in requests] == [Refusal.RUNNING, Refusal.ALREADY_STARTED]
+    assert world.core.state("c") == "RUNNING"
+    assert world.core.restarts("c") == 1
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+def test_a_child_that_was_made_temporary_while_it_waited_for_its_retry_is_forgotten(strategy: Strategy) -> None:
+    world = World(child("c"), child("d"), strategy=strategy, starts={"c": [READY, HANG]}).begin()
+    world.die("c")
+    changed = ChangeSpecs(world.now, world.request(), world.core.flags, (temporary("c"), child("d")))
+    world.tell(world.exit_of("c"), changed)
+    assert world.replies[changed.request] == Done()
+    assert world.ids() == ["d"]
+    assert world.end() is None

@@ -13,13 +13,13 @@ ANY, EVERY, NEVER = AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT, 
 AUTO = Ended(Shutdown(), EndCause.AUTO_SHUTDOWN)
 
 
+@pytest.mark.row("51")
 @pytest.mark.parametrize("mode", list(AutoShutdown))
 @pytest.mark.parametrize("restart", [Restart.TEMPORARY, Restart.TRANSIENT])
 @pytest.mark.parametrize("ending", [DIE, STOP, "by supervisor"], ids=repr)
 def test_a_child_that_is_not_significant_never_ends_its_supervisor(
     mode: AutoShutdown, restart: Restart, ending: ExitReason | str
 ) -> None:
-    """OTP row 51."""
     world = World(child("c", restart=restart), auto_shutdown=mode).begin()
     if isinstance(ending, str):
         world.ask(TerminateChild(world.now, world.request(), "c"))
@@ -28,10 +28,11 @@ def test_a_child_that_is_not_significant_never_ends_its_supervisor(
     assert world.end() is None
 
 
+@pytest.mark.row("52")
 @pytest.mark.parametrize("mode", [ANY, EVERY])
 @pytest.mark.parametrize("ending", [DIE, STOP], ids=repr)
 def test_the_end_of_a_significant_temporary_child_ends_its_supervisor(mode: AutoShutdown, ending: ExitReason) -> None:
-    """OTP row 52: any at the first, all only after the last."""
+    """Any at the first, all only after the last."""
     specs = [temporary("a", significant=True), temporary("b", significant=True), child("c")]
     world = World(*specs, auto_shutdown=mode).begin()
     world.die("a", ending)
@@ -41,18 +42,18 @@ def test_the_end_of_a_significant_temporary_child_ends_its_supervisor(mode: Auto
     assert world.end() == AUTO
 
 
+@pytest.mark.row("52", "53")
 @pytest.mark.parametrize("mode", [ANY, EVERY])
 @pytest.mark.parametrize("restart", [Restart.TEMPORARY, Restart.TRANSIENT])
 def test_a_termination_by_hand_never_ends_the_supervisor(mode: AutoShutdown, restart: Restart) -> None:
-    """OTP rows 52 and 53."""
     world = World(child("a", restart=restart, significant=True), auto_shutdown=mode).begin()
     world.ask(TerminateChild(world.now, world.request(), "a"))
     assert world.end() is None
 
 
+@pytest.mark.row("53")
 @pytest.mark.parametrize("mode", [ANY, EVERY])
 def test_a_significant_transient_child_that_crashes_is_restarted(mode: AutoShutdown) -> None:
-    """OTP row 53."""
     world = World(transient("a", significant=True), auto_shutdown=mode).begin()
     world.die("a", DIE)
     assert world.end() is None
@@ -85,10 +86,10 @@ def test_a_crashed_sibling_that_is_not_decided_about_yet_counts_as_active() -> N
     assert world.core.state("b") == "RUNNING"
 
 
+@pytest.mark.row("54")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 @pytest.mark.parametrize("mode", [ANY, EVERY])
 def test_significant_bystanders_that_a_sibling_takes_down_end_nobody(strategy: Strategy, mode: AutoShutdown) -> None:
-    """OTP row 54."""
     specs = [child("first"), temporary("t", significant=True), transient("s", significant=True)]
     world = World(*specs, strategy=strategy, auto_shutdown=mode).begin()
     world.die("first")
@@ -97,8 +98,8 @@ def test_significant_bystanders_that_a_sibling_takes_down_end_nobody(strategy: S
     assert world.ids() == (["s", "first"] if gone else ["s", "t", "first"])
 
 
+@pytest.mark.row("57")
 def test_a_changed_mode_applies_to_children_that_run_already() -> None:
-    """OTP row 57."""
     specs = [transient("a", significant=True), transient("b", significant=True)]
     world = World(*specs, auto_shutdown=EVERY).begin()
     flags = attrs.evolve(world.core.flags, auto_shutdown=ANY)
@@ -107,8 +108,8 @@ def test_a_changed_mode_applies_to_children_that_run_already() -> None:
     assert world.end() == AUTO
 
 
+@pytest.mark.row("57")
 def test_changed_significance_applies_to_children_that_run_already() -> None:
-    """OTP row 57."""
     world = World(transient("a"), transient("b"), auto_shutdown=ANY).begin()
     specs = (transient("a", significant=True), transient("b"))
     world.ask(ChangeSpecs(world.now, world.request(), world.core.flags, specs))

@@ -31,8 +31,8 @@ def reasons(world: World) -> list[object]:
 # --- start timeout -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("P9")
 def test_a_child_that_is_not_ready_in_time_is_killed_and_its_start_has_failed() -> None:
-    """OTP row P9."""
     world = World(child("c", start_timeout=3.0), starts={"c": [HANG]}).begin()
     world.pass_time(2.9)
     assert world.end() is None
@@ -41,8 +41,9 @@ def test_a_child_that_is_not_ready_in_time_is_killed_and_its_start_has_failed() 
     assert world.log == ["spawn c", "kill c", "gone c"]
 
 
+@pytest.mark.row("P9")
 def test_a_restart_that_is_not_ready_in_time_is_retried_and_costs_a_unit_each() -> None:
-    """OTP row P9: it counts as a failed start."""
+    """It counts as a failed start."""
     world = World(child("c", start_timeout=3.0), starts={"c": [READY, HANG]}, intensity=2).begin()
     world.die("c")
     world.pass_time(10.0)
@@ -65,8 +66,8 @@ def test_a_termination_meets_a_start_that_is_being_killed() -> None:
 # --- heartbeats --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("P5", "P6")
 def test_a_silent_child_is_killed_and_restarted() -> None:
-    """OTP rows P5 and P6."""
     world = World(child("c", heartbeat_timeout=4.0)).begin()
     world.pass_time(3.9)
     assert not reasons(world)
@@ -130,8 +131,9 @@ def test_heartbeats_can_be_asked_for_while_a_child_runs() -> None:
 # --- limits ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("P7")
 def test_a_soft_limit_replaces_that_child_alone_and_politely() -> None:
-    """OTP row P7: the role, not the group."""
+    """The role, not the group."""
     world = World(child("a"), child("b"), strategy=Strategy.ONE_FOR_ALL).begin()
     kept = world.pid("b")
     world.take_log()
@@ -195,8 +197,9 @@ def test_failures_are_forgotten_after_a_healthy_time() -> None:
     assert world.core.state("c") == "RUNNING"
 
 
+@pytest.mark.row("P13")
 def test_failed_starts_back_off_too() -> None:
-    """OTP row P13: no hot loop."""
+    """No hot loop."""
     world = World(child("c", backoff=STEADY), starts={"c": [READY, FAIL]}, intensity=100).begin()
     world.die("c")
     assert world.log.count("spawn c") == 2
@@ -204,8 +207,8 @@ def test_failed_starts_back_off_too() -> None:
     assert world.log.count("spawn c") == 5
 
 
+@pytest.mark.row("P14")
 def test_stop_during_backoff_is_immediate() -> None:
-    """OTP row P14."""
     world = World(child("c", backoff=STEADY)).begin()
     world.die("c")
     world.die("c")
@@ -307,6 +310,20 @@ def test_only_an_operator_starts_a_fatal_child(strategy: Strategy) -> None:
     answer = world.ask(RestartChild(world.now, world.request(), "q"))
     assert isinstance(answer, Started)
     assert world.core.state("q") == "RUNNING"
+
+
+def test_an_operator_gives_a_fatal_child_its_budget_back() -> None:
+    """The way out of quarantine; the reason it was given up for stays on record until then."""
+    world = World(child("q", quarantine=True), child("c"), intensity=1, period=3600.0).begin()
+    world.die("q")
+    world.die("q")
+    assert world.core.last_exit("q") == DIE
+    assert isinstance(world.ask(RestartChild(world.now, world.request(), "q")), Started)
+    world.die("q")
+    assert world.core.state("q") == "RUNNING"
+    world.die("q")
+    assert world.core.state("q") == "FATAL"
+    assert len(world.seen(ChildFatal)) == 2
 
 
 def test_a_fatal_child_can_be_terminated_and_stopped_with_the_rest() -> None:

@@ -17,7 +17,7 @@ from supervisor.core_effects import (
     SupervisorStarted,
     SupervisorStopped,
 )
-from supervisor.core_events import Begin, Exited, Ready, Spawned, StartChild, Stop
+from supervisor.core_events import Begin, Exited, Ready, RestartChild, Spawned, StartChild, Stop
 from supervisor.exits import (
     Crashed,
     ExitReason,
@@ -46,8 +46,8 @@ from tests.core.puppets import (
 ENDINGS: list[ExitReason] = [STOP, Shutdown(), ShutdownTerm("done"), DIE]
 
 
+@pytest.mark.row("1")
 def test_a_supervisor_without_children_starts_and_stops() -> None:
-    """OTP row 1."""
     world = World().begin()
     assert world.core.phase is Phase.UP
     assert len(world.seen(SupervisorStarted)) == 1
@@ -78,9 +78,10 @@ def test_spawned_is_not_ready() -> None:
     assert core.state("a") == "RUNNING"
 
 
+@pytest.mark.row("26")
 @pytest.mark.parametrize("how", [FAIL, NO_SPAWN])
 def test_the_first_failing_child_of_the_initial_start_ends_the_supervisor_without_a_retry(how: str) -> None:
-    """OTP row 26, reference 1.2: the cause is carried up, those before it are ended in reverse."""
+    """Reference 1.2: the cause is carried up, those before it are ended in reverse."""
     world = World(child("a"), child("b"), child("c"), child("d"), starts={"c": [how]}).begin()
     reason = DIE if how == FAIL else SpawnFailed("no such program")
     assert world.end() == Ended(FailedToStart("c", reason), EndCause.START_FAILED)
@@ -90,16 +91,16 @@ def test_the_first_failing_child_of_the_initial_start_ends_the_supervisor_withou
     assert str(FailedToStart("c", reason)).startswith("child 'c' failed to start: ")
 
 
+@pytest.mark.row("3")
 def test_a_child_that_declines_to_run_counts_as_started_and_keeps_its_spec() -> None:
-    """OTP row 3, static."""
     world = World(child("c1"), child("c2"), starts={"c1": [IGNORE]}).begin()
     assert world.ids() == ["c2", "c1"]
     assert world.counts() == [2, 1, 0, 2]
     assert world.core.which_children()[1].pid is None
 
 
+@pytest.mark.row("4")
 def test_a_temporary_child_that_declines_to_run_is_forgotten() -> None:
-    """OTP row 4, static."""
     world = World(temporary("c1"), temporary("c2"), starts={"c1": [IGNORE]}).begin()
     assert world.ids() == ["c2"]
     assert world.counts() == [1, 1, 0, 1]
@@ -115,8 +116,8 @@ def test_children_stop_in_reverse_order_one_after_the_other() -> None:
     assert all(event.expected for event in world.seen(ChildExited))
 
 
+@pytest.mark.row("11")
 def test_shutdown_infinity_waits_for_ever() -> None:
-    """OTP row 11."""
     specs = [child("w", shutdown=INFINITY), child("s", shutdown=INFINITY, type=ChildType.SUPERVISOR)]
     world = World(*specs, stubborn=["s"]).begin()
     world.stop()
@@ -128,8 +129,8 @@ def test_shutdown_infinity_waits_for_ever() -> None:
     assert [event.reason for event in world.seen(ChildExited)] == [Shutdown(), Shutdown()]
 
 
+@pytest.mark.row("12")
 def test_a_child_that_does_not_stop_in_time_is_killed() -> None:
-    """OTP row 12."""
     world = World(child("c1"), child("c2"), stubborn=["c2"]).begin()
     world.stop()
     world.pass_time(0.999)
@@ -151,8 +152,8 @@ def test_a_shutdown_time_of_zero_asks_and_kills_at_once() -> None:
     assert world.take_log() == ["ask c", "kill c", "gone c"]
 
 
+@pytest.mark.row("14")
 def test_brutal_kill_kills_without_asking_and_is_no_news() -> None:
-    """OTP row 14."""
     world = World(child("c1"), child("c2", shutdown=BRUTAL_KILL)).begin()
     world.take_log()
     world.stop()
@@ -162,12 +163,13 @@ def test_brutal_kill_kills_without_asking_and_is_no_news() -> None:
     assert (asked.reason, asked.expected) == (Shutdown(), True)
 
 
+@pytest.mark.row("15")
 @pytest.mark.parametrize("restart", list(Restart))
 @pytest.mark.parametrize("own", [*ENDINGS, Crashed(signal=11)], ids=repr)
 def test_a_child_that_dies_by_itself_while_another_is_being_stopped_has_its_own_reason(
     restart: Restart, own: ExitReason
 ) -> None:
-    """OTP row 15: the supervisor completes its stop."""
+    """The supervisor completes its stop."""
     world = World(child("racer", restart=restart), child("slow"), stubborn=["slow"]).begin()
     world.stop()
     world.die("racer", own)
@@ -178,11 +180,12 @@ def test_a_child_that_dies_by_itself_while_another_is_being_stopped_has_its_own_
     assert "ask racer" not in world.log
 
 
+@pytest.mark.row("16")
 @pytest.mark.parametrize("parting", ENDINGS, ids=repr)
 def test_the_way_in_which_children_end_does_not_keep_the_supervisor_from_stopping(
     parting: ExitReason,
 ) -> None:
-    """OTP row 16, for static children; anything unexpected is reported."""
+    """For static children; anything unexpected is reported."""
     world = World(child("a"), child("b"), parting={"a": parting, "b": parting}).begin()
     world.stop()
     assert world.end() == Ended(Shutdown(), EndCause.ASKED)
@@ -190,9 +193,9 @@ def test_the_way_in_which_children_end_does_not_keep_the_supervisor_from_stoppin
     assert reported == (parting not in (STOP, Shutdown()))
 
 
+@pytest.mark.row("22")
 @pytest.mark.parametrize("ending", ENDINGS, ids=repr)
 def test_a_permanent_child_is_restarted_whatever_its_reason(ending: ExitReason) -> None:
-    """OTP row 22."""
     world = World(child("c")).begin()
     before = world.pid("c")
     world.die("c", ending)
@@ -201,26 +204,29 @@ def test_a_permanent_child_is_restarted_whatever_its_reason(ending: ExitReason) 
     assert world.core.restarts("c") == 1
 
 
+@pytest.mark.row("23")
 @pytest.mark.parametrize("ending", ENDINGS[:3], ids=repr)
 def test_a_transient_child_that_ends_cleanly_is_not_restarted_and_keeps_its_spec(ending: ExitReason) -> None:
-    """OTP row 23."""
     world = World(transient("c")).begin()
     world.die("c", ending)
     assert world.counts() == [1, 0, 0, 1]
     assert world.core.state("c") == "EXITED"
     assert world.end() is None
+    world.ask(RestartChild(world.now, world.request(), "c"))
+    assert world.counts() == [1, 1, 0, 1]
 
 
+@pytest.mark.row("24")
 def test_a_transient_child_that_crashes_is_restarted() -> None:
-    """OTP row 24."""
     world = World(transient("c")).begin()
     world.die("c")
     assert world.counts() == [1, 1, 0, 1]
 
 
+@pytest.mark.row("25")
 @pytest.mark.parametrize("ending", ENDINGS, ids=repr)
 def test_a_temporary_child_is_never_restarted_and_its_spec_is_gone(ending: ExitReason) -> None:
-    """OTP row 25: the same id can be started again."""
+    """The same id can be started again."""
     world = World(temporary("c")).begin()
     world.die("c", ending)
     assert world.counts() == [0, 0, 0, 0]
@@ -238,8 +244,8 @@ def test_the_next_incarnation_is_told_why_the_last_one_ended() -> None:
     ]
 
 
+@pytest.mark.row("29")
 def test_the_death_of_one_child_leaves_the_others_alone_and_the_third_ends_the_supervisor() -> None:
-    """OTP row 29."""
     world = World(child("c1"), child("c2")).begin()
     kept = world.pid("c2")
     world.die("c1")
@@ -251,8 +257,9 @@ def test_the_death_of_one_child_leaves_the_others_alone_and_the_third_ends_the_s
     assert not world.alive
 
 
+@pytest.mark.row("30")
 def test_a_child_that_cannot_be_restarted_uses_up_the_budget() -> None:
-    """OTP row 30: failed starts cost one unit each; the sibling is terminated."""
+    """Failed starts cost one unit each; the sibling is terminated."""
     world = World(child("c1"), child("c2"), starts={"c1": [READY, FAIL]}, intensity=4).begin()
     world.take_log()
     world.die("c1")
@@ -262,8 +269,9 @@ def test_a_child_that_cannot_be_restarted_uses_up_the_budget() -> None:
     assert world.seen(IntensityExceeded)[0].attempts == 5
 
 
+@pytest.mark.row("46")
 def test_a_failed_restart_lets_everything_that_arrived_meanwhile_go_first() -> None:
-    """OTP row 46, reference 1.6: no hanging restart loop; stopping completes promptly."""
+    """Reference 1.6: no hanging restart loop; stopping completes promptly."""
     world = World(child("c1"), child("c2"), starts={"c1": [READY, HANG]}, intensity=8).begin()
     world.die("c1")
     stop = Stop(world.now, world.request())
@@ -273,8 +281,9 @@ def test_a_failed_restart_lets_everything_that_arrived_meanwhile_go_first() -> N
     assert world.take_log() == ["gone c1", "ask c2", "gone c2"]
 
 
+@pytest.mark.row("46")
 def test_stop_does_not_wait_for_a_start_that_hangs() -> None:
-    """OTP row 46: shutdown pre-empts, even the initial start."""
+    """Shutdown pre-empts, even the initial start."""
     world = World(child("a"), child("b"), child("c"), starts={"b": [HANG]}).begin()
     world.take_log()
     world.stop()
@@ -343,8 +352,9 @@ def test_a_transient_supervisor_that_gave_up_is_not_restarted_by_its_parent() ->
     assert parent.core.state("loud") == "RUNNING"
 
 
+@pytest.mark.row("P16")
 def test_a_child_held_by_its_operator_is_not_started_by_begin() -> None:
-    """OTP row P16: what an operator stopped stays stopped."""
+    """What an operator stopped stays stopped."""
     world = World(child("a"), child("b"), held=["a"]).begin()
     assert world.core.state("a") == "STOPPED"
     assert world.core.desired("a") == "down"

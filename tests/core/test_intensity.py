@@ -37,8 +37,9 @@ def test_the_period_is_inclusive(apart: float, gives_up: bool) -> None:
     assert (world.end() == GAVE_UP) == gives_up
 
 
+@pytest.mark.row("28")
 def test_attempts_that_are_far_enough_apart_never_exceed() -> None:
-    """OTP row 28: I/P 1/1, deaths 2.1 s apart."""
+    """I/P 1/1, deaths 2.1 s apart."""
     world = World(child("c"), intensity=1, period=1.0).begin()
     for _ in range(4):
         world.die("c")

@@ -1,10 +1,13 @@
 """Specs and flags: defaults, and every refusal with its field and value. Exit reasons as a table."""
 
 import math
+from contextlib import nullcontext
+from itertools import product
 
 import pytest
 
 from supervisor import exits
+from supervisor.core import Core
 from supervisor.exits import (
     Crashed,
     ExitReason,
@@ -37,8 +40,8 @@ from supervisor.spec import (
 MINIMAL = {"id": "c", "target": "package.module:Role"}
 
 
+@pytest.mark.row("9")
 def test_a_minimal_spec_has_the_defaults_of_otp() -> None:
-    """OTP row 9."""
     worker = parse_child(MINIMAL)
     assert worker == ChildSpec("c", "package.module:Role")
     assert (worker.restart, worker.shutdown, worker.type) == (Restart.PERMANENT, 5.0, ChildType.WORKER)
@@ -46,14 +49,15 @@ def test_a_minimal_spec_has_the_defaults_of_otp() -> None:
     assert parse_child({**MINIMAL, "type": "supervisor"}).shutdown is INFINITY
 
 
+@pytest.mark.row("21")
 def test_minimal_flags_have_the_defaults_of_otp() -> None:
-    """OTP row 21."""
     flags = parse_flags({"unknown": 1})
     assert flags == SupervisorFlags()
     assert (flags.strategy, flags.intensity, flags.period) == (Strategy.ONE_FOR_ONE, 1, 5.0)
     assert flags.auto_shutdown is AutoShutdown.NEVER
 
 
+@pytest.mark.row("10")
 @pytest.mark.parametrize(
     ("data", "field"),
     [
@@ -64,17 +68,18 @@ def test_minimal_flags_have_the_defaults_of_otp() -> None:
     ],
 )
 def test_what_is_missing_in_a_spec_is_named(data: object, field: str) -> None:
-    """OTP row 10."""
     with pytest.raises(SpecError) as refusal:
         parse_child(data)
     assert refusal.value.field == field
 
 
+@pytest.mark.row("10")
 def test_an_unknown_key_is_ignored() -> None:
-    """OTP row 10, reference 1.1."""
+    """Reference 1.1."""
     assert parse_child({**MINIMAL, "colour": "red"}) == parse_child(MINIMAL)
 
 
+@pytest.mark.row("20")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -97,7 +102,7 @@ def test_an_unknown_key_is_ignored() -> None:
     ],
 )
 def test_a_bad_value_in_a_spec_is_refused_with_field_and_value(field: str, value: object) -> None:
-    """OTP row 20: an exact error per field."""
+    """An exact error per field."""
     with pytest.raises(SpecError) as refusal:
         parse_child({**MINIMAL, field: value})
     assert refusal.value.field == field
@@ -106,6 +111,7 @@ def test_a_bad_value_in_a_spec_is_refused_with_field_and_value(field: str, value
     assert repr(value) in str(refusal.value)
 
 
+@pytest.mark.row("21")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -122,7 +128,7 @@ def test_a_bad_value_in_a_spec_is_refused_with_field_and_value(field: str, value
     ],
 )
 def test_a_bad_flag_is_refused_with_field_and_value(field: str, value: object) -> None:
-    """OTP row 21: one named error each."""
+    """One named error each."""
     with pytest.raises(SpecError) as refusal:
         parse_flags({field: value})
     assert (refusal.value.field, refusal.value.value) == (field, value)
@@ -163,13 +169,14 @@ def test_a_spec_does_not_share_the_arguments_it_was_made_from() -> None:
     assert spec.args == {"a": 1}
 
 
+@pytest.mark.row("20")
 @pytest.mark.parametrize("restart", list(Restart))
 @pytest.mark.parametrize("significant", [True, False])
 @pytest.mark.parametrize("mode", list(AutoShutdown))
 def test_significance_needs_a_child_that_can_end_and_a_supervisor_that_listens(
     restart: Restart, significant: bool, mode: AutoShutdown
 ) -> None:
-    """OTP row 20: significant+permanent and significant+never are refused, all else is taken."""
+    """Significant+permanent and significant+never are refused, all else is taken."""
 
     def check() -> None:
         spec = ChildSpec("c", "x", restart=restart, significant=significant)
@@ -189,24 +196,25 @@ def test_significant_and_quarantine_exclude_each_other() -> None:
     assert refusal.value.field == "quarantine"
 
 
+@pytest.mark.row("20")
 def test_duplicate_ids_are_refused() -> None:
-    """OTP row 20."""
     with pytest.raises(SpecError) as refusal:
         check_specs(SupervisorFlags(), [ChildSpec("c", "x"), ChildSpec("d", "x"), ChildSpec("c", "y")])
     assert (refusal.value.field, refusal.value.value) == ("id", "c")
 
 
+@pytest.mark.row("20")
 @pytest.mark.parametrize("count", [0, 2])
 def test_simple_one_for_one_needs_exactly_one_template(count: int) -> None:
-    """OTP row 20."""
     flags = SupervisorFlags(strategy=Strategy.SIMPLE_ONE_FOR_ONE)
     with pytest.raises(SpecError, match="exactly one template"):
         check_specs(flags, [ChildSpec(f"c{number}", "x") for number in range(count)])
 
 
+@pytest.mark.row("56")
 @pytest.mark.parametrize("mode", list(AutoShutdown))
 def test_simple_one_for_one_refuses_auto_shutdown(mode: AutoShutdown) -> None:
-    """OTP row 56: `bad_combination`; never is fine."""
+    """`bad_combination`; never is fine."""
     data = {"strategy": "simple_one_for_one", "auto_shutdown": mode.value}
     if mode is AutoShutdown.NEVER:
         parse_flags(data)
@@ -301,3 +309,34 @@ def test_a_wait_status_is_mapped_to_a_reason() -> None:
     assert exits.from_wait(3, None, frozenset({0, 3})) == Normal(3)
     assert exits.from_wait(None, 9) == Crashed(signal=9)
     assert isinstance(exits.from_wait(None, None), Unknown)
+
+
+@pytest.mark.row("6")
+@pytest.mark.parametrize(
+    "junk", [None, 7, "one_for_one", [], {"strategy": "one_for_one", "intensity": "many"}], ids=repr
+)
+def test_a_supervisor_cannot_be_made_from_junk_and_nothing_was_started(junk: object) -> None:
+    with pytest.raises(SpecError) as refusal:
+        Core(parse_flags(junk), [parse_child(MINIMAL)])
+    assert "supervisor flags: " in str(refusal.value)
+    with pytest.raises(SpecError):
+        Core(SupervisorFlags(), [parse_child(MINIMAL), parse_child(junk)])
+
+
+@pytest.mark.row("20")
+def test_every_combination_of_fields_is_taken_or_refused_as_the_rules_say() -> None:
+    taken = 0
+    shutdowns = (0, 5.0, -1, "brutal_kill", "infinity", None)
+    restarts = ("permanent", "transient", "temporary", "always")
+    for restart, significant, shutdown, kind, strategy, mode in product(
+        restarts, (True, False), shutdowns, ("worker", "supervisor"), Strategy, AutoShutdown
+    ):
+        simple = strategy is Strategy.SIMPLE_ONE_FOR_ONE
+        valid = restart != "always" and shutdown not in (-1, None)
+        valid &= not (simple and mode is not AutoShutdown.NEVER)
+        valid &= not (significant and (restart == "permanent" or mode is AutoShutdown.NEVER))
+        data = {**MINIMAL, "restart": restart, "significant": significant, "shutdown": shutdown, "type": kind}
+        with nullcontext() if valid else pytest.raises(SpecError):
+            check_specs(parse_flags({"strategy": strategy, "auto_shutdown": mode}), [parse_child(data)])
+            taken += 1
+    assert taken == 2 * 4 * (3 * 3 * 3 + 3 + 2 * 3 * 2)

@@ -13,8 +13,9 @@ ALL, REST = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
 GAVE_UP = Ended(Shutdown(), EndCause.INTENSITY)
 
 
+@pytest.mark.row("31")
 def test_one_for_all_ends_the_others_in_reverse_and_starts_all_in_order() -> None:
-    """OTP row 31, reference 1.5."""
+    """Reference 1.5."""
     world = World(child("c1"), child("c2"), child("c3"), strategy=ALL).begin()
     world.take_log()
     world.die("c2")
@@ -24,8 +25,8 @@ def test_one_for_all_ends_the_others_in_reverse_and_starts_all_in_order() -> Non
     assert [world.core.restarts(name) for name in ("c1", "c2", "c3")] == [1, 1, 1]
 
 
+@pytest.mark.row("31")
 def test_a_group_restart_costs_one_unit_and_the_third_event_ends_the_supervisor() -> None:
-    """OTP row 31."""
     world = World(child("c1"), child("c2"), strategy=ALL).begin()
     world.die("c1")
     world.die("c2")
@@ -35,15 +36,16 @@ def test_a_group_restart_costs_one_unit_and_the_third_event_ends_the_supervisor(
     assert not world.alive
 
 
+@pytest.mark.row("32")
 def test_one_for_all_gives_up_when_a_sibling_cannot_be_restarted() -> None:
-    """OTP row 32."""
     world = World(child("c1"), child("c2"), strategy=ALL, starts={"c2": [READY, FAIL]}, intensity=4).begin()
     world.die("c1")
     assert world.end() == GAVE_UP
 
 
+@pytest.mark.row("33")
 def test_one_for_all_starts_again_from_the_first_when_another_child_fails_to_restart() -> None:
-    """OTP row 33: the new c1 is terminated (shutdown), then both start again."""
+    """The new c1 is terminated (shutdown), then both start again."""
     world = World(child("c1"), child("c2"), strategy=ALL, starts={"c2": [READY, FAIL, READY]}).begin()
     world.take_log()
     world.die("c1")
@@ -56,8 +58,8 @@ def test_one_for_all_starts_again_from_the_first_when_another_child_fails_to_res
     assert world.counts() == [2, 2, 0, 2]
 
 
+@pytest.mark.row("34")
 def test_rest_for_one_touches_only_the_children_after_the_failed_one() -> None:
-    """OTP row 34."""
     world = World(child("c1"), child("c2"), child("c3"), strategy=REST).begin()
     kept = world.pid("c1")
     world.take_log()
@@ -70,15 +72,16 @@ def test_rest_for_one_touches_only_the_children_after_the_failed_one() -> None:
     assert world.end() == GAVE_UP
 
 
+@pytest.mark.row("35")
 def test_rest_for_one_gives_up_when_a_later_child_cannot_be_restarted() -> None:
-    """OTP row 35."""
     world = World(child("c1"), child("c2"), strategy=REST, starts={"c2": [READY, FAIL]}, intensity=4).begin()
     world.die("c1")
     assert world.end() == GAVE_UP
 
 
+@pytest.mark.row("36")
 def test_rest_for_one_retries_from_the_child_that_failed() -> None:
-    """OTP row 36: c1 is not restarted again."""
+    """C1 is not restarted again."""
     world = World(child("c1"), child("c2"), strategy=REST, starts={"c2": [READY, FAIL, READY]}).begin()
     world.take_log()
     world.die("c1")
@@ -87,8 +90,9 @@ def test_rest_for_one_retries_from_the_child_that_failed() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.row("46")
 def test_after_a_partial_failure_the_earlier_run_the_failed_restarts_and_the_later_have_no_process() -> None:
-    """Reference 1.6, OTP row 46 (rest_for_one)."""
+    """Reference 1.6 (rest_for_one)."""
     names = [child("c1"), child("c2"), child("c3"), child("c4")]
     world = World(*names, strategy=REST, starts={"c3": [READY, HANG]}).begin()
     kept = world.pid("c1")
@@ -106,9 +110,9 @@ def test_after_a_partial_failure_the_earlier_run_the_failed_restarts_and_the_lat
     assert isinstance(answer, Started)
 
 
+@pytest.mark.row("27")
 @pytest.mark.parametrize("strategy", [ALL, REST])
 def test_a_temporary_bystander_is_ended_and_forgotten(strategy: Strategy) -> None:
-    """OTP row 27."""
     world = World(child("p"), temporary("t"), strategy=strategy).begin()
     before = world.pid("p")
     world.die("p", STOP)
@@ -118,9 +122,10 @@ def test_a_temporary_bystander_is_ended_and_forgotten(strategy: Strategy) -> Non
     assert "ask t" in world.log
 
 
+@pytest.mark.row("43")
 @pytest.mark.parametrize("strategy", [ALL, REST])
 def test_a_group_restart_starts_also_what_was_terminated_ignored_or_finished(strategy: Strategy) -> None:
-    """Reference 1.5, and OTP row 43 for the terminated one."""
+    """Reference 1.5,; the terminated one too."""
     specs = [child("p"), child("terminated"), child("ignored"), transient("finished")]
     world = World(*specs, strategy=strategy, starts={"ignored": [IGNORE, READY]}).begin()
     world.ask(TerminateChild(world.now, world.request(), "terminated"))
@@ -141,8 +146,9 @@ def test_who_is_not_restarted_disturbs_nobody(strategy: Strategy) -> None:
     assert world.pid("p") == kept
 
 
+@pytest.mark.row("47")
 def test_order_of_children() -> None:
-    """OTP row 47: exits 5,4; restarts 3,4,5; stop order 5,4,3,2,1."""
+    """Exits 5,4; restarts 3,4,5; stop order 5,4,3,2,1."""
     names = ["aaa", "tom", "bert", "eva", "anna"]
     world = World(*[child(name) for name in names], strategy=REST).begin()
     kept = [world.pid(name) for name in names[:2]]
