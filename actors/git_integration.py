@@ -187,14 +187,9 @@ class GitIntegration(RoleActor):
             if isinstance(ready, git.Refusal):
                 self.propose(SlotFailed(attempt.id, _said(ready)))
             else:
-                self.propose(SlotPrepared(attempt.id, self._inside(ready.path), ready.base))
+                self.propose(SlotPrepared(attempt.id, ready.path, ready.base))
 
         return tell
-
-    def _inside(self, slot: str) -> str:
-        """Return the project's own directory within a slot: it need not be the top of the repository."""
-        top = self._repo.top if self._repo is not None else self.context.project
-        return str(Path(slot) / os.path.relpath(self.context.project, top))
 
     # --- the merge queue -----------------------------------------------------------------------------------------
 
@@ -284,9 +279,11 @@ class GitIntegration(RoleActor):
         return tell
 
     def _look(self) -> None:
-        if self.mono >= self._look_at and "look" not in self._busy and self.state.settled is None:
+        if self._repo is None or self.state.settled is not None:
+            return
+        if self.mono >= self._look_at and "look" not in self._busy:
             self._look_at = self.mono + self.state.settings.uncommitted_interval
-            self._run("look", git.uncommitted(self.context.project), self._seen)
+            self._run("look", git.uncommitted(self._repo.top, self._repo.inside), self._seen)
 
     def _seen(self, seen: git.Uncommitted | git.Refusal) -> None:
         if isinstance(seen, git.Uncommitted) and seen.count != self.state.git.uncommitted:

@@ -60,6 +60,7 @@ DOING: Final = frozenset(
         "actors.git.objects",
         "actors.git.place",
         "actors.git.plumbing",
+        "actors.git.provision",
         "actors.git.push",
         "actors.git.reflock",
         "actors.git.refs",

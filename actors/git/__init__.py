@@ -16,6 +16,7 @@ from actors.git.capture import Captured, Lost, NothingToLand, capture
 from actors.git.commit import CommitMessage, commit_message
 from actors.git.landing import AlreadyLanded, CommitSpec, Conflict, Landed, LandOutcome, capture_and_land, land
 from actors.git.plumbing import Refusal
+from actors.git.provision import unmatched_copies
 from actors.git.push import Pushed, PushRefused, UpToDate, push
 from actors.git.repository import Identity, NotARepository, Repository, Started, inspect, start
 from actors.git.slots import SlotReady, prepare_slot, remove_slot, slots
@@ -57,5 +58,6 @@ __all__ = [
     "slots",
     "start",
     "uncommitted",
+    "unmatched_copies",
     "vacate",
 ]

@@ -5,7 +5,8 @@ Owns turning the content of a slot into git objects. Refuses to know branches.
 A capture looks at the files alone, against our own index of the slot: commits that a task made, branches that
 it checked out and what it staged change nothing about it, except that files which it committed although they
 are ignored are taken as well. ``.milestones`` stays as it is in the base, and files that were copied in from
-the user's checkout are never taken, whatever ``.gitignore`` says by then.
+the user's checkout are never taken, whatever ``.gitignore`` says by then. What set-up commands left is taken
+where it was changed afterwards: see :mod:`actors.git.provision`.
 """
 
 from __future__ import annotations
@@ -31,22 +32,20 @@ from actors.git.objects import (
 )
 from actors.git.place import Record, Slot, copy_index
 from actors.git.plumbing import (
-    OUR_FILES,
-    WITHOUT_OUR_FILES,
     Refusal,
     complaint,
     git,
-    joined,
     line_of,
     not_written,
+    our_files,
     shown,
     split,
 )
+from actors.git.provision import add_all, untouched_since_setup
 from actors.git.repository import Identity, Repository
 from actors.programs import Flow
 
 _TIMEOUT: Final = 600.0
-_IGNORED: Final = b"The following paths are ignored by"
 _NO_OBJECT: Final = re.compile(rb"0+")
 
 
@@ -174,22 +173,17 @@ def object_paths(common_dir: str, work: Captured, commit: str) -> tuple[str, ...
     return (*unsure, *folders, root, *packs)
 
 
-def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | NothingToLand | Refusal]:
+def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | NothingToLand | Lost | Refusal]:
     environment = place.environment(admin, place.scratch)
     head = yield from _leave_branch(admin, record.base)
-    left_out = (WITHOUT_OUR_FILES, *(f":(top,exclude,literal){path.rstrip('/')}" for path in record.copied))
-    batches = [(("add", "--all"), joined(":(top)", *left_out))]
-    if head != record.base:
-        forced = yield from _committed_although_ignored(place, environment, record, head)
-        if forced:
-            batches.append((("add", "--force"), joined(*forced)))
-    for arguments, pathspecs in batches:
-        options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-        added = yield git(*arguments, *options, cwd=place.path, env=environment, stdin=pathspecs, timeout=_TIMEOUT)
-        # git adds everything, and complains all the same (status 1, not 128) that an excluded path is an ignored one.
-        only_ignored = added.code == 1 and added.stderr.startswith(_IGNORED) and bool(record.copied)
-        if not (added.ok or only_ignored):
-            return Refusal(f"git cannot add what is in {place.path}: {complaint(added)}")
+    forced = () if head == record.base else (yield from _committed_although_ignored(place, environment, record, head))
+    refusal = yield from add_all(place, environment, record.copied, forced)
+    if refusal:
+        return refusal
+    if record.setup:
+        undone = yield from _without_setup(place, environment, record)
+        if undone is not None:
+            return undone
     return (yield from _written(place, environment, record.base))
 
 
@@ -215,6 +209,20 @@ def _written(
     return attrs.evolve(work, written=tuple(name for name, _ in missing))
 
 
+def _without_setup(
+    place: Slot, environment: tuple[tuple[str, str], ...], record: Record
+) -> Flow[Lost | Refusal | None]:
+    """Give the paths that only set-up commands changed what the base has for them."""
+    undone = yield from untouched_since_setup(place, environment, record)
+    if undone is None:
+        return Lost(f"what was set up in {place.path} is not known any more")
+    if isinstance(undone, Refusal) or not undone:
+        return undone or None
+    options = ("update-index", "-z", "--index-info")
+    done = yield git(*options, cwd=place.path, env=environment, stdin=undone, timeout=_TIMEOUT)
+    return None if done.ok else Refusal(f"git cannot leave out what was set up in {place.path}: {complaint(done)}")
+
+
 def _leave_branch(admin: str, base: str) -> Flow[str]:
     """Return what the slot's HEAD is; detach it when a task has a branch checked out in it."""
     head = Path(admin, "HEAD").read_text(encoding="utf-8", errors="replace").strip()
@@ -233,7 +241,7 @@ def _committed_although_ignored(
     """Return the pathspecs of files that a commit of the task has and that are still there."""
     names = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=AM", record.base, head)
     listed = yield git(*names, cwd=place.path, env=environment, timeout=_TIMEOUT)
-    private = (OUR_FILES, *record.copied)
+    private = (*our_files(place.repo.inside), *record.copied)
     return tuple(
         f":(top,literal){path}"
         for path in map(os.fsdecode, split(listed.stdout))

@@ -1,7 +1,7 @@
 """Where a slot is, and what is known of its content.
 
-Owns the two files beside a slot: our index of it and its record. Refuses to know how a slot gets its content
-and what becomes of that.
+Owns the files beside a slot: our index of it, what was set up in it, and its record. Refuses to know how a slot
+gets its content and what becomes of that.
 
 The files are written in place. That is safe because a record is emptied before anything else is done to a slot
 and written after all of it: what a kill leaves half written belongs to a slot without a record, which is made
@@ -32,6 +32,7 @@ class Record:
         owner: ``<session>/<attempt>`` that it was handed out to, ``""`` when that was not said.
         copied: Paths that came from the user's checkout, a folder with a slash at its end.
         landed: Whether the work in it is on the branch.
+        setup: SHA-256 of the list of what set-up commands left in it, ``""`` when they left nothing.
     """
 
     base: str
@@ -39,11 +40,12 @@ class Record:
     owner: str = ""
     copied: tuple[str, ...] = ()
     landed: bool = False
+    setup: str = ""
 
 
 @attrs.frozen
 class Slot:
-    """Where a slot and its two files are.
+    """Where a slot and its files are.
 
     Attributes:
         repo: The repository.
@@ -57,6 +59,16 @@ class Slot:
     def path(self) -> str:
         """The worktree."""
         return f"{self.repo.cache}/{self.repo.milestone_id}-slot-{self.number}"
+
+    @property
+    def project(self) -> str:
+        """The project's directory in the worktree."""
+        return f"{self.path}/{self.repo.inside}" if self.repo.inside else self.path
+
+    @property
+    def setup(self) -> str:
+        """The list of what set-up commands left in it."""
+        return f"{self.path}.setup"
 
     @property
     def index(self) -> str:
@@ -114,13 +126,13 @@ def mark_landed(repo: Repository, slot: int) -> None:
 
 def write_record(place: Slot, record: Record) -> None:
     """Record what is in the slot."""
-    _overwrite(str(place.record_file), json.dumps(attrs.asdict(record)).encode())
+    overwrite(str(place.record_file), json.dumps(attrs.asdict(record)).encode())
 
 
 def forget(place: Slot) -> None:
     """Let the record say nothing; what is in the slot proves nothing until it is written again."""
     if place.record_file.exists():
-        _overwrite(str(place.record_file), b"")
+        overwrite(str(place.record_file), b"")
 
 
 def copy_index(source: str, target: str) -> None:
@@ -131,11 +143,11 @@ def copy_index(source: str, target: str) -> None:
     """
     with Path(source).open("rb") as file:
         old = os.fstat(file.fileno())
-        _overwrite(target, file.read())
+        overwrite(target, file.read())
     os.utime(target, ns=(old.st_atime_ns, old.st_mtime_ns))
 
 
-def _overwrite(path: str, content: bytes) -> None:
+def overwrite(path: str, content: bytes) -> None:
     """Give a file its content, in the file that is there if it has no other name: a new one takes longer.
 
     Raises:

@@ -237,5 +237,16 @@ def ref_paths(common_dir: str, ref: str) -> tuple[str, ...]:
 OUR_FILES: Final = ".milestones"
 """Folder of the supervising process in a project: never captured, never counted as uncommitted."""
 
-WITHOUT_OUR_FILES: Final = f":(top,exclude){OUR_FILES}"
-"""The pathspec that leaves it out."""
+
+def our_files(inside: str) -> tuple[str, ...]:
+    """Return the folders of the supervising process in a repository, relative to its top.
+
+    Args:
+        inside: The project's directory, relative to the top; ``""`` when it is the top.
+    """
+    return (OUR_FILES, f"{inside}/{OUR_FILES}") if inside else (OUR_FILES,)
+
+
+def without(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the pathspecs that leave out these paths, relative to the top, and what is below them."""
+    return tuple(f":(top,exclude,literal){path.rstrip('/')}" for path in paths)

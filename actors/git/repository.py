@@ -53,6 +53,7 @@ class Repository:
         common_dir: The git directory that all worktrees share, absolute.
         branch: ``milestone/<id>``.
         cache: Directory for the slots, absolute, outside the checkout; need not exist.
+        inside: The project's directory, relative to the top; ``""`` when it is the top.
     """
 
     top: str
@@ -60,6 +61,7 @@ class Repository:
     common_dir: str
     branch: str
     cache: str
+    inside: str = ""
 
     @property
     def ref(self) -> str:
@@ -123,7 +125,7 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
     """Find the repository that a directory belongs to and look whether a session can work in it.
 
     Args:
-        path: Any directory of the user's checkout.
+        path: The project's directory, anywhere in the user's checkout.
         milestone_id: The milestone; becomes part of a branch's name.
         cache: Directory for the worktree slots.
 
@@ -140,15 +142,16 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
     kind = yield git("rev-parse", "--is-bare-repository", "--is-inside-work-tree", cwd=path)
     if not kind.ok:
         return _no_repository(path, kind)
-    bare, inside = kind.stdout.split()
-    if bare == b"true" or inside == b"false":
+    bare, in_checkout = kind.stdout.split()
+    if bare == b"true" or in_checkout == b"false":
         what = "a bare repository" if bare == b"true" else "inside a git directory"
         return Refusal(f"{path} is {what}: there is no checkout", f"run in a checkout of it, {_IN_PLACE}")
     places = yield from _places(path)
     if isinstance(places, Refusal):
         return places
-    top, git_dir, common_dir = places
-    found = Repository(top, git_dir, common_dir, f"milestone/{milestone_id}", str(Path(cache).resolve()))
+    top, git_dir, common_dir, inside = places
+    branch = f"milestone/{milestone_id}"
+    found = Repository(top, git_dir, common_dir, branch, str(Path(cache).resolve()), inside.rstrip("/"))
     return (yield from _hindrance(found)) or found
 
 
@@ -163,7 +166,7 @@ def start(repo: Repository) -> Flow[Started | Refusal]:
         tip = yield from _create_branch(repo)
     if isinstance(tip, Refusal):
         return tip
-    changes = yield from uncommitted(repo.top)
+    changes = yield from uncommitted(repo.top, repo.inside)
     if isinstance(changes, Refusal):
         return changes
     identity, warning = yield from _identity(repo)
@@ -270,10 +273,10 @@ def _no_repository(path: str, done: Finished) -> NotARepository | Refusal:
     return Refusal(f"git cannot read the repository at {path}: {said}", f"mend it, {_IN_PLACE}")
 
 
-def _places(path: str) -> Flow[tuple[str, str, str] | Refusal]:
+def _places(path: str) -> Flow[tuple[str, str, str, str] | Refusal]:
     """Ask for each path by itself: a path may have a newline in it."""
     found: list[str] = []
-    for question in ("--show-toplevel", "--absolute-git-dir", "--git-common-dir"):
+    for question in ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-prefix"):
         done = yield git("rev-parse", "--path-format=absolute", question, cwd=path)
         if not done.ok:
             return Refusal(f"git cannot say where the repository at {path} is: {complaint(done)}")
@@ -281,8 +284,8 @@ def _places(path: str) -> Flow[tuple[str, str, str] | Refusal]:
             found.append(done.stdout.removesuffix(b"\n").decode("utf-8"))
         except UnicodeDecodeError:
             return Refusal(f"the path of the repository is not UTF-8: {line_of(done)!r}", "move it elsewhere")
-    top, git_dir, common_dir = found
-    return top, git_dir, common_dir
+    top, git_dir, common_dir, inside = found
+    return top, git_dir, common_dir, inside
 
 
 def _hindrance(repo: Repository) -> Flow[Refusal | None]:

@@ -3,12 +3,13 @@
 Owns the slots of one milestone in the cache directory: making them, bringing them to a commit, removing them.
 Refuses to know what tasks do there and how their work lands.
 
-**The protocol.** Beside a slot ``<milestone>-slot-<n>`` lie two files that tasks have no reason to know (see
+**The protocol.** Beside a slot ``<milestone>-slot-<n>`` lie files that tasks have no reason to know (see
 :mod:`actors.git.place`):
 
 - ``.index``: our own index of it, at the state in which the slot was handed out. A task may do to the
   worktree's index what it likes; whatever file it touches differs from *ours*, so the next reset writes it
   anew and the capture looks at it. The capture works on a copy (``.capture``).
+- ``.setup``: what set-up commands left in it that git does not ignore (see :mod:`actors.git.provision`).
 - ``.record``: written last, emptied first: base, boot and owner of what is in the slot. Without it, or after
   a reboot (files that were never flushed may have lost their content), what is in the slot proves nothing: it
   is made again, and work in it counts as lost.
@@ -27,7 +28,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -35,16 +35,15 @@ import attrs
 
 from actors.git.index import count_entries
 from actors.git.place import Record, Slot, copy_index, forget, write_record
-from actors.git.plumbing import WITHOUT_GIT, Refusal, complaint, git, split
+from actors.git.plumbing import Refusal, complaint, git
+from actors.git.provision import copy_ignored, set_up
 from actors.git.repository import Repository
-from actors.programs import Finished, Flow, Program
+from actors.programs import Flow, Program
 from actors.surroundings import boot_id
 
 OWNER_FILE: Final = "owner"
-_SETUP_TIMEOUT: Final = 900.0
 _RESET_TIMEOUT: Final = 600.0
 _DETACHED: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\n")
-_COPIED_AT_ONCE: Final = 500
 
 # What a worktree's git directory holds when nothing is going on in it. Anything else (a lock, a merge, a
 # bisection, a configuration of its own) was left by a task.
@@ -58,7 +57,7 @@ class SlotReady:
     """The slot shows the base commit and nothing else.
 
     Attributes:
-        path: Absolute directory.
+        path: The project's directory in it, absolute.
         base: The commit.
     """
 
@@ -84,8 +83,9 @@ def prepare_slot(
         slot: Number of the slot; no program of ours or of a task works in it now.
         base: The commit.
         owner: ``<session>/<attempt>`` that gets it; names the archive of what it leaves.
-        copy: Globs of ignored files of the user's checkout that are copied into it; never part of a capture.
-        setup: Shell commands that are run in it then; they should only make ignored files.
+        copy: Globs, from the project's directory, of ignored files that are copied into it; never part of a capture.
+        setup: Shell commands that are run in the project's directory of it then; what they leave is part of a
+            capture only where it was changed afterwards.
     """
     place = Slot(repo, slot)
     try:
@@ -112,14 +112,21 @@ def _prepared(
         if isinstance(made, Refusal):
             return made
         admin = made
-    copied = yield from _copy_ignored(place, copy)
-    if isinstance(copied, Refusal):
-        return copied
-    refusal = yield from _set_up(place, setup)
+    refusal = _enterable(place)
     if refusal:
         return refusal
-    _hand_out(place, admin, Record(base, boot_id(), owner, copied))
-    return SlotReady(place.path, base)
+    copied = yield from copy_ignored(place, copy)
+    if isinstance(copied, Refusal):
+        return copied
+    left = yield from set_up(place, admin, base, setup, copied)
+    if isinstance(left, Refusal):
+        return left
+    if setup:
+        refusal = yield from _detach(admin, base)
+        if refusal:
+            return refusal
+    _hand_out(place, admin, Record(base, boot_id(), owner, copied, setup=left))
+    return SlotReady(place.project, base)
 
 
 def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
@@ -138,7 +145,7 @@ def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
         done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=repo.common_dir)
         if not done.ok:
             return Refusal(f"git keeps the worktree {place.path}: {complaint(done)}", "git worktree prune")
-    for leftover in (place.index, place.scratch):
+    for leftover in (place.index, place.scratch, place.setup):
         Path(leftover).unlink(missing_ok=True)
         Path(f"{leftover}.lock").unlink(missing_ok=True)
     return None
@@ -148,7 +155,7 @@ def slots(repo: Repository) -> tuple[int, ...]:
     """Return the numbers of this milestone's slots of which anything is there, in order."""
     if not Path(repo.cache).is_dir() or claim_cache(repo):
         return ()
-    pattern = re.compile(rf"{re.escape(repo.milestone_id)}-slot-(\d+)(?:\.(?:index|capture|record)(?:\.lock)?)?")
+    pattern = re.compile(rf"{re.escape(repo.milestone_id)}-slot-(\d+)(?:\.(?:index|capture|record|setup)(?:\.lock)?)?")
     names = (pattern.fullmatch(entry.name) for entry in Path(repo.cache).iterdir())
     return tuple(sorted({int(name[1]) for name in names if name}))
 
@@ -308,48 +315,16 @@ def _registered(place: Slot) -> bool:
     return False
 
 
-def _copy_ignored(place: Slot, globs: tuple[str, ...]) -> Flow[tuple[str, ...] | Refusal]:
-    """Copy the ignored files of the user's checkout that match; a wholly ignored folder is copied as one."""
-    if not globs:
-        return ()
-    top = place.repo.top
-    listed = yield git(
-        *(
-            "--no-optional-locks",
-            "ls-files",
-            "-z",
-            "--others",
-            "--ignored",
-            "--exclude-standard",
-            "--directory",
-        ),
-        *("--", *(f":(top,glob){pattern}" for pattern in globs)),
-        cwd=top,
-    )
-    if not listed.ok:
-        return Refusal(f"git cannot list the ignored files of {top}: {complaint(listed)}", "check worktree.copy")
-    names = tuple(os.fsdecode(name) for name in split(listed.stdout))
-    for batch in _batches(names):
-        program = ("cp", "-a", "--parents", "-t", place.path, "--", *batch)
-        done = yield Program(program, top, (("LC_ALL", "C"),), timeout=_SETUP_TIMEOUT)
-        if not done.ok:
-            return Refusal(f"the files of worktree.copy cannot be copied: {complaint(done)}", "check worktree.copy")
-    return names
+def _enterable(place: Slot) -> Refusal | None:
+    """Make the project's directory where the commit has nothing in it.
 
-
-def _batches(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for first in range(0, len(names), _COPIED_AT_ONCE):
-        yield names[first : first + _COPIED_AT_ONCE]
-
-
-def _set_up(place: Slot, commands: tuple[str, ...]) -> Flow[Refusal | None]:
-    for command in commands:
-        done: Finished = yield Program(("/bin/sh", "-c", command), place.path, WITHOUT_GIT, timeout=_SETUP_TIMEOUT)
-        if not done.ok:
-            said = (done.stderr.strip() or done.stdout.strip() or b"no output").splitlines()[-1]
-            reason = f"{command!r} failed with {done.code}: {said.decode('utf-8', 'backslashreplace')}"
-            return Refusal(reason, "mend worktree.setup")
-    return None
+    Raises:
+        OSError: It cannot be made.
+    """
+    Path(place.project).mkdir(parents=True, exist_ok=True)
+    if Path(place.project).resolve().is_relative_to(Path(place.path).resolve()):
+        return None
+    return Refusal(f"{place.project} leads out of the worktree", "commit a directory there, not a link")
 
 
 def _hand_out(place: Slot, admin: str, record: Record) -> None:

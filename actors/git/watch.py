@@ -9,10 +9,11 @@ from typing import Final
 
 import attrs
 
-from actors.git.plumbing import WITHOUT_OUR_FILES, Refusal, complaint, git, shown, split
+from actors.git.plumbing import Refusal, complaint, git, our_files, shown, split, without
 from actors.programs import Flow
 
 _NAMED: Final = 20
+_TIMEOUT: Final = 600.0
 
 
 @attrs.frozen
@@ -28,8 +29,13 @@ class Uncommitted:
     paths: tuple[str, ...]
 
 
-def uncommitted(path: str) -> Flow[Uncommitted | Refusal]:
-    """Count the uncommitted files of the checkout whose top directory is `path`."""
+def uncommitted(top: str, inside: str = "") -> Flow[Uncommitted | Refusal]:
+    """Count the uncommitted files of a checkout.
+
+    Args:
+        top: Its top directory.
+        inside: The project's directory, relative to that; ``""`` when it is the same.
+    """
     done = yield git(
         "--no-optional-locks",
         "status",
@@ -40,10 +46,11 @@ def uncommitted(path: str) -> Flow[Uncommitted | Refusal]:
         "--ignore-submodules=none",
         "--",
         ":(top)",
-        WITHOUT_OUR_FILES,
-        cwd=path,
+        *without(our_files(inside)),
+        cwd=top,
+        timeout=_TIMEOUT,
     )
     if not done.ok:
-        return Refusal(f"git cannot compare {path} with its last commit: {complaint(done)}")
+        return Refusal(f"git cannot compare {top} with its last commit: {complaint(done)}")
     paths = [shown(entry[3:]) for entry in split(done.stdout)]
     return Uncommitted(len(paths), tuple(paths[:_NAMED]))
