@@ -94,6 +94,7 @@ class Settings:
         worktree_copy: Globs of ignored files that each slot gets a copy of.
         worktree_setup: Commands run in a fresh slot before its first attempt.
         slots_directory: Absolute directory for worktree slots; ``""`` takes the user's cache directory.
+        keep_for: Seconds for which work that did not land is kept at least.
         progress_interval: Seconds between two progress reports.
         stall_after: Seconds without an update after which a task is reported as stalled.
         no_progress_after: Seconds without any progress after which the session is reported as stuck.
@@ -117,6 +118,7 @@ class Settings:
     worktree_copy: tuple[str, ...] = ()
     worktree_setup: tuple[str, ...] = ()
     slots_directory: str = ""
+    keep_for: float = 14 * 86400.0
     progress_interval: float = 30.0
     stall_after: float = 300.0
     no_progress_after: float = 600.0
@@ -476,6 +478,16 @@ class UncommittedSeen(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
+class GitNoticed(msgspec.Struct, frozen=True):
+    """Something about the repository that people should know and that stops nothing.
+
+    Attributes:
+        text: For people; stated once in a session.
+    """
+
+    text: str
+
+
 # --- stated by the dependency validator --------------------------------------------------------------------------
 
 
@@ -653,7 +665,7 @@ AttemptEvent = (
 TaskEvent = AttemptGranted | TaskFailed
 """What concerns a task between attempts."""
 
-GitEvent = GitReady | GitIdle | GitRefused | Pushed | PushRefused | UncommittedSeen
+GitEvent = GitReady | GitIdle | GitRefused | Pushed | PushRefused | UncommittedSeen | GitNoticed
 """What concerns the repository."""
 
 BlockerEvent = BlockerRaised | BlockerEscalated | BlockerResolved | HookRan

@@ -17,6 +17,7 @@ from typing import ClassVar, Final, assert_never
 from actors import git
 from actors.events import (
     GitIdle,
+    GitNoticed,
     GitReady,
     GitRefused,
     LandConflicted,
@@ -33,6 +34,7 @@ from actors.events import (
 from actors.git.repository import read_tip
 from actors.log import log
 from actors.model import Isolation
+from actors.past_sessions import PastSessions
 from actors.programs import Flow
 from actors.role import RoleActor
 from actors.state import Attempt, Stage
@@ -51,6 +53,9 @@ NO_SLOT: Final = "a worktree has to wait: "
 
 STUCK: Final = "landing is held: "
 """How the reason of a pause begins that this role states for good: until somebody has looked at the disk."""
+
+MOST_NAMED: Final = 10
+"""So many archives and directories are named when they are removed."""
 
 HELD_SECONDS: Final = 1.0
 """Seconds between two tries while there is a passing obstacle."""
@@ -132,6 +137,44 @@ class GitIntegration(RoleActor):
         if self.state.git.ready is None:
             # A branch that an earlier life of this session made is still this session's.
             self.propose(GitReady(started.branch, started.base_sha, started.created, started.uncommitted))
+        self._notice(started.warning)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what was kept for long enough, and say which patterns of ``worktree.copy`` are of no use."""
+        if self._repo is None:
+            return
+        settings = self.state.settings
+        before, past = self.wall - settings.keep_for, PastSessions(self.context.project)
+        expiry = git.expire(self._repo, before, lambda session: past.completed_before(session, before))
+        self._run("expire", expiry, self._expired)
+        if settings.worktree_copy:
+            self._run("copies", git.unmatched_copies(self._repo, settings.worktree_copy), self._unmatched)
+
+    def _expired(self, expired: git.Expired) -> None:
+        for ref, sha in expired.archives:
+            log().bind(ref=ref, sha=sha).info("old archive removed")
+        for path in expired.folders:
+            log().bind(path=path).info("old worktree removed")
+        for refusal in expired.refusals:
+            log().bind(reason=_said(refusal)).warning("old work not removed")
+        removed = (*(f"{ref} ({sha})" for ref, sha in expired.archives), *expired.folders)
+        if removed:
+            days = f"{self.state.settings.keep_for / 86400.0:g} days"
+            named = ", ".join(removed[:MOST_NAMED])
+            more = f" and {len(removed) - MOST_NAMED} more, see {self.context.role}.log" * (len(removed) > MOST_NAMED)
+            self._notice(f"removed, because it did not land and is older than {days}: {named}{more}")
+
+    def _unmatched(self, patterns: tuple[str, ...]) -> None:
+        for pattern in patterns:
+            self._notice(
+                f"worktree.copy: no ignored file in {self.context.project} matches {pattern!r}; "
+                "what is tracked is in every worktree, what is neither is not copied"
+            )
+
+    def _notice(self, text: str) -> None:
+        if text and text not in self.state.git.noticed:
+            self.propose(GitNoticed(text))
 
     # --- slots ---------------------------------------------------------------------------------------------------
 

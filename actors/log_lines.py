@@ -66,6 +66,7 @@ _NAMES: Final[dict[str, dict[type[Event], str]]] = {
         facts.Pushed: "branch_synced",
         facts.PushRefused: "push_refused",
         facts.UncommittedSeen: "uncommitted_changes",
+        facts.GitNoticed: "git_notice",
         facts.RoleFinished: "agent_finished",
     },
     "dependency_validator": {

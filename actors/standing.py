@@ -179,6 +179,7 @@ class Git(msgspec.Struct, frozen=True):
         uncommitted: Uncommitted files of the checkout at the latest look.
         tip: Last commit landed in this session, ``""`` for none.
         base: Commit that the session's first life started from: all that it landed came after that.
+        noticed: What was said already, so that it is not said again.
     """
 
     ready: GitReady | None = None
@@ -191,6 +192,7 @@ class Git(msgspec.Struct, frozen=True):
     uncommitted: int = 0
     tip: str = ""
     base: str = ""
+    noticed: tuple[str, ...] = ()
 
 
 class Blocker(msgspec.Struct, frozen=True):

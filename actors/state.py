@@ -37,6 +37,7 @@ from actors.events import (
     Event,
     GitEvent,
     GitIdle,
+    GitNoticed,
     GitReady,
     GitRefused,
     HookRan,
@@ -391,6 +392,8 @@ class SessionState(Knowledge):
                 self.git = evolve(git, pushed=landed, push_refused=reason)
             case UncommittedSeen(count=count):
                 self.git = evolve(git, uncommitted=count)
+            case GitNoticed(text=text):
+                self.git = evolve(git, noticed=(*git.noticed, text))
             case _:
                 assert_never(event)
 

@@ -326,6 +326,7 @@ _KEYS: Final[dict[str, _Take]] = {
             "copy": _Value("worktree_copy", lambda held, name, layer: fields.paths(held, name, layer.notes)),
             "setup": _Value("worktree_setup", _shell_lines),
             "directory": _Value("slots_directory", _slots_directory),
+            "keep_for": _Value("keep_for", _duration()),
         },
     ),
     "progress": _Section(

@@ -131,15 +131,15 @@ def test_every_key_of_the_configuration_is_documented_with_its_default() -> None
         assert yaml.safe_load(shown) == value, key
 
 
-def test_the_agent_runner_of_the_configuration_page_is_accepted(tmp_path: Path) -> None:
-    (block,) = fenced(DOCS["configuration.md"], "yaml")
+def test_what_the_configuration_page_shows_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "milestoned.yaml"
-    path.write_text(block)
+    path.write_text("\n".join(fenced(DOCS["configuration.md"], "yaml")))
     try:
         settings = load_config(tmp_path, {}, path).settings
     except ConfigError as error:
         pytest.fail(str(error))
     assert (settings.default_agent, settings.agents[0].timeout) == ("reviewer", 1800.0)
+    assert settings.worktree_setup == ("npm ci --prefer-offline",)
 
 
 def test_the_milestone_of_the_readme_is_valid_and_uses_every_executable_field() -> None:

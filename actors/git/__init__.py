@@ -19,6 +19,7 @@ from actors.git.plumbing import Refusal
 from actors.git.provision import unmatched_copies
 from actors.git.push import Pushed, PushRefused, UpToDate, push
 from actors.git.repository import Identity, NotARepository, Repository, Started, inspect, start
+from actors.git.retention import Expired, expire
 from actors.git.slots import SlotReady, prepare_slot, remove_slot, slots
 from actors.git.watch import Uncommitted, uncommitted
 
@@ -29,6 +30,7 @@ __all__ = [
     "CommitMessage",
     "CommitSpec",
     "Conflict",
+    "Expired",
     "Identity",
     "LandOutcome",
     "Landed",
@@ -48,6 +50,7 @@ __all__ = [
     "capture",
     "capture_and_land",
     "commit_message",
+    "expire",
     "inspect",
     "kept",
     "land",

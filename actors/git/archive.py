@@ -6,8 +6,6 @@ work did not land.
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from actors.git.aside import SetAside, set_aside
@@ -15,10 +13,9 @@ from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tr
 from actors.git.place import Slot
 from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
 from actors.git.repository import FALLBACK_IDENTITY, Repository
+from actors.git.retention import ARCHIVES
 from actors.git.slots import remove_slot, slots
 from actors.programs import Flow
-
-_ARCHIVES: Final = "refs/milestone-archive"
 
 
 @attrs.frozen
@@ -57,7 +54,7 @@ def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost
     )
     if isinstance(sha, Refusal):
         return sha
-    return (yield from _keep(repo, f"{_ARCHIVES}/{owner}", sha, work))
+    return (yield from _keep(repo, f"{ARCHIVES}/{owner}", sha, work))
 
 
 def vacate(repo: Repository, slot: int) -> Flow[Archived | SetAside | NothingToLand | Lost | Refusal]:

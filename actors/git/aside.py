@@ -1,8 +1,8 @@
 """Work that git cannot hold is kept as files.
 
 Owns the directories ``<milestone>-kept-<n>`` in the cache directory, each a former slot with a note beside it that
-says what it is. They are for people: nothing here reads or removes them. Refuses to know why git cannot hold
-something.
+says what it is. They are for people; what becomes of them is :mod:`actors.git.retention`'s. Refuses to know why git
+cannot hold something.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ is what {owner} left in its worktree.
 It could not be kept in the repository: {reason}
 
 It was made from commit {base} of {top}, and is no worktree any more.
-Nothing reads this directory: delete it, and this note, when you have what you want of it.
+Delete it, and this note, when you have what you want of it; a later session does when it has grown old.
 """
 
 

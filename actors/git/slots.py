@@ -138,7 +138,7 @@ def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
     if refusal:
         return refusal
     place.record_file.unlink(missing_ok=True)
-    refusal = yield from _remove_tree(place)
+    refusal = yield from remove_tree(place.path, place.repo.cache)
     if refusal:
         return refusal
     if _registered(place):
@@ -285,19 +285,25 @@ def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:
     return admin
 
 
-def _remove_tree(place: Slot) -> Flow[Refusal | None]:
-    path = Path(place.path)
-    if not path.is_symlink() and not path.exists():
+def remove_tree(path: str, cache: str) -> Flow[Refusal | None]:
+    """Remove whatever is at a path; a link, not what it names.
+
+    Args:
+        path: Absolute.
+        cache: The slots directory; exists.
+    """
+    found = Path(path)
+    if found.is_symlink():
+        found.unlink()
         return None
-    if path.is_symlink():
-        path.unlink()
+    if not found.exists():
         return None
-    done = yield _remove(place.path)
+    done = yield _remove(path)
     if not done.ok:
         # Folders without write permission keep their entries.
-        yield Program(("chmod", "-R", "u+rwX", "--", place.path), place.repo.cache, timeout=_RESET_TIMEOUT)
-        done = yield _remove(place.path)
-    return None if done.ok else Refusal(f"{place.path} cannot be removed: {complaint(done)}", "remove it by hand")
+        yield Program(("chmod", "-R", "u+rwX", "--", path), cache, timeout=_RESET_TIMEOUT)
+        done = yield _remove(path)
+    return None if done.ok else Refusal(f"{path} cannot be removed: {complaint(done)}", "remove it by hand")
 
 
 def _remove(path: str) -> Program:

@@ -157,6 +157,8 @@ def _about_git(event: facts.Event) -> Iterator[_Said]:
             yield git, f"{remote} refused the push: {reason}", Tone.WARNING
         case facts.UncommittedSeen(count=count):
             yield git, f"{_count(count, 'uncommitted file')} in the checkout", Tone.PLAIN
+        case facts.GitNoticed(text=text):
+            yield git, text, Tone.WARNING
         case _:
             pass
 

@@ -110,6 +110,7 @@ worktree:
   copy: [.env, "config/*.yaml"]
   setup: ["npm ci", [make, "a b"]]
   directory: ../slots
+  keep_for: 30d
 progress: {interval: 10s, stall_after: 2m}
 blockers:
   no_progress_after: 1h
@@ -133,6 +134,7 @@ blockers:
         worktree_copy=(".env", "config/*.yaml"),
         worktree_setup=("npm ci", "make 'a b'"),
         slots_directory=str(project / "../slots"),
+        keep_for=2592000.0,
         progress_interval=10.0,
         stall_after=120.0,
         no_progress_after=3600.0,
@@ -227,6 +229,9 @@ def test_all_problems_of_all_files_are_told_at_once_with_their_places(project: P
         ("git: origin", "1:1: 'git' must be a map with the keys remote"),
         ("secrets: ['hunter2!']", "1:11: this entry of 'secrets' is no name of an environment variable"),
         ("worktree: {copy: [../x]}", "leads out of the project"),
+        ("worktree: {copy: [a/../../x]}", "leads out of the project"),
+        ("worktree: {copy: [/etc/passwd]}", "leads out of the project"),
+        ("worktree: {copy: [~/x]}", "leads out of the project"),
         ("worktree: {directory: slots}", "1:23: 'directory' leads into the project itself"),
         ("log_level: loud", "1:12: 'log_level' must be one of trace, debug, info, warning, error"),
         ("agents: {default: nobody}", "1:19: there is no agent runner 'nobody' under agents.runners"),

@@ -18,6 +18,7 @@ from actors.events import (
     CompletionAlert,
     Event,
     GitIdle,
+    GitNoticed,
     GitReady,
     GitRefused,
     LandConflicted,
@@ -216,6 +217,45 @@ def test_new_uncommitted_files_are_seen_within_a_minute(repository: Path) -> Non
         bench.run_programs()
         (seen,) = bench.of(UncommittedSeen)
         assert (seen.count, seen.paths) == (1, ("new",))
+
+
+def test_a_pattern_that_copies_nothing_is_named_once_in_a_session(repository: Path) -> None:
+    (repository / ".gitignore").write_text(".env\n", encoding="utf-8")
+    (repository / ".env").write_text("x\n", encoding="utf-8")
+    with RoleBench(GitIntegration, repository, TWO, Settings(worktree_copy=(".env", "shared", "n*"))) as bench:
+        bench.run_programs()
+        bench.restart()
+        bench.run_programs()
+        assert [notice.text.split(" matches ")[1].split(";")[0] for notice in bench.of(GitNoticed)] == [
+            "'shared'",
+            "'n*'",
+        ]
+
+
+def test_old_work_that_did_not_land_is_removed_and_named(repository: Path) -> None:
+    sha = git(repository, "rev-parse", "HEAD")
+    past = "exec-m0-20250101_000000-0badcafe"
+    ref = f"refs/milestone-archive/{past}/a.1"
+    git(repository, "update-ref", ref, sha)
+    sheet = repository / ".milestones/sessions" / past / "session.json"
+    sheet.parent.mkdir(parents=True)
+    over = '{"milestone_id": "m0", "status": "completed", "ended_at": "2025-01-02T00:00:00.000000Z"}'
+    sheet.write_text(over, encoding="utf-8")
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        (notice,) = bench.of(GitNoticed)
+        assert f"older than 14 days: {ref} ({sha})" in notice.text
+    assert git(repository, "for-each-ref", "refs/milestone-archive") == ""
+
+
+def test_it_is_said_when_git_knows_no_author(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        (notice,) = bench.of(GitNoticed)
+        assert "git knows no author" in notice.text
 
 
 def test_the_branch_is_pushed_after_every_third_task_and_at_the_end(repository: Path, git_repo: MakeRepository) -> None:
