@@ -13,7 +13,8 @@ records carry.
 
 from __future__ import annotations
 
-from typing import Final, assert_never, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, assert_never
 
 import attrs
 import msgspec
@@ -66,7 +67,6 @@ from actors.events import (
     SlotPrepared,
     StopRequested,
     TaskCompleted,
-    TaskEvent,
     TaskFailed,
     TaskStalled,
     UncommittedSeen,
@@ -92,13 +92,17 @@ __all__ = ["ROLES", "RUNNER", "Attempt", "Blocker", "ChildState", "Git", "Phase"
 __all__ += ["decode_state", "encode_state"]
 
 
-_OF_ATTEMPTS: Final = frozenset(AttemptEvent.__args__)
 _MAY_RUN: Final = frozenset({Stage.GRANTED, Stage.PREPARED, Stage.STARTED})
+
+# Up to Python 3.11 looking a member up takes as long as replacing a struct, and each fact needs two or three of them.
+_PREPARING, _RUNNING, _LANDING, _COMPLETED = Phase.PREPARING, Phase.RUNNING, Phase.LANDING, Phase.COMPLETED
+_GRANTED, _PREPARED, _STARTED, _ENDED, _LANDED, _OVER = Stage
+_OK: Final = Outcome.OK
 
 
 def _over(attempt: Attempt, **changes: object) -> Attempt:
     """Return an attempt that holds nothing any more."""
-    return evolve(attempt, stage=Stage.OVER, granted=None, **changes)
+    return evolve(attempt, stage=_OVER, granted=None, **changes)
 
 
 @attrs.define
@@ -205,30 +209,9 @@ class SessionState(Knowledge):
             The fact, decoded.
         """
         fact = record.event() if event is None else event
-        self._fold(fact, record.wall)
+        self._folds[type(fact)](self, fact, record.wall)
         self.session, self.seq, self.wall = record.session, record.seq, record.wall
         return fact
-
-    def _fold(self, event: Event, wall: float) -> None:
-        # Most facts are about attempts, and to ask a union of eight classes takes as long as to fold one of them.
-        if type(event) in _OF_ATTEMPTS:
-            self._fold_attempt(cast("AttemptEvent", event), wall)
-        elif isinstance(event, TaskEvent):
-            self._fold_task(event)
-        elif isinstance(event, AttemptEvent):
-            self._fold_attempt(event, wall)
-        elif isinstance(event, SessionEvent):
-            self._fold_session(event, wall)
-        elif isinstance(event, ChildEvent):
-            self._fold_child(event)
-        elif isinstance(event, GitEvent):
-            self._fold_git(event)
-        elif isinstance(event, BlockerEvent):
-            self._fold_blocker(event, wall)
-        elif isinstance(event, ReportEvent):
-            self._fold_report(event)
-        else:
-            assert_never(event)
 
     def _fold_session(self, event: SessionEvent, wall: float) -> None:
         match event:
@@ -281,18 +264,14 @@ class SessionState(Knowledge):
         self.git = evolve(self.git, ready=None, idle="", refused=None)
         self.children, self.finished, self.stalled = {}, {}, {}
 
-    def _fold_task(self, event: TaskEvent) -> None:
+    def _granted(self, event: AttemptGranted, _wall: float) -> None:
+        attempt = Attempt(event.attempt, event.number, event.slot, _GRANTED, event)
+        self.live[event.attempt] = event.task
         task = self.tasks[event.task]
-        match event:
-            case AttemptGranted(attempt=name, number=number, slot=slot):
-                attempt = Attempt(name, number, slot, Stage.GRANTED, event)
-                self.live[name] = event.task
-                task = evolve(task, phase=Phase.PREPARING, attempts=number, attempt=attempt)
-            case TaskFailed(reason=reason):
-                task = evolve(task, phase=Phase.FAILED, reason=reason)
-            case _:
-                assert_never(event)
-        self.tasks[event.task] = task
+        self.tasks[event.task] = evolve(task, phase=_PREPARING, attempts=event.number, attempt=attempt)
+
+    def _given_up(self, event: TaskFailed, _wall: float) -> None:
+        self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.FAILED, reason=event.reason)
 
     def _fold_attempt(self, event: AttemptEvent, wall: float) -> None:
         self.progress_wall = wall
@@ -300,60 +279,62 @@ class SessionState(Knowledge):
         if found is None:  # admits() keeps such facts out; a journal written by hand might hold one
             return
         task_id, task, attempt = found
-        folded = self.tasks[task_id] = self._folded(event, task, attempt, wall)
-        if folded.attempt is not None and folded.attempt.stage is Stage.OVER:
+        folded = self.tasks[task_id] = self._attempt_folds[type(event)](self, event, task, attempt, wall)
+        if folded.attempt is not None and folded.attempt.stage is _OVER:
             del self.live[event.attempt]
             self.stalled.pop(event.attempt, None)
 
-    def _folded(self, event: AttemptEvent, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
-        match event:
-            case SlotPrepared(path=path, base=base):
-                return evolve(task, attempt=evolve(attempt, stage=Stage.PREPARED, path=path, base=base))
-            case AttemptStarted():
-                started = evolve(attempt, stage=Stage.STARTED, started_wall=wall)
-                return evolve(task, phase=Phase.RUNNING, attempt=started)
-            case AttemptEnded(outcome=Outcome.OK, seconds=seconds):
-                ended = evolve(
-                    attempt, stage=Stage.ENDED, ended_wall=wall, outcome=Outcome.OK, seconds=seconds, stopped=False
-                )
-                return evolve(task, phase=Phase.LANDING, attempt=ended)
-            case AttemptEnded(outcome=outcome, explanation=detail, seconds=seconds):
-                failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}
-                return evolve(
-                    task,
-                    phase=Phase.PENDING,
-                    attempt=_over(attempt, ended_wall=wall, outcome=outcome, detail=detail, seconds=seconds),
-                    failures=task.failures + failed,
-                    interruptions=task.interruptions + (not failed),
-                )
-            case SlotFailed(reason=reason):
-                gone = _over(attempt, ended_wall=wall, detail=reason)
-                return evolve(task, phase=Phase.PENDING, attempt=gone, slot_failures=task.slot_failures + 1)
-            case Landed(sha=sha):
-                if sha:
-                    self.git = evolve(self.git, landed=self.git.landed + 1, tip=sha)
-                return evolve(task, attempt=evolve(attempt, stage=Stage.LANDED, sha=sha))
-            case LandConflicted(paths=paths):
-                gone = _over(attempt, detail="conflicts in " + ", ".join(paths[:5]))
-                return evolve(task, phase=Phase.PENDING, attempt=gone, conflicts=task.conflicts + 1)
-            case LandFailed(reason=reason, lost=lost):
-                gone = _over(attempt, outcome=Outcome.INTERRUPTED if lost else Outcome.FAILED, detail=reason)
-                return evolve(
-                    task,
-                    phase=Phase.PENDING,
-                    attempt=gone,
-                    failures=task.failures + (not lost),
-                    losses=task.losses + lost,
-                    interruptions=task.interruptions + lost,
-                )
-            case TaskCompleted():
-                self.completed_here += 1
-                self.task_seconds += attempt.seconds
-                return evolve(task, phase=Phase.COMPLETED, attempt=_over(attempt), completed_wall=wall)
-            case _:
-                assert_never(event)
+    def _prepared(self, event: SlotPrepared, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
+        return evolve(task, attempt=evolve(attempt, stage=_PREPARED, path=event.path, base=event.base))
 
-    def _fold_child(self, event: ChildEvent) -> None:
+    def _unprepared(self, event: SlotFailed, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
+        gone = _over(attempt, ended_wall=wall, detail=event.reason)
+        return evolve(task, phase=Phase.PENDING, attempt=gone, slot_failures=task.slot_failures + 1)
+
+    def _started(self, _event: AttemptStarted, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
+        return evolve(task, phase=_RUNNING, attempt=evolve(attempt, stage=_STARTED, started_wall=wall))
+
+    def _ended(self, event: AttemptEnded, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
+        outcome, seconds = event.outcome, event.seconds
+        if outcome is _OK:
+            ended = evolve(attempt, stage=_ENDED, ended_wall=wall, outcome=outcome, seconds=seconds, stopped=False)
+            return evolve(task, phase=_LANDING, attempt=ended)
+        failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}
+        return evolve(
+            task,
+            phase=Phase.PENDING,
+            attempt=_over(attempt, ended_wall=wall, outcome=outcome, detail=event.explanation, seconds=seconds),
+            failures=task.failures + failed,
+            interruptions=task.interruptions + (not failed),
+        )
+
+    def _landed(self, event: Landed, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
+        if event.sha:
+            self.git = evolve(self.git, landed=self.git.landed + 1, tip=event.sha)
+        return evolve(task, attempt=evolve(attempt, stage=_LANDED, sha=event.sha))
+
+    def _conflicted(self, event: LandConflicted, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
+        gone = _over(attempt, detail="conflicts in " + ", ".join(event.paths[:5]))
+        return evolve(task, phase=Phase.PENDING, attempt=gone, conflicts=task.conflicts + 1)
+
+    def _unlanded(self, event: LandFailed, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
+        lost = event.lost
+        gone = _over(attempt, outcome=Outcome.INTERRUPTED if lost else Outcome.FAILED, detail=event.reason)
+        return evolve(
+            task,
+            phase=Phase.PENDING,
+            attempt=gone,
+            failures=task.failures + (not lost),
+            losses=task.losses + lost,
+            interruptions=task.interruptions + lost,
+        )
+
+    def _completed(self, _event: TaskCompleted, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
+        self.completed_here += 1
+        self.task_seconds += attempt.seconds
+        return evolve(task, phase=_COMPLETED, attempt=_over(attempt), completed_wall=wall)
+
+    def _fold_child(self, event: ChildEvent, _wall: float) -> None:
         match event:
             case ChildReady(child=child, pid=pid, incarnation=incarnation, restarts=restarts):
                 former = self.children.get(child, ChildState())
@@ -375,7 +356,7 @@ class SessionState(Knowledge):
             case _:
                 assert_never(event)
 
-    def _fold_git(self, event: GitEvent) -> None:
+    def _fold_git(self, event: GitEvent, _wall: float) -> None:
         git = self.git
         match event:
             case GitReady(uncommitted=uncommitted, base=base):
@@ -412,7 +393,7 @@ class SessionState(Knowledge):
             case _:
                 assert_never(event)
 
-    def _fold_report(self, event: ReportEvent) -> None:
+    def _fold_report(self, event: ReportEvent, _wall: float) -> None:
         match event:
             case PreflightPassed():
                 self.preflight, self.preflight_problems = True, ()
@@ -430,6 +411,30 @@ class SessionState(Knowledge):
                 self.completion = event
             case _:
                 assert_never(event)
+
+    # Tables, because to ask whether a struct is one of eight classes takes longer than to fold it. Whole by test.
+    _folds: ClassVar[Mapping[type[Event], Callable[[SessionState, Any, float], None]]] = {
+        kind: fold
+        for union, fold in (
+            (SessionEvent, _fold_session),
+            (ChildEvent, _fold_child),
+            (AttemptEvent, _fold_attempt),
+            (GitEvent, _fold_git),
+            (BlockerEvent, _fold_blocker),
+            (ReportEvent, _fold_report),
+        )
+        for kind in union.__args__
+    } | {AttemptGranted: _granted, TaskFailed: _given_up}
+    _attempt_folds: ClassVar[Mapping[type[AttemptEvent], Callable[..., TaskState]]] = {
+        SlotPrepared: _prepared,
+        SlotFailed: _unprepared,
+        AttemptStarted: _started,
+        AttemptEnded: _ended,
+        Landed: _landed,
+        LandConflicted: _conflicted,
+        LandFailed: _unlanded,
+        TaskCompleted: _completed,
+    }
 
 
 _STATE_DECODER: Final = msgspec.json.Decoder(SessionState)

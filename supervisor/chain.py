@@ -10,9 +10,9 @@ Owns the form and the arithmetic. Refuses to know where events are stored: value
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
+from hashlib import sha256
 from typing import Final
 
 FORM: Final = b"milestoned journal 1\n"
@@ -30,7 +30,7 @@ WITNESS_SIZE: Final = _WITNESS.size
 
 def genesis(journal_id: bytes) -> bytes:
     """Return what stands for the hash before the first event of a journal."""
-    return hashlib.sha256(FORM + journal_id).digest()
+    return sha256(FORM + journal_id).digest()
 
 
 def canonical(seq: int, session: bytes, wall: float, mono: float, kind: bytes, body: bytes) -> bytes:
@@ -52,9 +52,8 @@ def canonical(seq: int, session: bytes, wall: float, mono: float, kind: bytes, b
     return b"".join((head, session, kind, body))
 
 
-def crc(form: bytes) -> int:
-    """Return the CRC-32 of an event's canonical form."""
-    return zlib.crc32(form)
+crc: Final = zlib.crc32
+"""CRC-32 of an event's canonical form."""
 
 
 def link(previous: bytes, form: bytes) -> bytes:
@@ -64,7 +63,7 @@ def link(previous: bytes, form: bytes) -> bytes:
         previous: Hash of the event before, or :func:`genesis`.
         form: The event's :func:`canonical` form.
     """
-    return hashlib.sha256(previous + form).digest()
+    return sha256(previous + form).digest()
 
 
 def pack_witness(seq: int, head: bytes) -> bytes:

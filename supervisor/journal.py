@@ -38,7 +38,7 @@ from supervisor.journal_reader import CURRENT, JournalReader
 from supervisor.journal_verify import SessionSummary, Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -96,13 +96,22 @@ class Journal(JournalReader):
         self.restore_reserve()
 
     @classmethod
-    def open(cls, path: Path, *, seen: Iterable[Seen] = (), form: Form = CURRENT) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        seen: Iterable[Seen] = (),
+        form: Form = CURRENT,
+        told: Callable[[Record], object] | None = None,
+    ) -> Self:
         """Verify a journal and take it up, or make one where nothing says that there was one.
 
         Args:
             path: ``.milestones/state.db``.
             seen: What projections know; each must be in the journal.
             form: The current form.
+            told: Called with each event, in order, while the chain is verified: what it makes of them is void when
+                this raises. Raises nothing itself.
 
         Raises:
             JournalDamagedError: An event, or the file, is not what was written.
@@ -116,10 +125,10 @@ class Journal(JournalReader):
             if not path.exists():
                 _refuse_lost(path, seen)
                 journal_file.create(path, form)
-            verified = _verified(path, seen, form)
+            verified = _verified(path, seen, form, told)
             if verified.version < form.version:
                 journal_file.migrate(path, form, verified.version)
-                verified = _verified(path, seen, form)
+                verified = _verified(path, seen, form, told)
             return cls(path, _connect_to_write(path, verified), verified)
         except OSError as error:
             raise JournalBrokenError(path, str(error)) from error
@@ -281,9 +290,9 @@ def _refuse_lost(path: Path, seen: tuple[Seen, ...]) -> None:
         raise LostHistoryError(path, f"the journal is gone, but {traces[0]} speaks of sessions that it held")
 
 
-def _verified(path: Path, seen: tuple[Seen, ...], form: Form) -> Verified:
+def _verified(path: Path, seen: tuple[Seen, ...], form: Form, told: Callable[[Record], object] | None) -> Verified:
     witness = journal_file.read_witness(path)
-    verified = journal_verify.verify(path, form, witness)
+    verified = journal_verify.verify(path, form, witness, told)
     if witness is not None and witness[0] > verified.seq:
         raise LostHistoryError(
             path, f"the journal ends at event {verified.seq}, but event {witness[0]} was acknowledged"

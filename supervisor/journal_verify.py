@@ -1,6 +1,7 @@
 """Verifying a journal: one pass over the chain, from the genesis to the last event.
 
-Reads through a connection that cannot write, so a file that is refused stays exactly as it was found.
+Reads through a connection that cannot write, so a file that is refused stays exactly as it was found. Who wants to
+fold what it reads is told each event in the same pass: reading a long journal twice takes as long as hashing it.
 
 Owns the judgement whether the file holds what was written. Refuses to change anything.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import attrs
 import msgspec
 
-from actors.events import SessionStarted
+from actors.events import Record, SessionStarted
 from supervisor import chain, journal_file
 from supervisor.journal_errors import JournalDamagedError, JournalVersionError
 
@@ -93,13 +95,20 @@ def version_of(connection: sqlite3.Connection, path: Path, form: journal_file.Fo
     return int(version)
 
 
-def verify(path: Path, form: journal_file.Form, known: tuple[int, bytes] | None) -> Verified:
+def verify(
+    path: Path,
+    form: journal_file.Form,
+    known: tuple[int, bytes] | None,
+    told: Callable[[Record], object] | None = None,
+) -> Verified:
     """Walk the whole chain in one pass.
 
     Args:
         path: The file.
         form: The current form.
         known: Seq and hash of an event that must be in the journal, ``None`` for none.
+        told: Called with each event, once it is known to follow the one before it; the whole may still be refused.
+            Events of an older form are not told. Raises nothing.
 
     Raises:
         JournalDamagedError: An event, or the file, is not what was written.
@@ -110,7 +119,7 @@ def verify(path: Path, form: journal_file.Form, known: tuple[int, bytes] | None)
     try:
         with contextlib.closing(journal_file.connect(path, "ro")) as connection:
             version = version_of(connection, path, form)
-            return _walk(connection, path, progress, known, version)
+            return _walk(connection, path, progress, known, version, told if version == form.version else None)
     except sqlite3.Error as error:
         raise journal_file.failure(path, error, progress[0] if progress[0] > 1 else 0) from error
     except (struct.error, TypeError, ValueError, MemoryError, msgspec.MsgspecError) as error:
@@ -124,13 +133,16 @@ def _walk(
     progress: list[int],
     known: tuple[int, bytes] | None,
     version: int,
+    told: Callable[[Record], object] | None,
 ) -> Verified:
     ids = connection.execute("SELECT id FROM meta").fetchall()
     if len(ids) != 1:
         raise JournalDamagedError(path, 0, "the journal has lost its own id")
     head = chain.genesis(*ids[0])
-    spans: dict[bytes, list[int]] = {}
-    names: dict[bytes, str] = {}
+    present, name, span = b"", "", [0, 0]
+    spans: dict[str, list[int]] = {}
+    names: dict[str, str] = {}
+    words: dict[bytes, str] = {}
     known_seq, known_hash = known or (0, b"")
     canonical, crc, link, started = chain.canonical, chain.crc, chain.link, SessionStarted.__name__.encode()
     expected = 1
@@ -145,14 +157,17 @@ def _walk(
             raise JournalDamagedError(path, expected, "its hash is not the hash of what stands there")
         if seq == known_seq and head != known_hash:
             raise JournalDamagedError(path, seq, "another event was acknowledged with this number")
-        if session in spans:
-            spans[session][1] = seq
-        else:
-            spans[session] = [seq, seq]
+        if session != present:
+            present, name = session, session.decode()
+            span = spans.setdefault(name, [seq, seq])
+        span[1] = seq
         if kind == started:
-            names[session] = milestone_of(body)
+            names[name] = milestone_of(body)
+        if told is not None:
+            word = words.get(kind) or words.setdefault(kind, kind.decode())
+            told(Record(seq, name, wall, mono, word, msgspec.Raw(body)))
         expected += 1
-    summaries = (SessionSummary(session.decode(), names.get(session, ""), *span) for session, span in spans.items())
+    summaries = (SessionSummary(session, names.get(session, ""), *span) for session, span in spans.items())
     return Verified(expected - 1, head, {summary.id: summary for summary in summaries}, version)
 
 

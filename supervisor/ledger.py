@@ -11,20 +11,32 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import msgspec
 
-from actors.events import Event, Fact, Record, SessionEnded, UnknownKindError, decode_event, encode_event
+from actors.events import (
+    Event,
+    Fact,
+    Record,
+    SessionEnded,
+    SessionStarted,
+    UnknownKindError,
+    decode_event,
+    encode_event,
+)
 from actors.state import ROLES, SessionState
+from supervisor.journal_verify import milestone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_STARTED: Final = SessionStarted.__name__
+
 
 @contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Keep the collector away while a long history is folded: nothing of it is garbage, and looking costs half."""
     was_on = gc.isenabled()
     gc.disable()
@@ -59,7 +71,7 @@ class Ledger:
     def __init__(self, session: str, records: Iterable[Record] = ()) -> None:
         self.session = session
         self.state = SessionState(session=session)
-        with _without_collection():
+        with without_collection():
             for record in records:
                 self.state.apply(record)
 
@@ -101,3 +113,32 @@ class Ledger:
             if role not in state.finished and not (child is not None and child.fatal):
                 return None
         return SessionEnded(state.settled.status, state.settled.reason)
+
+
+class Latest:
+    """Folds the latest session of a milestone while a journal is read (``Journal.open(..., told=latest.tell)``).
+
+    Args:
+        milestone_id: Which milestone.
+
+    Attributes:
+        ledger: The session that began last, ``None`` without one.
+        unreadable: Why a fact of that session cannot be folded, ``""`` when all are.
+    """
+
+    def __init__(self, milestone_id: str) -> None:
+        self.ledger: Ledger | None = None
+        self.unreadable = ""
+        self._milestone_id = milestone_id
+
+    def tell(self, record: Record) -> None:
+        """Take the next event of the journal, whosever it is."""
+        if record.kind == _STARTED and milestone_of(record.body) == self._milestone_id:
+            self.ledger, self.unreadable = Ledger(record.session), ""
+        ledger = self.ledger
+        if ledger is None or record.session != ledger.session or self.unreadable:
+            return
+        try:
+            ledger.state.apply(record)
+        except (UnknownKindError, msgspec.ValidationError) as error:
+            self.unreadable = f"event {record.seq}: {error}"

@@ -37,7 +37,7 @@ from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
-from supervisor.ledger import Ledger
+from supervisor.ledger import Latest, Ledger, without_collection
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.projection import replace_file, seen_by, session_json
@@ -193,12 +193,19 @@ def _same_isolation(ledger: Ledger, wanted: Isolation | None) -> Isolation:
     return began
 
 
-def _latest(journal: Journal, milestone_id: str) -> Ledger | None:
-    """Fold the milestone's latest session; ``None`` without one."""
-    for summary in reversed(journal.sessions()):
-        if summary.milestone_id == milestone_id:
-            return Ledger(summary.id, journal.records(summary.id))
-    return None
+def _take_up(paths: ProjectPaths, milestone_id: str) -> tuple[Journal, Ledger | None]:
+    """Verify the journal, and fold the milestone's latest session in the same pass; ``None`` without one."""
+    latest = Latest(milestone_id)
+    with without_collection():
+        journal = Journal.open(paths.state_db, seen=seen_by(paths), told=latest.tell)
+    if latest.unreadable:
+        journal.close()
+        raise RunRefusedError(
+            CONFIGURATION,
+            f"{paths.state_db}: the latest session of {milestone_id} cannot be read: {latest.unreadable}",
+            "install the version that wrote it, or a later one",
+        )
+    return journal, latest.ledger
 
 
 def _make_up(paths: ProjectPaths, milestone: Milestone, state: SessionState) -> Milestone:
@@ -286,17 +293,18 @@ def _end_settled(paths: ProjectPaths, milestone_id: str, what: str) -> None:
         lock = ProjectLock.acquire(paths, what)
     except LockHeldError:
         return  # whoever holds it is about to say so itself
-    with contextlib.closing(lock), Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
-        ledger = _latest(journal, milestone_id)
-        settled = None if ledger is None else ledger.state.settled
-        if ledger is None or ledger.state.status not in RESUMABLE:
-            return
-        if settled is not None and settled.status is SessionStatus.COMPLETED:
-            fact = encode_event(SessionEnded(settled.status, settled.reason))
-            wall = time.time()  # noqa: TID251 - stored with the record
-            for record in journal.append([(ledger.session, fact)], wall, time.monotonic()):
-                ledger.state.apply(record)
-            replace_file(paths.session_json(ledger.session), session_json(ledger.state))
+    with contextlib.closing(lock):
+        journal, ledger = _take_up(paths, milestone_id)
+        with journal:
+            if ledger is None or ledger.state.status not in RESUMABLE:
+                return
+            settled = ledger.state.settled
+            if settled is not None and settled.status is SessionStatus.COMPLETED:
+                fact = encode_event(SessionEnded(settled.status, settled.reason))
+                wall = time.time()  # noqa: TID251 - stored with the record
+                for record in journal.append([(ledger.session, fact)], wall, time.monotonic()):
+                    ledger.state.apply(record)
+                replace_file(paths.session_json(ledger.session), session_json(ledger.state))
 
 
 def _sweep(journal: Journal) -> None:
@@ -323,10 +331,9 @@ def _open_locked(
     milestone, warnings = read_milestone(paths, milestone_id)
     _refuse_what_cannot_run(milestone, settings)
     paths.write_gitignore()
-    journal = Journal.open(paths.state_db, seen=seen_by(paths))
+    journal, ledger = _take_up(paths, milestone_id)
     try:
         _sweep(journal)
-        ledger = _latest(journal, milestone_id)
         resumed = ledger is not None and ledger.state.status in RESUMABLE
         if ledger is not None and resumed:
             settings = attrs.evolve(settings, isolation=_same_isolation(ledger, isolation))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.events import (
+    EVENT_TYPES,
     AttemptEnded,
     AttemptGranted,
     AttemptStarted,
@@ -55,6 +56,7 @@ from actors.events import (
 from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.state import Phase, SessionState, Stage, decode_state, encode_state
 from tests.fold.histories import record_of, valid_history
+from tests.fold.strategies import values_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 MILESTONE = Milestone(
@@ -86,6 +88,17 @@ def folded(*events: Event | float, begin: bool = True) -> SessionState:
         seq += 1
         state.apply(record_of(event, seq, wall), event)
     return state
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+@settings(max_examples=3)
+@given(data=st.data())
+def test_every_kind_of_fact_can_be_folded(kind: str, data: st.DataObject) -> None:
+    state = folded(GRANTED)
+    event: Event = data.draw(values_of(EVENT_TYPES[kind]))
+    meant = {name: value for name, value in (("task", "a"), ("attempt", "a.1")) if hasattr(event, name)}
+    assert state.apply(record_of(msgspec.structs.replace(event, **meant), 3, 1.0)) is not None
+    assert state.seq == 3
 
 
 # --- any history --------------------------------------------------------------------------------------------

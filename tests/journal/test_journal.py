@@ -262,6 +262,33 @@ def test_a_form_without_a_way_to_ours_is_refused_and_left_alone(path: Path) -> N
 # --- lost history -------------------------------------------------------------------------------------------
 
 
+def test_who_is_told_while_the_chain_is_verified_gets_every_event_once_and_in_order(path: Path) -> None:
+    written(path, 40)
+    told: list[Record] = []
+    with Journal.open(path, told=told.append) as journal:
+        assert told == list(journal.records())
+    assert len(told) == 40
+
+
+def test_events_of_an_older_form_are_told_as_they_are_rewritten(path: Path) -> None:
+    written(path)
+    told: list[Record] = []
+    newer = Form(2, {1: lambda fact: Fact(fact.kind + "2", fact.body)})
+    with Journal.open(path, form=newer, told=told.append) as journal:
+        assert told == list(journal.records())
+    assert {record.kind[-1] for record in told} == {"2"}
+
+
+def test_nobody_is_told_of_an_event_that_is_not_what_was_written(path: Path) -> None:
+    written(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE events SET body = replace(body, 'a.1', 'a.2') WHERE seq = 7")
+    told: list[Record] = []
+    with pytest.raises(JournalDamagedError):
+        Journal.open(path, told=told.append)
+    assert [record.seq for record in told] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_missing_journal_is_not_begun_anew_while_a_projection_knows_a_session(path: Path) -> None:
     with pytest.raises(LostHistoryError, match=r"the journal is gone, but .*/session\.json speaks of"):
         Journal.open(path, seen=[Seen("sessions/x/session.json", "x", 0)])

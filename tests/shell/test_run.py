@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 import attrs
+import msgspec
 import pytest
 
 from actors.events import (
@@ -20,6 +21,7 @@ from actors.events import (
     ChildGone,
     ChildReady,
     Event,
+    Fact,
     GitIdle,
     MilestoneUpdated,
     Outcome,
@@ -253,6 +255,18 @@ def test_a_journal_that_is_damaged_is_refused_and_the_lock_given_back(project: P
     assert refusal(project).code == 78
     database.write_bytes(whole)
     given_up(opened(project))
+
+
+def test_a_session_with_a_fact_of_a_newer_version_is_refused_and_nothing_is_journaled(half_done: Path) -> None:
+    with Journal.open(half_done / ".milestones" / "state.db") as journal:
+        (session,) = journal.sessions()
+        journal.append([(session.id, Fact("TaskTeleported", msgspec.Raw(b"{}")))], 1e9, 1.0)
+        last = journal.last_seq
+    refused = refusal(half_done)
+    assert refused.code == 78
+    assert f"event {last}: unknown kind of event 'TaskTeleported': written by a newer version" in refused.lines[0]
+    with Journal.open(half_done / ".milestones" / "state.db") as journal:
+        assert journal.last_seq == last
 
 
 def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path) -> None:
