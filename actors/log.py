@@ -5,8 +5,8 @@ process, JSON lines, closed to others. Messages are constants and data are bound
 or a task is ever formatted; frames are never shown with their values. Never opened in the fork server, and never by
 the embeddable API: a host program's logging is its own.
 
-A role has nothing to say as a rule, and setting loguru up touches two megabytes that a forked process otherwise
-shares with its brothers: so its log is opened by its first line.
+A process of ours has nothing to say as a rule, and loguru with all that it imports takes five megabytes: so it is
+imported, and the log opened, by the first line.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING, Final
-
-from loguru import logger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +26,7 @@ ROTATION: Final = 10_000_000
 RETENTION: Final = 3
 """Files put aside that are kept: ``name.1.log``, the youngest, and so on."""
 
-_LATE: Final[list[Path]] = []
+_LATE: Final[list[tuple[Path, str]]] = []
 
 
 class _LogFile:
@@ -82,17 +80,21 @@ def open_log(path: Path, level: str = "INFO") -> None:
         path: The file, ``<name>.log``; of this process alone.
         level: Lowest level that is written, as loguru names it.
     """
+    from loguru import logger  # noqa: PLC0415 - see above
+
     logger.remove()
     logger.add(_LogFile(path), level=level, serialize=True, diagnose=False, backtrace=False, enqueue=False, catch=True)
 
 
-def open_log_late(path: Path) -> None:
+def open_log_late(path: Path, level: str = "INFO") -> None:
     """Have :func:`log` open the log of this process when it is first called; see :func:`open_log`."""
-    _LATE.append(path)
+    _LATE.append((path, level))
 
 
 def log() -> Logger:
     """Return what to log to."""
+    from loguru import logger  # noqa: PLC0415 - see above
+
     while _LATE:
-        open_log(_LATE.pop())
+        open_log(*_LATE.pop())
     return logger

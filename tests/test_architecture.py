@@ -15,6 +15,8 @@ from typing import Final
 import pytest
 from attrs import frozen
 
+from supervisor.conduct import PRELOAD
+
 CHECKOUT: Final = Path(__file__).parents[1]
 
 # The layers of `supervisor`, lowest first. A module may import its own layer and those below. What is not
@@ -123,6 +125,9 @@ IMPURE_NAMES: Final = frozenset(
 
 # Slow to import, of use only to the command line: not loaded by a role process or by `import supervisor`.
 HEAVY: Final = frozenset({"click", "prometheus_client", "rich", "watchfiles"})
+
+# Large and needed seldom: imported by the first line that is logged, the first webhook.
+LARGE: Final = HEAVY | {"asyncio", "http", "loguru", "ssl"}
 
 # Modules that may hand a string to a shell: the one that starts tasks, whose `run` is one.
 SHELL_STRINGS: Final[frozenset[str]] = frozenset()
@@ -320,6 +325,15 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True
     )
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("modules", [*PRELOAD, "supervisor.run"])
+def test_processes_that_live_long_load_nothing_large_that_they_may_never_need(modules: str) -> None:
+    program = f"import sys, {modules}; print(*sorted(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert LARGE & set(done.stdout.split()) == set()
 
 
 def test_nothing_is_pickled() -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
+from actors.log import log
 from supervisor.conduct import ChildView
 from supervisor.notices import Escalated, Refused, Troubled
 from supervisor.run import Over
@@ -21,15 +20,15 @@ def log_notice(notice: RunNotice) -> None:
     """Log a notice, if it is one for the log."""
     match notice:
         case ChildView(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit):
-            bound = logger.bind(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit)
+            bound = log().bind(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit)
             bound.info("child changed")
         case Refused(session=session, child=child, reason=reason):
-            logger.bind(session=session, child=child, reason=reason).warning("fact refused")
+            log().bind(session=session, child=child, reason=reason).warning("fact refused")
         case Troubled(reason=reason, story=story):
-            logger.bind(reason=reason, story=story).warning("trouble")
+            log().bind(reason=reason, story=story).warning("trouble")
         case Escalated(reason=reason, fatal=fatal, story=story):
-            logger.bind(reason=reason, fatal=fatal, story=story).error("escalated")
+            log().bind(reason=reason, fatal=fatal, story=story).error("escalated")
         case Over(status=status, reason=reason, code=code):
-            logger.bind(status=status.value, reason=reason, code=code).info("run over")
+            log().bind(status=status.value, reason=reason, code=code).info("run over")
         case _:
             pass

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from actors.events import SessionStatus
-from actors.log import open_log
+from actors.log import open_log_late
 from actors.model import Isolation
 from actors.paths import ProjectPaths
 from supervisor.cli.fitness import refuse_unfit
@@ -135,7 +135,7 @@ def command(  # noqa: PLR0913 - one parameter per option
     signals = _Signals()
     signals.install()
     run = MilestoneRun(opening)
-    open_log(run.paths.logs(run.session) / "supervisor.log", loaded.log_level.value.upper())
+    open_log_late(run.paths.logs(run.session) / "supervisor.log", loaded.log_level.value.upper())
     view: View
     if as_json:
         view = JsonView(run)
