@@ -1,8 +1,7 @@
 """What travels over a link between the supervising process and a child, and how it is framed.
 
 The protocol, told once. A link is a stream socket pair; each side owns one end, and end of file means that the
-other side is dead. A frame is a four-byte big-endian length and a JSON object ``{"kind": ..., "body": ...}`` with
-``kind`` out of a closed table.
+other side is dead. How frames are encoded is told in :mod:`actors.framing`.
 
 A child says :class:`Hello` first. The supervising process answers :class:`Welcome`: the session's folded state and
 the records that the child's own projection has missed. From then on every journaled record of the session reaches
@@ -12,23 +11,36 @@ proposal whose child dies before the ticket came back may or may not have been j
 which, because it folds the journal. :class:`Ready` is said once, after the state was rebuilt; :class:`Beat` answers
 each tick from the child's own loop; :class:`Leave` asks the child to go.
 
-Owns names, encoding and framing. Refuses to know sockets.
+Owns names. Refuses to know sockets.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 import attrs
 import msgspec
 
 from actors.events import Fact, Record
+from actors.framing import MAX_FRAME, FrameError, Framing, StreamReader
 
-MAX_FRAME: Final = 256 * 1024 * 1024
-"""Bytes of the largest frame: a snapshot of 20,000 tasks is below 32 MiB."""
-
-_LENGTH: Final = struct.Struct(">I")
+__all__ = [
+    "FRAME_TYPES",
+    "FRAMING",
+    "MAX_FRAME",
+    "Beat",
+    "Deliver",
+    "Frame",
+    "FrameError",
+    "FrameReader",
+    "Hello",
+    "Leave",
+    "Propose",
+    "Ready",
+    "Welcome",
+    "decode_frame",
+    "encode_frame",
+]
 
 
 @attrs.frozen
@@ -120,27 +132,13 @@ Frame = Hello | Welcome | Deliver | Propose | Ready | Beat | Leave
 FRAME_TYPES: Final[dict[str, type[Frame]]] = {cls.__name__: cls for cls in Frame.__args__}
 
 
-@attrs.frozen
-class _Envelope:
-    kind: str
-    body: msgspec.Raw
-
-
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-_BODIES: Final[dict[str, msgspec.json.Decoder[Frame]]] = {
-    kind: msgspec.json.Decoder(cls) for kind, cls in FRAME_TYPES.items()
-}
-_ENCODER: Final = msgspec.json.Encoder()
-
-
-class FrameError(ValueError):
-    """Bytes that are no frame of this protocol."""
+FRAMING: Final[Framing[Frame]] = Framing(*FRAME_TYPES.values())
+"""Their encoding."""
 
 
 def encode_frame(frame: Frame) -> bytes:
     """Write a frame down, its length before it."""
-    payload = _ENCODER.encode(_Envelope(type(frame).__name__, msgspec.Raw(_ENCODER.encode(frame))))
-    return _LENGTH.pack(len(payload)) + payload
+    return FRAMING.encode(frame)
 
 
 def decode_frame(payload: bytes) -> Frame:
@@ -149,39 +147,11 @@ def decode_frame(payload: bytes) -> Frame:
     Raises:
         FrameError: It is not JSON of a known kind with the fields of that kind.
     """
-    try:
-        envelope = _ENVELOPE.decode(payload)
-        return _BODIES[envelope.kind].decode(envelope.body)
-    # Nested too deep, msgspec raises RecursionError; bytes that are no UTF-8 are a UnicodeDecodeError of Python's.
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
-        message = f"not a frame: {error}"
-        raise FrameError(message) from error
+    return FRAMING.decode(payload)
 
 
-class FrameReader:
+class FrameReader(StreamReader[Frame]):
     """Cuts a stream of bytes into frames; keeps what is incomplete."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take in bytes as they came; return the frames that are complete now, in order.
-
-        Raises:
-            FrameError: The stream holds something that is no frame; the link is of no more use.
-        """
-        self._buffer += data
-        frames: list[Frame] = []
-        start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length > MAX_FRAME:
-                message = f"a frame of {length} bytes is larger than {MAX_FRAME}"
-                raise FrameError(message)
-            end = start + _LENGTH.size + length
-            if len(self._buffer) < end:
-                break
-            frames.append(decode_frame(bytes(self._buffer[start + _LENGTH.size : end])))
-            start = end
-        del self._buffer[:start]
-        return frames
+        super().__init__(FRAMING)

@@ -23,7 +23,7 @@ from actors.events import (
     SlotPrepared,
     TaskCompleted,
 )
-from actors.frames import Deliver, encode_frame
+from actors.frames import Deliver, Frame, encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +68,9 @@ class Deliveries:
         due: When :meth:`flush` has something to do, monotonic seconds; infinity for never.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet[Frame]) -> None:
         self._fleet = fleet
-        self._kept: dict[str, tuple[Child, list[Record]]] = {}
+        self._kept: dict[str, tuple[Child[Frame], list[Record]]] = {}
         self.due = float("inf")
 
     def deliver(
@@ -115,13 +115,13 @@ class Deliveries:
                 encoded[extent] = encode_frame(Deliver(tuple(records)))
             self._fleet.send_bytes(child, encoded[extent])
 
-    def _keep(self, child: Child, records: tuple[Record, ...], now: float) -> None:
+    def _keep(self, child: Child[Frame], records: tuple[Record, ...], now: float) -> None:
         known = self._kept.get(child.key)
         if known is None or known[0] is not child:  # what was kept for a dead incarnation is of no use to another
             known = self._kept[child.key] = (child, [])
         known[1].extend(records)
         self.due = min(self.due, now + PATIENCE)
 
-    def _take(self, child: Child) -> list[Record]:
+    def _take(self, child: Child[Frame]) -> list[Record]:
         known = self._kept.pop(child.key, None)
         return known[1] if known is not None and known[0] is child else []

@@ -1,10 +1,10 @@
-"""The processes that the hub watches: the fork server, the children, and their links.
+"""The processes that one thread watches: the fork server, the children, and their links.
 
 Exits are learned from the fork server, which reports them once the dead child's group is empty; a link's end is
-only a hint. When the fork server itself is gone its roles die with it, and the pidfds are believed instead; what a
-runner leaves behind then is swept by its mark.
+only a hint. When the fork server itself is gone its roles die with it, and the pidfds are believed instead; what such a
+child leaves behind is its owner's to sweep.
 
-Owned by the hub's thread. Refuses to know the journal and what frames mean.
+Owned by the thread of its owner: the hub's, or a keeper's. Refuses to know the journal and what frames mean.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, assert_never
 
 import attrs
 
-from actors.frames import Frame, Leave, encode_frame
-from actors.state import RUNNER
+from actors.framing import Framing
 from supervisor import core_events as told
-from supervisor.environment import SESSION_MARK
 from supervisor.exits import Shutdown, Unknown, from_wait
 from supervisor.fork_protocol import ChildExited, LaunchFailed
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 from supervisor.links import Link
-from supervisor.linux import find_marked, kill_until_gone
 from supervisor.offspring import EMPTY_SECONDS
 
 if TYPE_CHECKING:
@@ -48,14 +45,11 @@ PRELOAD_SECONDS: Final = 25.0
 SWEEP_SECONDS: Final = 2.0
 """Longest time that a sweep of marked processes takes."""
 
-
-def sweep_session(session: str) -> tuple[int, ...]:
-    """Kill whatever still runs for a session; return what could not be killed."""
-    return kill_until_gone(lambda: find_marked(SESSION_MARK, session), SWEEP_SECONDS)
+F = TypeVar("F")
 
 
 @attrs.define
-class Child:
+class Child(Generic[F]):
     """One incarnation of a child.
 
     Attributes:
@@ -73,13 +67,14 @@ class Child:
         awaited_since: Monotonic moment since which the fork server owes us word of it: that it runs, or that it has
             ended; ``None`` while it owes nothing.
         held: What it said before its process was known.
+        mark: What its environment, and that of what it starts, can be recognized by.
     """
 
     key: str
     session: str
     id: str
     incarnation: int
-    link: Link | None
+    link: Link[F] | None
     server: int
     pid: int = 0
     pidfd: int = -1
@@ -87,27 +82,35 @@ class Child:
     leaving: bool = False
     dead_hint: bool = False
     awaited_since: float | None = None
-    held: list[Frame] = attrs.Factory(list)
+    held: list[F] = attrs.Factory(list)
+    mark: str = ""
 
 
-class Owner(Protocol):
-    """What the fleet tells; all in the hub's thread."""
+class Owner(Protocol[F]):
+    """What the fleet tells; all in the owner's thread."""
 
     def tell(self, session: str, message: told.Event) -> None:
         """Something happened to a child."""
 
-    def received(self, child: Child, frame: Frame) -> None:
+    def received(self, child: Child[F], frame: F) -> None:
         """A child sent a frame."""
+
+    def hung_up(self, child: Child[F]) -> None:
+        """A child that runs has closed its link, or said what is no frame."""
+
+    def orphaned(self, child: Child[F]) -> None:
+        """A child has ended, and its fork server before it: nobody has ended what it left behind."""
 
     def server_lost(self, reason: str) -> None:
         """The fork server died more often than is mended."""
 
 
-class Fleet:
+class Fleet(Generic[F]):
     """Fork server, children and links.
 
     Args:
-        selector: Of the hub; the fleet registers what it watches, with itself findable through ``ready``.
+        selector: Of the owner; the fleet registers what it watches, with itself findable through ``ready``.
+        framing: What is said over the links.
         preload: Modules that the fork server imports before it forks.
         owner: Is told.
         output: Descriptor for what fork server and children print; standard error when not given.
@@ -116,15 +119,17 @@ class Fleet:
     def __init__(
         self,
         selector: selectors.BaseSelector,
+        framing: Framing[F],
         preload: Sequence[str],
-        owner: Owner,
+        owner: Owner[F],
         output: int | None = None,
     ) -> None:
         self._selector = selector
+        self._framing = framing
         self._preload = tuple(preload)
         self._output = output
         self._owner = owner
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, Child[F]] = {}
         self._launcher: Launcher | None = None
         self._server = 0
         self._answered = False
@@ -143,13 +148,13 @@ class Fleet:
         since = [child.awaited_since for child in self._children.values() if child.awaited_since is not None]
         return min(since, default=float("inf")) + patience
 
-    def of_session(self, session: str) -> Iterator[Child]:
+    def of_session(self, session: str) -> Iterator[Child[F]]:
         """Iterate over the children of a session that have been welcomed."""
         for child in tuple(self._children.values()):
             if child.session == session and child.link is not None and child.link.welcomed:
                 yield child
 
-    def find(self, session: str, child: str, incarnation: int) -> Child | None:
+    def find(self, session: str, child: str, incarnation: int) -> Child[F] | None:
         """Return an incarnation, ``None`` when it is gone."""
         found = self._children.get(f"{session}/{child}")
         return found if found is not None and found.incarnation == incarnation else None
@@ -187,7 +192,7 @@ class Fleet:
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
             return
-        link = Link(sock, key, incarnation)
+        link = Link(sock, key, incarnation, self._framing)
         self._children[key] = Child(
             key, session, child, incarnation, link, self._server, awaited_since=time.monotonic()
         )
@@ -202,12 +207,12 @@ class Fleet:
         # Not waited for yet, so the pid is still its; its end is read from its socket like any other.
         os.kill(self._launcher.pid, signal.SIGKILL)
 
-    def send(self, child: Child | None, frame: Frame) -> None:
+    def send(self, child: Child[F] | None, frame: F) -> None:
         """Send a frame to a child, if it is there."""
         if child is not None:
-            self.send_bytes(child, encode_frame(frame))
+            self.send_bytes(child, self._framing.encode(frame))
 
-    def send_bytes(self, child: Child, data: bytes) -> None:
+    def send_bytes(self, child: Child[F], data: bytes) -> None:
         """Send an encoded frame to a child; one that takes nothing any more is killed."""
         link = child.link
         if link is None:
@@ -217,14 +222,14 @@ class Fleet:
         else:
             self.kill(child)
 
-    def ask_to_stop(self, session: str, child: str, incarnation: int, grace: float) -> None:
-        """Send a child away."""
+    def ask_to_stop(self, session: str, child: str, incarnation: int, farewell: F) -> None:
+        """Send a child away, with this frame."""
         found = self.find(session, child, incarnation)
         if found is not None:
             found.leaving = True
-            self.send(found, Leave(grace))
+            self.send(found, farewell)
 
-    def kill(self, child: Child | None) -> None:
+    def kill(self, child: Child[F] | None) -> None:
         """Kill a child, at once or as soon as its process is known."""
         if child is None:
             return
@@ -281,7 +286,7 @@ class Fleet:
             case _:
                 assert_never(message)
 
-    def _named(self, key: str, incarnation: int) -> Child | None:
+    def _named(self, key: str, incarnation: int) -> Child[F] | None:
         child = self._children.get(key)
         return child if child is not None and child.incarnation == incarnation else None
 
@@ -294,6 +299,7 @@ class Fleet:
         self._answered = True
         child.awaited_since = None
         child.pid = message.pid
+        child.mark = message.mark
         if message.pidfd is not None:
             child.pidfd = message.pidfd
             self._selector.register(child.pidfd, selectors.EVENT_READ, child)
@@ -302,6 +308,8 @@ class Fleet:
         held, child.held = child.held, []
         for frame in held:
             self._owner.received(child, frame)
+        if child.link is None:
+            self._owner.hung_up(child)
         if child.kill_asked:
             self.kill(child)
 
@@ -324,7 +332,7 @@ class Fleet:
             if child.dead_hint:
                 self._exited_unreported(child)
 
-    def _pidfd_ready(self, child: Child) -> None:
+    def _pidfd_ready(self, child: Child[F]) -> None:
         if child.pidfd < 0:
             return  # its end was reported in this very turn of the loop, before its pidfd had its turn
         self._selector.unregister(child.pidfd)
@@ -333,21 +341,20 @@ class Fleet:
         if self._launcher is None or child.server != self._server:
             self._exited_unreported(child)
 
-    def _exited_unreported(self, child: Child) -> None:
+    def _exited_unreported(self, child: Child[F]) -> None:
         """Believe the pidfd: the fork server is gone, so nobody reports a child, nor ends what it left behind."""
-        if child.id == RUNNER:
-            sweep_session(child.session)
+        self._owner.orphaned(child)
         # Its exit status went to nobody, but who was asked to end and ended did as it was told.
         self._exited(child, Shutdown() if child.leaving else Unknown("the fork server died"))
 
-    def _exited(self, child: Child, reason: ExitReason) -> None:
+    def _exited(self, child: Child[F], reason: ExitReason) -> None:
         last, _ = child.link.read() if child.link is not None else ([], True)
         for frame in (*child.held, *last):
             self._owner.received(child, frame)
         self._forget(child)
         self._owner.tell(child.session, told.Exited(time.monotonic(), child.id, child.incarnation, reason))
 
-    def _forget(self, child: Child) -> None:
+    def _forget(self, child: Child[F]) -> None:
         if self._children.get(child.key) is child:  # and not a later incarnation that nobody waited for
             del self._children[child.key]
         self._close_link(child)
@@ -357,13 +364,13 @@ class Fleet:
             os.close(child.pidfd)
             child.pidfd = -1
 
-    def _close_link(self, child: Child) -> None:
+    def _close_link(self, child: Child[F]) -> None:
         if child.link is not None:
             self._selector.unregister(child.link.sock)
             child.link.close()
             child.link = None
 
-    def _link_ready(self, link: Link, events: int) -> None:
+    def _link_ready(self, link: Link[F], events: int) -> None:
         child = self._children.get(link.child)
         if child is None or child.link is not link:
             return
@@ -378,10 +385,12 @@ class Fleet:
             gone = gone or ended
         if gone:
             self._close_link(child)
+            if child.pid:
+                self._owner.hung_up(child)
         else:
             self._watch(link)
 
-    def _watch(self, link: Link) -> None:
+    def _watch(self, link: Link[F]) -> None:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
         if self._selector.get_key(link.sock).events != wanted:
             self._selector.modify(link.sock, wanted, link)

@@ -22,14 +22,16 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 import attrs
 
 from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
-from actors.frames import Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
+from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log_lines import KINDS
-from actors.state import encode_state
+from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
 from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
-from supervisor.fleet import Child, Fleet
+from supervisor.environment import SESSION_MARK
+from supervisor.fleet import SWEEP_SECONDS, Child, Fleet
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
+from supervisor.linux import find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 
@@ -88,7 +90,7 @@ class Hub(threading.Thread):
         super().__init__(name="hub", daemon=True)
         self._journal = journal
         self._loop = Loop()
-        self._fleet = Fleet(self._loop.selector, preload, self, output)
+        self._fleet = Fleet(self._loop.selector, FRAMING, preload, self, output)
         self._deliveries = Deliveries(self._fleet)
         self._lock = threading.Lock()  # of the two below, which other threads reach too
         self._observers: list[Callable[[Notice], None]] = []
@@ -172,7 +174,7 @@ class Hub(threading.Thread):
 
         def ask() -> None:
             self._deliveries.flush()  # a child that is asked to go has been told of everything
-            self._fleet.ask_to_stop(session, child, incarnation, grace)
+            self._fleet.ask_to_stop(session, child, incarnation, Leave(grace))
 
         self.call(ask)
 
@@ -244,7 +246,7 @@ class Hub(threading.Thread):
         if session in self._sessions:
             self._sessions[session].teller.tell(message)
 
-    def received(self, child: Child, frame: Frame) -> None:
+    def received(self, child: Child[Frame], frame: Frame) -> None:
         """Take a frame of a child."""
         now = time.monotonic()
         match frame:
@@ -261,12 +263,20 @@ class Hub(threading.Thread):
             case _:
                 assert_never(frame)
 
+    def hung_up(self, child: Child[Frame]) -> None:
+        """Wait for its end: a link's is only a hint."""
+
+    def orphaned(self, child: Child[Frame]) -> None:
+        """Sweep what a runner has left behind; a role's programs die with it."""
+        if child.id == RUNNER:
+            kill_until_gone(lambda: find_marked(SESSION_MARK, child.session), SWEEP_SECONDS)
+
     def server_lost(self, reason: str) -> None:
         """Let every session stop."""
         for session in self._sessions.values():
             session.observe(Escalated(reason, fatal=False))
 
-    def _welcome(self, child: Child, since: int) -> None:
+    def _welcome(self, child: Child[Frame], since: int) -> None:
         session = self._sessions.get(child.session)
         if session is None or child.link is None:
             return

@@ -6,9 +6,9 @@ cap beyond which the child is as good as dead. Owns the socket; refuses to know 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from actors.frames import Frame, FrameError, FrameReader, encode_frame
+from actors.framing import FrameError, Framing
 
 if TYPE_CHECKING:
     import socket
@@ -18,22 +18,26 @@ MAX_BACKLOG: Final = 256 * 1024 * 1024
 
 _CHUNK: Final = 1 << 18
 
+F = TypeVar("F")
 
-class Link:
+
+class Link(Generic[F]):
     """One end of a link.
 
     Args:
         sock: The supervising process's end, non-blocking.
         child: Id of the child at the other end.
         incarnation: Which one.
+        framing: What the two say to each other.
     """
 
-    def __init__(self, sock: socket.socket, child: str, incarnation: int) -> None:
+    def __init__(self, sock: socket.socket, child: str, incarnation: int, framing: Framing[F]) -> None:
         self.sock = sock
         self.child = child
         self.incarnation = incarnation
         self.welcomed = False
-        self._reader = FrameReader()
+        self._framing = framing
+        self._reader = framing.reader()
         self._backlog = bytearray()
 
     @property
@@ -41,13 +45,13 @@ class Link:
         """Whether something waits for the socket to take more."""
         return bool(self._backlog)
 
-    def read(self) -> tuple[list[Frame], bool]:
+    def read(self) -> tuple[list[F], bool]:
         """Read what is there.
 
         Returns:
             The complete frames in order, and whether the other side is gone (or speaks nonsense).
         """
-        frames: list[Frame] = []
+        frames: list[F] = []
         while True:
             try:
                 data = self.sock.recv(_CHUNK)
@@ -64,9 +68,9 @@ class Link:
             if len(data) < _CHUNK:
                 return frames, False
 
-    def send(self, frame: Frame) -> bool:
+    def send(self, frame: F) -> bool:
         """Write a frame, now or later; return False when the child is beyond help."""
-        return self.send_bytes(encode_frame(frame))
+        return self.send_bytes(self._framing.encode(frame))
 
     def send_bytes(self, data: bytes) -> bool:
         """Write an encoded frame, now or later; return False when the child is beyond help."""

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.events import AttemptEnded, AttemptStarted, Outcome, encode_event
-from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
+from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
@@ -102,7 +102,7 @@ class Runner:
         self._incarnation = int(str(args["incarnation"]))
         _prepare_process(args)
         link.settimeout(0.0)
-        self._link = Link(link, RUNNER, self._incarnation)
+        self._link = Link(link, RUNNER, self._incarnation, FRAMING)
         self._linked = True
         self._signals = _SignalPipe()
         self._epoll = select.epoll()

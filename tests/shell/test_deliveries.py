@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from actors.events import AttemptStarted, Event, Record, TaskCompleted, TaskFailed, encode_event
-from actors.frames import Deliver, Frame, decode_frame
+from actors.frames import FRAMING, Deliver, Frame, decode_frame
 from supervisor.deliveries import IDLE_GIT, PATIENCE, Answer, Deliveries
 from supervisor.fleet import Child, Fleet
 from supervisor.links import Link
@@ -18,17 +18,17 @@ from supervisor.links import Link
 class Sent:
     """Stands for the fleet: knows three children, and keeps what each was sent."""
 
-    children: dict[str, Child]
+    children: dict[str, Child[Frame]]
     frames: dict[str, list[Deliver]] = attrs.Factory(dict)
 
-    def of_session(self, _session: str) -> Iterator[Child]:
+    def of_session(self, _session: str) -> Iterator[Child[Frame]]:
         yield from self.children.values()
 
-    def send(self, child: Child, frame: Frame) -> None:
+    def send(self, child: Child[Frame], frame: Frame) -> None:
         assert isinstance(frame, Deliver)
         self.frames.setdefault(child.id, []).append(frame)
 
-    def send_bytes(self, child: Child, data: bytes) -> None:
+    def send_bytes(self, child: Child[Frame], data: bytes) -> None:
         self.send(child, decode_frame(data[4:]))
 
     def told(self, child: str) -> list[list[int]]:
@@ -40,7 +40,7 @@ def sent() -> Iterator[Sent]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         names = ("task_executor", "git_integration", "blocker_detector")
-        yield Sent({name: Child(f"s/{name}", "s", name, 1, Link(ours, name, 1), 1) for name in names})
+        yield Sent({name: Child(f"s/{name}", "s", name, 1, Link(ours, name, 1, FRAMING), 1) for name in names})
 
 
 def records(first: int, *events: Event) -> tuple[Record, ...]:
@@ -54,7 +54,7 @@ FAILED = TaskFailed("b", "", "no")
 
 
 def test_who_only_watches_is_told_of_everyday_facts_together_and_a_little_later(sent: Sent) -> None:
-    deliveries = Deliveries(cast("Fleet", sent))
+    deliveries = Deliveries(cast("Fleet[Frame]", sent))
     deliveries.deliver("s", records(1, STARTED), {}, 10.0)
     deliveries.deliver("s", records(2, COMPLETED, STARTED), {}, 10.01)
     assert sent.told("task_executor") == sent.told("git_integration") == [[1], [2, 3]]
@@ -68,7 +68,7 @@ def test_who_only_watches_is_told_of_everyday_facts_together_and_a_little_later(
 
 
 def test_what_is_not_everyday_takes_everything_before_it_along_at_once(sent: Sent) -> None:
-    deliveries = Deliveries(cast("Fleet", sent))
+    deliveries = Deliveries(cast("Fleet[Frame]", sent))
     deliveries.deliver("s", records(1, STARTED), {}, 10.0)
     deliveries.deliver("s", records(2, COMPLETED, FAILED), {}, 10.0)
     assert sent.told("blocker_detector") == [[1, 2, 3]]
@@ -77,7 +77,7 @@ def test_what_is_not_everyday_takes_everything_before_it_along_at_once(sent: Sen
 
 
 def test_the_answer_to_an_own_proposal_never_waits(sent: Sent) -> None:
-    deliveries = Deliveries(cast("Fleet", sent))
+    deliveries = Deliveries(cast("Fleet[Frame]", sent))
     deliveries.deliver("s", records(1, STARTED), {}, 10.0)
     deliveries.deliver("s", (), {("s", "blocker_detector", 1): Answer([5], ["no"])}, 10.0)
     (frame,) = sent.frames["blocker_detector"]
@@ -87,7 +87,7 @@ def test_the_answer_to_an_own_proposal_never_waits(sent: Sent) -> None:
 
 
 def test_what_was_kept_for_a_dead_incarnation_does_not_reach_the_next(sent: Sent) -> None:
-    deliveries = Deliveries(cast("Fleet", sent))
+    deliveries = Deliveries(cast("Fleet[Frame]", sent))
     deliveries.deliver("s", records(1, STARTED), {}, 10.0)
     sent.children["blocker_detector"] = attrs.evolve(sent.children["blocker_detector"], incarnation=2)
     deliveries.deliver("s", records(2, COMPLETED), {}, 10.0)
@@ -96,7 +96,7 @@ def test_what_was_kept_for_a_dead_incarnation_does_not_reach_the_next(sent: Sent
 
 
 def test_git_can_wait_where_it_has_nothing_to_land(sent: Sent) -> None:
-    deliveries = Deliveries(cast("Fleet", sent))
+    deliveries = Deliveries(cast("Fleet[Frame]", sent))
     deliveries.deliver("s", records(1, STARTED), {}, 10.0, IDLE_GIT)
     assert sent.told("git_integration") == []
     deliveries.flush()

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from actors.events import RoleFinished, encode_event
-from actors.frames import Beat, Deliver, Frame, FrameReader, Propose, Ready, encode_frame
+from actors.frames import FRAMING, Beat, Deliver, Frame, FrameReader, Propose, Ready, encode_frame
 from supervisor import links
 from supervisor.links import Link
 
@@ -17,7 +17,7 @@ from supervisor.links import Link
 class Pair:
     """A link and its peer's end, which does not block either."""
 
-    link: Link
+    link: Link[Frame]
     peer: socket.socket
 
     def read(self) -> bytes:
@@ -43,7 +43,7 @@ def pair() -> Iterator[Pair]:
     for end in (ours, theirs):
         end.settimeout(0.0)
     with theirs:
-        link = Link(ours, "session/runner", 1)
+        link = Link(ours, "session/runner", 1, FRAMING)
         yield Pair(link, theirs)
         link.close()
 
