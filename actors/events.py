@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from actors.model import Command, Isolation, Milestone
+from actors.model import Command, Containment, Isolation, Milestone
 
 
 def signal_name(number: int) -> str:
@@ -106,6 +106,7 @@ class Settings:
         stop_grace: Seconds between TERM and KILL when an attempt is ended.
         conflict_reruns: How often a task is run again on the new tip because its change did not merge.
         secrets: Names of variables whose values never reach a log, the journal or a report by our hand.
+        containment: What makes sure that nothing of a task is left.
     """
 
     max_parallel: int = 4
@@ -130,6 +131,7 @@ class Settings:
     stop_grace: float = 10.0
     conflict_reruns: int = 3
     secrets: tuple[str, ...] = ()
+    containment: Containment = Containment.AUTO
 
 
 # --- stated by the supervising process ---------------------------------------------------------------------------
@@ -313,6 +315,19 @@ class WriteBackFailed(msgspec.Struct, frozen=True):
 
 
 # --- stated by the runner ----------------------------------------------------------------------------------------
+
+
+class ContainmentChosen(msgspec.Struct, frozen=True):
+    """What makes sure, from here on, that nothing of a task is left.
+
+    Attributes:
+        name: ``cgroup``, ``pid_namespace`` or ``sweep``.
+        detail: One line for people: what it means when everything of ours is killed at once, and why it is none that
+            is stronger.
+    """
+
+    name: str
+    detail: str
 
 
 class AttemptStarted(msgspec.Struct, frozen=True):
@@ -654,7 +669,7 @@ SessionEvent = (
 )
 """What concerns the session as a whole."""
 
-ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished
+ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished | ContainmentChosen
 """What concerns a role or the runner."""
 
 AttemptEvent = (

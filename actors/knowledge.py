@@ -9,6 +9,7 @@ import attrs
 
 from actors.events import (
     CompletionAlert,
+    ContainmentChosen,
     ProgressReported,
     SessionSettled,
     SessionStarted,
@@ -49,6 +50,7 @@ class Knowledge:
         preflight_problems: Why it did not.
         git: What the git role found and did.
         children: Roles and runner by id.
+        containment: What makes sure that nothing of a task is left, as the runner chose last; ``None`` before.
         blockers: Unresolved blockers by claim.
         stalled: Attempts reported as stalled.
         alerts: Dependency alerts that hold: detail by claim.
@@ -84,6 +86,7 @@ class Knowledge:
     preflight_problems: tuple[str, ...] = ()
     git: Git = Git()
     children: dict[str, ChildState] = attrs.Factory(dict)
+    containment: ContainmentChosen | None = None
     blockers: dict[str, Blocker] = attrs.Factory(dict)
     stalled: dict[str, float] = attrs.Factory(dict)
     alerts: dict[str, str] = attrs.Factory(dict)

@@ -40,6 +40,7 @@ _NAMES: Final[dict[str, dict[type[Event], str]]] = {
         facts.ChildReady: "agent_deployed",
         facts.ChildGone: "agent_failed",
         facts.ChildQuarantined: "agent_quarantined",
+        facts.ContainmentChosen: "containment_chosen",
         facts.AttemptGranted: "attempt_granted",
         facts.AttemptStarted: "task_started",
         facts.AttemptEnded: "attempt_ended",

@@ -24,6 +24,15 @@ class OnCrash(enum.Enum):
     FAIL = "fail"
 
 
+class Containment(enum.Enum):
+    """What makes sure that nothing of a task is left: the strongest that the machine gives, or one by name."""
+
+    AUTO = "auto"
+    CGROUP = "cgroup"
+    PID_NAMESPACE = "pid_namespace"
+    SWEEP = "sweep"
+
+
 class Isolation(enum.Enum):
     """Where attempts run: in a git worktree slot of their own, or in the project directory itself."""
 

@@ -34,6 +34,7 @@ from actors.events import (
     ChildQuarantined,
     ChildReady,
     CompletionAlert,
+    ContainmentChosen,
     DependencyAlert,
     Event,
     GitEvent,
@@ -353,6 +354,8 @@ class SessionState(Knowledge):
                 self.children[child] = evolve(former, ready=False, fatal=True, last_exit=reason)
             case RoleFinished(role=role, summary=summary):
                 self.finished[role] = summary
+            case ContainmentChosen():
+                self.containment = event
             case _:
                 assert_never(event)
 

@@ -225,7 +225,7 @@ class Attempts:
         attempt.state = Running(pid)
         if not attempt.stated:
             attempt.stated = True
-            self._facts.append(AttemptStarted(attempt.id, pid))
+            self._facts.append(AttemptStarted(attempt.id, self._trees.shown(pid)))
 
     def _not_started(self, attempt: _Attempt, former: Delayed, error: CannotStartError, now: float) -> None:
         if error.passing and former.tries + 1 < _MOST_TRIES:

@@ -18,12 +18,9 @@ import os
 import select
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from supervisor.containment import Trees
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _ENTER: Final = 'echo 0 > "$0" || echo "milestoned: this task could not enter its control group" >&2; exec "$@"'
 """Shell line that enters the group whose ``cgroup.procs`` is ``$0`` and then is the program."""
@@ -103,26 +100,14 @@ class CgroupTrees(Trees):
                 poller.poll(max(0.0, give_up_at - time.monotonic()) * 1000)
 
 
-def containment_for(session: str, args: Mapping[str, object]) -> Trees:
-    """Choose the strongest containment that there is.
-
-    Args:
-        session: Session id.
-        args: ``cgroup`` may name a delegated group's directory.
-    """
-    parent = Path(str(args["cgroup"])) if "cgroup" in args else delegated_group()
-    if parent is not None:
-        with contextlib.suppress(OSError):
-            return CgroupTrees(session, parent)
-    return Trees(session)
-
-
 def delegated_group() -> Path | None:
     """Return the directory of this process's own group, if that was delegated to us."""
     mount, own = _mount_point(), group_of(os.getpid())
     if mount is None or not own:
         return None
     group = mount / own.lstrip("/")
+    if not (group / "cgroup.kill").exists():  # Linux before 5.14, or the root of all groups
+        return None
     if os.access(group, os.W_OK) and os.access(group / "cgroup.procs", os.W_OK) and _is_marked(group):
         return group
     return None

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actors.events import ChildGone, ChildQuarantined, ChildReady
+from actors.model import Containment
 from actors.state import ROLES, RUNNER
 from supervisor import core_effects as published
 from supervisor.exits import describe
+from supervisor.fork_protocol import Namespace
+from supervisor.ladder import namespace_for
 from supervisor.spec import ChildSpec, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ def session_specs(session: str, project: str, logs: str, settings: Settings) -> 
     runner = ChildSpec(
         RUNNER,
         "supervisor.runner:main",
-        args={"session": session, "project": project, "logs": logs},
+        args={"session": session, "project": project, "logs": logs, "containment": settings.containment.value},
         shutdown=settings.stop_grace + ROLE_GRACE,
         start_timeout=START_TIMEOUT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -90,6 +93,8 @@ class HubPort:
         self._hub = hub
         self._session = session
         self._grace = {spec.id: float(spec.shutdown) if isinstance(spec.shutdown, float) else 0.0 for spec in specs}
+        runner = next((spec.args for spec in specs if spec.id == RUNNER), {})
+        self._containment = Containment(str(runner.get("containment", Containment.AUTO.value)))
         self._incarnations: dict[str, int] = {}
         self._asked: dict[str, int] = {}
 
@@ -112,7 +117,9 @@ class HubPort:
             "incarnation": incarnation,
             "last_exit": "" if last_exit is None else describe(last_exit),
         }
-        self._hub.spawn(self._session, spec.id, incarnation, spec.target, args, role=spec.id != RUNNER)
+        is_role = spec.id != RUNNER
+        namespace = Namespace.NONE if is_role else namespace_for(self._containment)
+        self._hub.spawn(self._session, spec.id, incarnation, spec.target, args, role=is_role, namespace=namespace)
 
     def ask_to_stop(self, child: str, incarnation: int) -> None:
         """Send the child away."""

@@ -17,7 +17,7 @@ import attrs
 
 from actors import fields
 from actors.events import AgentRunner
-from actors.model import Isolation
+from actors.model import Containment, Isolation
 from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar
@@ -310,6 +310,7 @@ _KEYS: Final[dict[str, _Take]] = {
     "stop_grace": _Value("stop_grace", _duration(zero=True)),
     "conflict_reruns": _Value("conflict_reruns", _whole(0, _NEVER_MANY)),
     "secrets": _Value("secrets", _variables),
+    "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,
     "agents": _Section("agents.", {"default": _Value("default_agent", _default_agent), "runners": _runners}),
     "git": _Section(

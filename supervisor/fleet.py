@@ -22,7 +22,7 @@ import attrs
 from actors.framing import Framing
 from supervisor import core_events as told
 from supervisor.exits import Shutdown, Unknown, from_wait
-from supervisor.fork_protocol import ChildExited, LaunchFailed
+from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 from supervisor.links import Link
 from supervisor.offspring import EMPTY_SECONDS
@@ -172,7 +172,7 @@ class Fleet(Generic[F]):
         self._answered = False
         self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)
 
-    def spawn(
+    def spawn(  # noqa: PLR0913 - one parameter per field of a launch
         self,
         session: str,
         child: str,
@@ -181,6 +181,7 @@ class Fleet(Generic[F]):
         args: Mapping[str, object],
         *,
         role: bool,
+        namespace: Namespace = Namespace.NONE,
     ) -> None:
         """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn`."""
         key = f"{session}/{child}"
@@ -188,7 +189,9 @@ class Fleet(Generic[F]):
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server"))
             return
         try:
-            sock = self._launcher.launch(key, incarnation, entry, dict(args), dies_with_server=role)
+            sock = self._launcher.launch(
+                key, incarnation, entry, dict(args), dies_with_server=role, namespace=namespace
+            )
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
             return

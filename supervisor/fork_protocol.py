@@ -17,6 +17,7 @@ ends are to be learnt from their pidfds, without a reason.
 Owns names and encoding. Refuses to know sockets and processes.
 """
 
+import enum
 from typing import Final
 
 import attrs
@@ -40,6 +41,14 @@ class Start:
     warm_up: tuple[str, ...]
 
 
+class Namespace(enum.Enum):
+    """Whether a child shall be the first process (init) of a PID namespace of its own."""
+
+    NONE = "none"
+    WANTED = "wanted"
+    REQUIRED = "required"
+
+
 @attrs.frozen
 class Launch:
     """Fork a child; its end of the link travels beside.
@@ -51,6 +60,8 @@ class Launch:
             returns (an integer, or ``None`` for 0) is the exit status.
         args: JSON object.
         dies_with_server: Whether the kernel kills the child when the server ends.
+        namespace: Whether it shall have a PID namespace of its own. Where one is wanted or required, the entry
+            finds in ``args["namespace"]`` what became of that (:mod:`supervisor.namespaces`).
     """
 
     child: str
@@ -58,6 +69,7 @@ class Launch:
     entry: str
     args: msgspec.Raw
     dies_with_server: bool
+    namespace: Namespace = Namespace.NONE
 
 
 @attrs.frozen

@@ -22,6 +22,7 @@ import msgspec
 
 from supervisor import linux
 from supervisor.fork_protocol import Launch
+from supervisor.namespaces import Born
 
 MARK: Final = "MILESTONED_CHILD"
 """Environment variable that tells whose a process is: inherited by every program that a child starts."""
@@ -47,7 +48,7 @@ class Server:
     sockets: tuple[socket.socket, ...]
 
 
-def run_child(launch: Launch, mark: str, link: int, server: Server) -> NoReturn:
+def run_child(launch: Launch, mark: str, link: int, server: Server, born: Born | None = None) -> NoReturn:
     """Turn the copy of the server into the child that was asked for; runs in the child, right after the fork.
 
     Args:
@@ -55,18 +56,20 @@ def run_child(launch: Launch, mark: str, link: int, server: Server) -> NoReturn:
         mark: Value of :data:`MARK`.
         link: Descriptor of the child's end of its link.
         server: What is to be left.
+        born: What became of the wish for a PID namespace, ``None`` without one.
     """
     status = CRASHED
     try:
         if launch.dies_with_server:
             linux.set_parent_death_signal(signal.SIGKILL)
-            if os.getppid() != server.pid:  # it had died before the kernel knew what to do
+            inside = born is not None and not born.refused  # where the number of a parent outside is 0
+            if not inside and os.getppid() != server.pid:  # it had died before the kernel knew what to do
                 os._exit(CRASHED)
-        _leave(server, link)
+        _leave(server, {link} if born is None else {link, born.outer_proc})
         os.environ[MARK] = mark
         with contextlib.suppress(OSError):  # only for people who look at ps
             linux.set_process_name(launch.child.rpartition("/")[2])
-        status = _call(launch, link)
+        status = _call(launch, link, born)
     except BaseException as error:  # noqa: BLE001 - nothing may climb into the copy of the server's loop
         status = _complain(launch, error)
     finally:
@@ -74,13 +77,13 @@ def run_child(launch: Launch, mark: str, link: int, server: Server) -> NoReturn:
         os._exit(status & 0xFF)
 
 
-def _leave(server: Server, link: int) -> None:
+def _leave(server: Server, kept: set[int]) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for one in server.sockets:
         one.detach()
-    _close_all_but({0, 1, 2, link})
+    _close_all_but({0, 1, 2} | kept)
 
 
 def _close_all_but(kept: set[int]) -> None:
@@ -96,9 +99,11 @@ def _close_all_but(kept: set[int]) -> None:
                 os.close(descriptor)
 
 
-def _call(launch: Launch, link: int) -> int:
+def _call(launch: Launch, link: int, born: Born | None) -> int:
     entry = cast("Entry", find_function(launch.entry))
     args = _ARGS.decode(launch.args)
+    if born is not None:
+        args["namespace"] = born.plain()
     # Family and type are given, or Python would ask the kernel for each.
     status = entry(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=link), args)
     return 0 if status is None else status

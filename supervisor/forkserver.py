@@ -30,6 +30,7 @@ from supervisor.fork_protocol import (
     FromServer,
     Launch,
     LaunchFailed,
+    Namespace,
     ProtocolError,
     Start,
     StartFailed,
@@ -37,6 +38,7 @@ from supervisor.fork_protocol import (
     encode,
 )
 from supervisor.forked import CRASHED, Server, one_line, run_child
+from supervisor.namespaces import Born, NamespaceRefusedError, fork_inside
 from supervisor.offspring import EMPTY_SECONDS, Child, Offspring
 from supervisor.preload import preload, reset_signals
 
@@ -156,13 +158,16 @@ class ForkServer:
         link = descriptors[0]
         mark = f"{self._name}:{launch.child}:{launch.incarnation}"
         try:
-            pid = os.fork()
+            pid, born = _fork(launch.namespace)
+        except NamespaceRefusedError as error:
+            self._refuse(launch, f"no PID namespace can be made: {error}")
+            return
         except OSError as error:
             self._refuse(launch, f"cannot fork: {error.strerror}")
             return
         else:
             if pid == 0:
-                run_child(launch, mark, link, self._server)
+                run_child(launch, mark, link, self._server, born)
         finally:
             os.close(link)
         self._offspring.add(Child(launch, pid, mark))
@@ -202,6 +207,23 @@ class ForkServer:
             return False
         too_late = self._closing_since + LINGER_SECONDS + EMPTY_SECONDS
         return self._offspring.gone() or time.monotonic() >= too_late
+
+
+def _fork(namespace: Namespace) -> tuple[int, Born | None]:
+    """Fork; return the process id (0 in the child) and what became of the wish for a namespace.
+
+    Raises:
+        NamespaceRefusedError: One is required, and there is none.
+        OSError: Nothing was forked.
+    """
+    if namespace is Namespace.NONE:
+        return os.fork(), None
+    try:
+        return fork_inside()
+    except NamespaceRefusedError as error:
+        if namespace is Namespace.REQUIRED:
+            raise
+        return os.fork(), Born(refused=str(error))
 
 
 def _rights(descriptor: int) -> tuple[int, int, bytes]:

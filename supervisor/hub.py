@@ -29,6 +29,7 @@ from supervisor import core_events as told
 from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS, Child, Fleet
+from supervisor.fork_protocol import Namespace
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
 from supervisor.linux import find_marked, kill_until_gone
@@ -147,7 +148,7 @@ class Hub(threading.Thread):
         proposal = _Proposal(session, tuple(encode_event(event) for event in events))
         self.call(lambda: self._proposals.append(proposal))
 
-    def spawn(
+    def spawn(  # noqa: PLR0913 - one parameter per field of a launch
         self,
         session: str,
         child: str,
@@ -156,6 +157,7 @@ class Hub(threading.Thread):
         args: Mapping[str, object],
         *,
         role: bool,
+        namespace: Namespace = Namespace.NONE,
     ) -> None:
         """Start an incarnation of a child.
 
@@ -166,8 +168,9 @@ class Hub(threading.Thread):
             entry: ``module:function`` that is called with the link and ``args``.
             args: Plain values.
             role: Whether it dies with the fork server (a role does, the runner goes on).
+            namespace: Whether it shall have a PID namespace of its own.
         """
-        self.call(lambda: self._fleet.spawn(session, child, incarnation, entry, args, role=role))
+        self.call(lambda: self._fleet.spawn(session, child, incarnation, entry, args, role=role, namespace=namespace))
 
     def ask_to_stop(self, session: str, child: str, incarnation: int, grace: float) -> None:
         """Ask an incarnation to end in order, within ``grace`` seconds."""

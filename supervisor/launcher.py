@@ -29,6 +29,7 @@ from supervisor.fork_protocol import (
     FromServer,
     Launch,
     LaunchFailed,
+    Namespace,
     Start,
     StartFailed,
     ToServer,
@@ -42,12 +43,6 @@ STOP_SECONDS: Final = 10.0
 _SEND_SECONDS: Final = 5.0
 _END_SECONDS: Final = 1.0
 _STDERR: Final = 2
-
-# Written out, because `-m` would need the package on the path of a bare interpreter, and a script its own
-# folder. With -P nothing is added to the path that is handed over: no `yaml.py` of the user's folder.
-_BOOTSTRAP: Final = (
-    "import sys; sys.path[:] = sys.argv[2:]; from supervisor.forkserver import main; sys.exit(main(int(sys.argv[1])))"
-)
 
 
 @attrs.frozen
@@ -120,7 +115,7 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             process = subprocess.Popen(
-                [sys.executable, *_flags(), "-c", _BOOTSTRAP, str(theirs.fileno()), *_import_path()],
+                interpreter("sys.exit(main(int(sys.argv[1])))", "supervisor.forkserver", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=_output(output),
                 stderr=_output(output),
@@ -154,6 +149,7 @@ class Launcher:
         args: Mapping[str, object],
         *,
         dies_with_server: bool = True,
+        namespace: Namespace = Namespace.NONE,
     ) -> socket.socket:
         """Ask for a child; :meth:`read` tells later whether there is one.
 
@@ -166,6 +162,7 @@ class Launcher:
             entry: ``module:function``, called as ``function(link, args)`` in the child's main thread.
             args: What JSON has a form for.
             dies_with_server: Whether the kernel kills the child when the fork server ends.
+            namespace: Whether it shall have a PID namespace of its own.
 
         Returns:
             Our end of the link, non-blocking; at its end of file already when the launch cannot succeed.
@@ -175,7 +172,7 @@ class Launcher:
             TypeError: The arguments have no form in JSON.
             OSError: No descriptor is left.
         """
-        request = Launch(child, incarnation, entry, msgspec.Raw(msgspec.json.encode(args)), dies_with_server)
+        request = Launch(child, incarnation, entry, msgspec.Raw(msgspec.json.encode(args)), dies_with_server, namespace)
         packet = encode(request)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(0.0)
@@ -283,6 +280,21 @@ def _output(descriptor: int | None) -> int:
         os.fstat(_STDERR)
         return _STDERR
     return subprocess.DEVNULL
+
+
+def interpreter(call: str, module: str, *words: str) -> list[str]:
+    """Return the command line of another interpreter that sees the modules that this one sees.
+
+    Args:
+        call: Expression that it evaluates; ``main`` is that of the module, and ``sys`` is there.
+        module: Module of ours.
+        words: Its arguments, ``sys.argv[1]`` and so on.
+    """
+    # Written out, because `-m` would need the package on the path of a bare interpreter, and a script its own
+    # folder. With -P nothing is added to the path that is handed over: no `yaml.py` of the user's folder.
+    first = len(words) + 1
+    line = f"import sys; sys.path[:] = sys.argv[{first}:]; from {module} import main; {call}"
+    return [sys.executable, *_flags(), "-c", line, *words, *_import_path()]
 
 
 def _flags() -> list[str]:

@@ -1,4 +1,4 @@
-"""What is asked of Linux itself: process control by prctl and pidfd, and who is there by reading /proc.
+"""What is asked of Linux itself: process control by prctl, pidfd and namespaces, and who is there by reading /proc.
 
 Owns the few calls that Python has no function for, and looking at processes. Every function that looks is
 tolerant: a process that vanishes meanwhile is simply not there. Refuses to know what the processes are for,
@@ -24,6 +24,16 @@ import attrs
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
+
+NEW_PIDS: Final = 0x20000000
+"""CLONE_NEWPID: a namespace of process ids."""
+
+NEW_MOUNTS: Final = 0x00020000
+"""CLONE_NEWNS: a namespace of mounts."""
+
+_MS_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
+_MS_REC_SLAVE: Final = 0x4000 | 0x80000
+_CAP_SYS_ADMIN: Final = 21
 
 _ENDED: Final = "ZXx"
 """States of /proc/PID/stat in which nothing runs any more."""
@@ -115,6 +125,57 @@ def set_process_name(name: str) -> None:
         OSError: The kernel refuses.
     """
     _check(_name_setter()(_PR_SET_NAME, name.encode()[:15]), "prctl(PR_SET_NAME)")
+
+
+# --- namespaces and capabilities ---------------------------------------------------------------------------
+
+
+def unshare(kinds: int) -> None:
+    """Give the calling process (for :data:`NEW_PIDS`: its next children) namespaces of their own.
+
+    Args:
+        kinds: :data:`NEW_PIDS`, :data:`NEW_MOUNTS`.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _check(_libc().unshare(kinds), f"unshare({kinds:#x})")
+
+
+def enter_namespace(descriptor: int, kind: int) -> None:
+    """Enter a namespace; for :data:`NEW_PIDS` that holds for the children forked from now on.
+
+    Args:
+        descriptor: Of a file in ``/proc/PID/ns``.
+        kind: Its kind.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _check(_libc().setns(descriptor, kind), f"setns({kind:#x})")
+
+
+def mount_own_proc() -> None:
+    """Show this process's namespace of process ids in /proc, to the calling process's namespace of mounts alone.
+
+    What is mounted outside later still appears here; nothing that is mounted here appears outside.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    mount = _libc()["mount"]
+    mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
+    mount.restype = ctypes.c_int
+    _check(mount(None, b"/", None, _MS_REC_SLAVE, None), "mount(/, slave)")
+    _check(mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, None), "mount(/proc)")
+
+
+def can_administer() -> bool:
+    """Tell whether the calling process has the effective capability CAP_SYS_ADMIN."""
+    for line in (_read("self", "status") or b"").splitlines():
+        if line.startswith(b"CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+    return False
 
 
 # --- pidfd -----------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
+from supervisor.ladder import refusal
 from supervisor.ledger import Latest, Ledger, without_collection
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
@@ -354,6 +355,9 @@ def _open_locked(
 
 
 def _refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:
+    uncontained = refusal(settings.containment)
+    if uncontained:
+        raise RunRefusedError(CONFIGURATION, *uncontained)
     missing = missing_agents(milestone, settings)
     if missing:
         raise RunRefusedError(CONFIGURATION, *missing)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 import msgspec
 
-from actors.events import Outcome, SessionStatus
+from actors.events import ContainmentChosen, Outcome, SessionStatus
 from actors.log_lines import FILES, timestamp
 from actors.projection import last_seq_in
 from actors.state import Phase
@@ -53,6 +53,7 @@ class SessionSheet:
         tasks: A word for each task.
         seq: The last event that is shown.
         unreachable: Tasks that cannot run any more because of failed or skipped ones.
+        containment: What makes sure that nothing of a task is left, ``None`` before it is known.
     """
 
     id: str
@@ -66,6 +67,7 @@ class SessionSheet:
     tasks: dict[str, str]
     seq: int
     unreachable: tuple[str, ...] = ()
+    containment: ContainmentChosen | None = None
 
 
 @attrs.frozen
@@ -133,6 +135,7 @@ def sheet_of(state: SessionState, unreachable: Iterable[str] = ()) -> SessionShe
         tasks={task_id: task_word(task) for task_id, task in state.tasks.items()},
         seq=state.seq,
         unreachable=tuple(unreachable),
+        containment=state.containment,
     )
 
 

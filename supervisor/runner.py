@@ -36,8 +36,8 @@ from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, 
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
-from supervisor.cgroups import containment_for
 from supervisor.environment import SESSION_MARK, TaskEnvironment
+from supervisor.ladder import choose
 from supervisor.links import Link
 from supervisor.steps import Place
 
@@ -80,7 +80,7 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
         link: The runner's end of the link.
         args: ``session`` (id), ``project`` (absolute directory), ``logs`` (absolute directory of the
             session's logs), ``incarnation``; optionally ``nofile`` (soft limit of descriptors that tasks
-            get), ``umask``, and ``cgroup`` (directory of a control group that is handed to us).
+            get), ``umask``, and what :func:`supervisor.ladder.choose` takes.
 
     Returns:
         The exit status of the process.
@@ -109,8 +109,9 @@ class Runner:
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(self._signals.descriptor, select.EPOLLIN)
         self._writing = False
-        self.trees = containment_for(self._session, args)
-        self._attempts = Attempts(self.trees, 0.0)
+        chosen = choose(self._session, args)
+        self._trees, self._containment = chosen.trees, chosen.fact
+        self._attempts = Attempts(self._trees, 0.0)
         self._state: SessionState | None = None
         self._environment: TaskEnvironment | None = None
         self._begun: set[str] = set()
@@ -122,11 +123,6 @@ class Runner:
         self._leaving = False
         self._stopping: Verdict | None = None
         self._beat_at = time.monotonic() + BEAT_SECONDS
-
-    @property
-    def containment(self) -> str:
-        """Name of the containment in force, for ``status``."""
-        return self.trees.name
 
     def run(self) -> int:
         """Work until there is nothing more to do; return the exit status."""
@@ -150,7 +146,7 @@ class Runner:
         self._attempts.tick(now)
         self._epoll.close()
         self._signals.close()
-        self.trees.close()
+        self._trees.close()
         self._link.close()
 
     # --- the loop -------------------------------------------------------------------------------------------
@@ -235,6 +231,8 @@ class Runner:
             os.environ, session=self._session, milestone=state.milestone.id, project=self._project
         )
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._incarnation <= 1 or state.containment != self._containment:
+            self._facts.append(self._containment)
         self._settle_former(state)
         self._state_facts()
         self._send(Ready())

@@ -172,6 +172,8 @@ def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
             yield "supervisor", f"{TITLES.get(child, child)} ended: {reason}", Tone.WARNING
         case facts.ChildQuarantined(child=child, reason=reason):
             yield "supervisor", f"{TITLES.get(child, child)} is left out (FATAL): {reason}", Tone.BAD
+        case facts.ContainmentChosen(name=name, detail=detail):
+            yield "runner", f"containment {name}: {detail}", Tone.PLAIN
         case facts.PreflightPassed(warnings=warnings):
             yield "dependency_validator", "Prerequisites, tools, environment and disk are fine", Tone.PLAIN
             for warning in warnings:

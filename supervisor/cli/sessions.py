@@ -20,8 +20,10 @@ from actors.plan import Plan
 from actors.progress import eta_seconds, percentage
 from actors.state import ROLES, RUNNER, Phase, SessionState
 from supervisor.cli.output import CONFIGURATION, CommandError
+from supervisor.environment import SESSION_MARK
 from supervisor.journal_errors import JournalError, JournalMissingError
 from supervisor.journal_reader import JournalReader
+from supervisor.linux import find_marked
 from supervisor.lock import read_holder
 from supervisor.projection import status_now
 
@@ -82,6 +84,7 @@ class SessionView:
         plan: Of what it executes.
         roles: The five, then the runner.
         unreachable: Tasks that cannot run any more, in the file's order.
+        left: Processes of its tasks that outlived everything that supervised them.
     """
 
     state: SessionState
@@ -90,6 +93,7 @@ class SessionView:
     plan: Plan
     roles: tuple[RoleView, ...]
     unreachable: tuple[str, ...]
+    left: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -194,7 +198,8 @@ class Sessions:
         gone = plan.unreachable(lost)
         unreachable = (key for key, one in state.tasks.items() if key in gone and one.phase is Phase.PENDING)
         roles = tuple(self._role(state, role, ready.get(role, 0.0), lives=lives) for role in (*ROLES, RUNNER))
-        return SessionView(state, status, lives, plan, roles, tuple(unreachable))
+        left = find_marked(SESSION_MARK, session) if running and not lives else ()
+        return SessionView(state, status, lives, plan, roles, tuple(unreachable), left)
 
     def _role(self, state: SessionState, role: str, ready_wall: float, *, lives: bool) -> RoleView:
         child = state.children.get(role)

@@ -148,6 +148,8 @@ def _head(view: SessionView, now: float) -> Iterator[str]:
         said.append(f"{count(state.git.landed, 'commit')}{branch}")
     yield f"{drawn} {', '.join(said)}"
     yield from _whereabouts(view)
+    if state.containment is not None and view.status not in _QUIET:
+        yield f"containment {state.containment.name}: {state.containment.detail}"
 
 
 def _whereabouts(view: SessionView) -> Iterator[str]:
@@ -162,6 +164,10 @@ def _whereabouts(view: SessionView) -> Iterator[str]:
             yield click.style(f"paused{reason}; supervised by process {state.pid}", fg="yellow")
         case SessionStatus.INTERRUPTED if state.status is SessionStatus.RUNNING:
             yield click.style(f"process {state.pid}, which supervised it, is gone; go on with: {again}", fg="yellow")
+            if view.left:
+                left = "1 process of its tasks still runs" if len(view.left) == 1 else ""
+                left = left or f"{len(view.left)} processes of its tasks still run"
+                yield click.style(f"{left}; the next run ends them first: {', '.join(map(str, view.left))}", fg="red")
         case SessionStatus.INTERRUPTED | SessionStatus.PAUSED:
             yield click.style(f"{view.status.value}{reason}; go on with: {again}", fg="yellow")
         case SessionStatus.FAILED | SessionStatus.BLOCKED:

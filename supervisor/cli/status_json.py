@@ -8,6 +8,7 @@ from actors.log_lines import timestamp
 from supervisor.cli.words import describe, full_name, task_reason, task_word_now
 
 if TYPE_CHECKING:
+    from actors.events import ContainmentChosen
     from actors.state import Blocker, TaskState
     from supervisor.cli.selection import Answer, Wanted
     from supervisor.cli.sessions import RoleView, SessionView
@@ -46,6 +47,8 @@ def _session_json(one: Wanted, now: float) -> dict[str, object]:
         "percentage": view.percentage(),
         "declared_percentage": state.milestone.declared_percentage,
         "counts": {phase.value: number for phase, number in counts.items()},
+        "left": list(view.left),
+        "containment": _containment_json(state.containment),
         "roles": [_role_json(view, role, now) for role in roles],
     }
     if one.roles is not None:
@@ -57,6 +60,10 @@ def _session_json(one: Wanted, now: float) -> dict[str, object]:
         "blockers": [_blocker_json(blocker, now) for blocker in state.blockers.values()],
         "alerts": list(state.alerts.values()),
     }
+
+
+def _containment_json(chosen: ContainmentChosen | None) -> dict[str, str] | None:
+    return None if chosen is None else {"name": chosen.name, "detail": chosen.detail}
 
 
 def _task_json(view: SessionView, task_id: str, task: TaskState) -> dict[str, object]:

@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config import VARIABLE
 from tests.e2e.stage import Project
+from tests.isolation import World
 from tests.repositories import MakeRepository
+
+
+@pytest.fixture
+def swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every run use the weakest containment: the pids that tasks write down are then those seen from here."""
+    config = world.home / "sweep.yaml"
+    config.write_text("containment: sweep\n", encoding="utf-8")
+    monkeypatch.setenv(VARIABLE, str(config))
 
 
 @pytest.fixture

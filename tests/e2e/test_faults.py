@@ -50,6 +50,8 @@ from tests.e2e.test_kills import MILESTONE, SEED, TASKS
 from tests.repositories import git
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("swept")
+
 
 def _assert_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), GONE_SECONDS, f"{pids} have ended")

@@ -41,6 +41,8 @@ from tests.e2e.stage import (
 from tests.repositories import git, make_repository
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("swept")
+
 WAITS = "Go on with: milestonectl run m1"
 
 

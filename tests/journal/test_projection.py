@@ -9,6 +9,7 @@ import pytest
 from actors.events import (
     AttemptEnded,
     AttemptStarted,
+    ContainmentChosen,
     GitReady,
     Outcome,
     SessionEnded,
@@ -48,7 +49,16 @@ def test_session_json_has_exactly_its_keys() -> None:
         "tasks": {"a": "pending", "b": "pending"},
         "seq": 2,
         "unreachable": [],
+        "containment": None,
     }
+
+
+def test_session_json_says_what_makes_sure_that_nothing_of_a_task_is_left() -> None:
+    state = folded(STARTED, ContainmentChosen("sweep", "the next run ends what is left"))
+    shown = json.loads(session_json(state))["containment"]
+    assert shown == {"name": "sweep", "detail": "the next run ends what is left"}
+    state = folded(STARTED, ContainmentChosen("sweep", "weak"), ContainmentChosen("cgroup", "strong"))
+    assert sheet_of(state).containment == ContainmentChosen("cgroup", "strong")
 
 
 def test_session_json_says_where_each_task_is() -> None:

@@ -109,6 +109,7 @@ def _show(what: str, args: Mapping[str, object]) -> object:
         "modules": lambda: sorted(sys.modules),
         "path": lambda: sys.path,
         "cwd": os.getcwd,
+        "pids": lambda: sorted(linux.all_pids()),
         "adopts": lambda: linux.children_of(os.getpid()),
     }
     return shown[what]()

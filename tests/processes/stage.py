@@ -12,7 +12,7 @@ from typing import Final, Self, TypeVar
 
 import attrs
 
-from supervisor.fork_protocol import ChildExited, LaunchFailed
+from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 
 PUPPETS: Final = "tests.processes.puppets"
@@ -28,7 +28,7 @@ class Puppet:
     Attributes:
         child: Child id.
         incarnation: Which start of it this is.
-        pid: What the child said.
+        pid: As it is known here.
         link: Our end of its link, blocking here.
         pidfd: As it was launched with.
         mark: The same.
@@ -95,17 +95,23 @@ class Stage:
         entry: str = "puppet",
         args: Mapping[str, object] | None = None,
         dies_with_server: bool = True,
+        namespace: Namespace = Namespace.NONE,
     ) -> Puppet:
         """Launch a puppet and wait until it says that it is ready."""
         link = self.launcher.launch(
-            child, incarnation, f"{PUPPETS}:{entry}", args or {}, dies_with_server=dies_with_server
+            child,
+            incarnation,
+            f"{PUPPETS}:{entry}",
+            args or {},
+            dies_with_server=dies_with_server,
+            namespace=namespace,
         )
         self._open.callback(link.close)
         launched = self.wait_for(Launched, child, incarnation)
         link.settimeout(TIMEOUT)
         ready, pid = read_line(link).split()
         assert ready == "ready"
-        assert int(pid) == launched.pid
+        assert int(pid) == (launched.pid if namespace is Namespace.NONE else 1)
         assert launched.pidfd is not None
         return Puppet(child, incarnation, launched.pid, link, launched.pidfd, launched.mark)
 

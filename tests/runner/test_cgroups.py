@@ -9,7 +9,8 @@ import pytest
 
 from actors.events import Outcome
 from supervisor import linux
-from supervisor.cgroups import CgroupTrees, containment_for, delegated_group, group_of
+from supervisor.cgroups import CgroupTrees, delegated_group, group_of
+from supervisor.ladder import choose
 from tests.runner.conftest import MakeStage
 from tests.runner.harness import SESSION, Stage, sh
 from tests.runner.programs import DAEMON, RUNAWAY, program
@@ -105,9 +106,10 @@ def test_the_next_incarnation_ends_even_what_has_no_mark(grouped: Stage) -> None
 
 
 def test_a_group_that_cannot_be_used_leaves_the_subreaper(tmp_path: Path) -> None:
-    trees = containment_for("s", {"cgroup": str(tmp_path)})
-    assert trees.name == "subreaper"
-    trees.close()
+    chosen = choose("s", {"cgroup": str(tmp_path)})
+    chosen.trees.close()
+    assert chosen.fact.name == "sweep"
+    assert f"{tmp_path} cannot be used: " in chosen.fact.detail
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,7 +123,7 @@ def test_a_group_that_nobody_handed_to_us_is_not_used(group: Path) -> None:
         except OSError:
             os.setxattr(group, "trusted.delegate", b"1")
         assert delegated_group() == group
-        trees = containment_for("s", {})
+        trees = choose("s", {}).trees
         assert isinstance(trees, CgroupTrees)
         trees.close()
     finally:
