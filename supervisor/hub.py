@@ -46,7 +46,7 @@ _RETRY_FULL: Final = 1.0
 
 
 class _BrokenSupervisionError(Exception):
-    """Another part of supervision says that it is broken: nothing may go on."""
+    """Another part of supervision says that nothing may go on, as a rule because it is broken."""
 
     def __init__(self, reason: str, story: str) -> None:
         super().__init__(reason)
@@ -113,12 +113,12 @@ class Hub(threading.Thread):
         """Have a function run in the hub's thread at a moment of the monotonic clock."""
         self._loop.call_at(mono, function)
 
-    def give_up(self, reason: str, story: str) -> None:
-        """End everything at once, because another part of supervision is broken.
+    def give_up(self, reason: str, story: str = "") -> None:
+        """End everything at once, because nothing may go on.
 
         Args:
             reason: One line for people.
-            story: For the log.
+            story: For the log, where another part of supervision is broken.
         """
 
         def fail() -> None:

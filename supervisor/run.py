@@ -28,7 +28,7 @@ from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, sess
 from supervisor.core_effects import EndCause, Ended
 from supervisor.hub import Hub
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
-from supervisor.opening import BROKEN, FAILED, IO_ERROR, Opening
+from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
 
@@ -51,6 +51,9 @@ STARTS_PERIOD: Final = 60.0
 
 END_SECONDS: Final = 4.0
 """Longest time that a full disk has to take the end of a session whose children are gone."""
+
+LOCK_SECONDS: Final = 2.0
+"""Seconds between two looks at whether the project's lock is still ours."""
 
 _ACTOR_SECONDS: Final = 5.0
 
@@ -97,6 +100,7 @@ class MilestoneRun:
         self._children_gone = False
         self._reason = ""
         self._over = False
+        self._lock_lost = False
         self._stopping = False
         self._ending = False
         self._closed = False
@@ -125,6 +129,7 @@ class MilestoneRun:
         self._watch.start()
         self._hub.start()
         self._hub.open_session(self._ledger, self, self._observe)
+        self._hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
         self._supervisor.tell(told.Begin(at=time.monotonic()))
 
     def request_stop(self, reason: str, *, final: bool = False) -> None:
@@ -190,7 +195,8 @@ class MilestoneRun:
                 for _, event in items:
                     self._heed(event)
             case Escalated(fatal=True, reason=reason, broken=broken):
-                self._put_over(Over(SessionStatus.INTERRUPTED, reason, BROKEN if broken else IO_ERROR))
+                code = HELD if self._lock_lost else BROKEN if broken else IO_ERROR
+                self._put_over(Over(SessionStatus.INTERRUPTED, reason, code))
             case Escalated(reason=reason):
                 self._reason = reason
                 self.stop_now()
@@ -199,6 +205,17 @@ class MilestoneRun:
             case _:
                 assert_never(notice)
         self._stop_on_a_full_disk()
+
+    def _look_at_lock(self) -> None:
+        """End everything once the lock that others would find is another one: somebody else may act on the project."""
+        if self._lock.still_ours():
+            self._hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
+            return
+        self._lock_lost = True
+        self._hub.give_up(
+            f"{self._lock.path} was removed or replaced while the project was held: another process may act on it now,"
+            " so everything was ended; see who removes it"
+        )
 
     def _heed(self, event: Event) -> None:
         match event:

@@ -25,6 +25,7 @@ from actors.events import (
 )
 from supervisor.linux import is_alive
 from tests.e2e.stage import (
+    GONE_SECONDS,
     Project,
     Running,
     assert_done_once,
@@ -393,3 +394,31 @@ def test_a_task_that_fills_the_disk_again_and_again_does_not_keep_the_run_from_b
     assert_nothing_lives(project, known)
     (project.path.parent / "ballast").unlink()
     assert_resumes(project, place / "go", {"t0": ()})
+
+
+@pytest.mark.parametrize("how", ["the file", "the folder"])
+def test_a_run_whose_lock_was_replaced_ends_everything(project: Project, place: Path, how: str) -> None:
+    """Whoever takes the new lock would act beside it: nothing of it may live on, and the next run goes on."""
+    project.configure("stop_grace: 0\n")
+    project.write("m1", milestone_of({"id": "t1", "run": stubborn_task(place)}))
+    running = project.start("run", "m1")
+    pids = [*stubborn_pids(place), *pids_of_children(project.records()).values()]
+    milestones = project.path / ".milestones"
+    if how == "the file":
+        (milestones / "lock").rename(milestones / "lock.old")
+        (milestones / "lock").touch()
+    else:
+        milestones.rename(project.path / "aside")
+        milestones.mkdir()
+
+    assert running.wait(20.0) == 75, running.text()
+
+    assert "lock was removed or replaced while the project was held" in running.text()
+    wait_until(lambda: not any(map(is_alive, pids)), GONE_SECONDS, "nothing of it lives")
+    if how == "the folder":
+        milestones.rmdir()
+        (project.path / "aside").rename(milestones)
+    (place / "go").touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert_done_once(project, "m1", {"t1": ()})
