@@ -107,6 +107,7 @@ class Settings:
         conflict_reruns: How often a task is run again on the new tip because its change did not merge.
         secrets: Names of variables whose values never reach a log, the journal or a report by our hand.
         containment: What makes sure that nothing of a task is left.
+        output_limit: Bytes that the log of an attempt may have; 0 for no limit.
     """
 
     max_parallel: int = 4
@@ -132,6 +133,7 @@ class Settings:
     conflict_reruns: int = 3
     secrets: tuple[str, ...] = ()
     containment: Containment = Containment.AUTO
+    output_limit: int = 1 << 30
 
 
 # --- stated by the supervising process ---------------------------------------------------------------------------

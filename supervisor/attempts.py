@@ -20,7 +20,7 @@ import attrs
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptStarted, Outcome
 from supervisor.memory_kills import KILLED, MemoryKills
-from supervisor.steps import CannotStartError, Place, note_in_log, start_step
+from supervisor.steps import CannotStartError, Place, log_size, note_in_log, start_step
 
 if TYPE_CHECKING:
     from actors.events import Event, Step
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LEFTOVER_GRACE: Final = 0.2
 """Seconds between TERM and KILL for what a step leaves behind after its leader has exited."""
+
+OUTPUT_GRACE: Final = 1.0
+"""Most seconds between TERM and KILL for an attempt that prints too much: it goes on printing."""
 
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 1.0
@@ -172,6 +175,21 @@ class Attempts:
                 case _:
                     assert_never(attempt.state)
         self._settle(now)
+
+    def check_outputs(self, limit: int, now: float) -> None:
+        """End the attempts whose logs have grown beyond a limit.
+
+        Args:
+            limit: Bytes; 0 for no limit.
+            now: Monotonic seconds.
+        """
+        if not limit:
+            return
+        for attempt in list(self._live.values()):
+            if isinstance(attempt.state, Running) and log_size(attempt.place) > limit:
+                reason = f"its output is larger than output_limit ({limit:,} bytes): {attempt.place.log}"
+                grace = min(OUTPUT_GRACE, self.grace)
+                self._end(attempt, attempt.state.leader, Verdict(Outcome.FAILED, 0, reason), now + grace)
 
     def end_all(self, verdict: Verdict, grace: float, now: float) -> None:
         """End everything that lives; an attempt whose last step has already decided keeps its verdict.

@@ -29,6 +29,14 @@ _PROMPT: Final = "{prompt}"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REMOTE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SIZE: Final = re.compile(r"([0-9]{1,19}) ?((?:[kmgt]i?)?b|)", re.IGNORECASE | re.ASCII)
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+}
+_LARGEST: Final = 1 << 60
 _FLAGS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -152,6 +160,23 @@ def _whole(least: int, most: int) -> Callable[[Fields, str, Layer], int | None]:
 
 def _duration(*, zero: bool = False) -> Callable[[Fields, str, Layer], float | None]:
     return lambda held, name, layer: fields.duration(held, name, layer.notes, zero=zero)
+
+
+def _size(held: Fields, name: str, layer: Layer) -> int | None:
+    """Read a number of bytes, or a text such as ``500MB`` or ``1GiB``."""
+    found = fields.scalar(held, name, layer.notes)
+    if found is None:
+        return None
+    parts = _SIZE.fullmatch(found.text.strip())
+    if parts is None:
+        what = f"must be bytes, or a text such as 500MB or 1GiB, not {quoted(found.text)}"
+        layer.notes.error(found.start, f"{quoted(name)} {what}")
+        return None
+    size: int = int(parts[1]) * _UNITS[parts[2].lower()]
+    if size > _LARGEST:
+        layer.notes.error(found.start, f"{quoted(name)} must be at most {_LARGEST:,} bytes")
+        return None
+    return size
 
 
 def _flag(held: Fields, name: str, layer: Layer) -> bool | None:
@@ -310,6 +335,7 @@ _KEYS: Final[dict[str, _Take]] = {
     "stop_grace": _Value("stop_grace", _duration(zero=True)),
     "conflict_reruns": _Value("conflict_reruns", _whole(0, _NEVER_MANY)),
     "secrets": _Value("secrets", _variables),
+    "output_limit": _Value("output_limit", _size),
     "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,
     "agents": _Section("agents.", {"default": _Value("default_agent", _default_agent), "runners": _runners}),

@@ -167,6 +167,8 @@ class Runner:
         if now < self._beat_at:
             return
         self._beat_at = now + BEAT_SECONDS
+        if self._state is not None:
+            self._attempts.check_outputs(self._state.settings.output_limit, now)
         if not self._link.wants_to_write:  # nobody reads at present; a sign of life can be left out
             self._send(Beat(now))
 

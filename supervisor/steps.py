@@ -16,6 +16,7 @@ import errno
 import os
 import shlex
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -129,6 +130,14 @@ def note_in_log(place: Place, line: str) -> None:
         _write(output, f"milestoned: {place.without_secrets(line)}\n")
     finally:
         os.close(output)
+
+
+def log_size(place: Place) -> int:
+    """Return the bytes of the log, 0 when it is not there."""
+    try:
+        return Path(place.log).lstat().st_size
+    except OSError:
+        return 0
 
 
 def _spawn(argv: list[str], text: str, place: Place, output: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from actors.events import AgentRunner, Settings
-from actors.model import Isolation
+from actors.model import Containment, Isolation
 from supervisor.config import Config, ConfigError, load_config, merge_options
 from supervisor.config_keys import LogLevel, known_keys
 
@@ -99,6 +99,8 @@ fail_fast: true
 stop_grace: 1m30s
 conflict_reruns: 0
 secrets: [API_TOKEN, DB_PASSWORD]
+output_limit: 500 MB
+containment: sweep
 log_level: debug
 agents:
   default: reviewer
@@ -146,7 +148,22 @@ blockers:
         stop_grace=90.0,
         conflict_reruns=0,
         secrets=("API_TOKEN", "DB_PASSWORD"),
+        output_limit=500_000_000,
+        containment=Containment.SWEEP,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("4096", 4096), ("7b", 7), ("2KB", 2000), ("2kib", 2048), ("1GiB", 1 << 30)]
+)
+def test_sizes_are_bytes_or_have_a_unit(project: Path, text: str, size: int) -> None:
+    assert load(project, f"output_limit: {text}\n").settings.output_limit == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "1.5GB", "1 GiBs", "12q", "9999999TiB", "[1]"])
+def test_a_size_that_is_none_is_refused_with_its_place(project: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"milestoned.yaml:1:\d+: 'output_limit' must be"):
+        load(project, f"output_limit: {text}\n")
 
 
 def test_an_empty_file_and_keys_without_values_change_nothing(project: Path) -> None:

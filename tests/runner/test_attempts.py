@@ -262,3 +262,49 @@ def test_what_cannot_be_started_for_long_fails_with_the_reason(tmp_path: Path) -
 
 def test_an_attempt_without_steps_is_ok(stage: Stage) -> None:
     assert stage.run().outcome is Outcome.OK
+
+
+def bounded(make_stage: MakeStage, limit: int) -> Stage:
+    """Return a session of tasks a and t whose logs may have so many bytes; its runner is ready."""
+    stage = make_stage(
+        tasks=("t", "a"), settings=Settings(isolation=Isolation.NONE, stop_grace=30.0, output_limit=limit)
+    )
+    stage.start()
+    return stage
+
+
+def test_an_attempt_that_prints_without_end_is_ended_and_the_reason_names_limit_and_file(
+    make_stage: MakeStage,
+) -> None:
+    stage = bounded(make_stage, 100_000)
+    quiet = stage.grant("a", sh("until test -e go; do sleep 0.02; done; echo done"), slot=1)
+    ended = stage.ended(stage.grant("t", sh("trap '' TERM; head -c 200000 /dev/zero; sleep 60")))
+    assert ended.outcome is Outcome.FAILED
+    log = stage.logs / "tasks" / "t.1.log"
+    assert ended.detail == f"its output is larger than output_limit (100,000 bytes): {log}"
+    assert ended.explanation == ended.detail
+    assert 200_000 < log.stat().st_size < 201_000
+    (stage.project / "go").touch()
+    assert stage.ended(quiet).outcome is Outcome.OK
+    assert stage.standing_here() == []
+
+
+def test_what_stays_within_the_limit_and_what_has_none_is_left_alone(make_stage: MakeStage) -> None:
+    stage = bounded(make_stage, 0)
+    attempt = stage.grant("t", sh("head -c 200000 /dev/zero; until test -e go; do sleep 0.02; done"))
+    stage.started(attempt)
+    beats = stage.beats()
+    stage.until(lambda: stage.beats() > beats + 1)
+    (stage.project / "go").touch()
+    assert stage.ended(attempt).outcome is Outcome.OK
+
+
+def test_an_attempt_that_removes_its_log_is_not_mistaken(make_stage: MakeStage) -> None:
+    stage = bounded(make_stage, 10_000)
+    log = stage.logs / "tasks" / "t.1.log"
+    attempt = stage.grant("t", sh(f"rm {log}; touch gone; until test -e go; do sleep 0.02; done"))
+    stage.until((stage.project / "gone").exists)
+    beats = stage.beats()
+    stage.until(lambda: stage.beats() > beats)
+    (stage.project / "go").touch()
+    assert stage.ended(attempt).outcome is Outcome.OK
