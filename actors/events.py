@@ -195,6 +195,24 @@ class SessionUnpaused(msgspec.Struct, frozen=True):
     """Granting goes on."""
 
 
+class TaskRetried(msgspec.Struct, frozen=True):
+    """Somebody wants a task that failed or was left out attempted again, as if it had never been."""
+
+    task: str
+
+
+class TaskSkipped(msgspec.Struct, frozen=True):
+    """Somebody wants a task left out; what depends on it cannot run.
+
+    Attributes:
+        task: Task id.
+        reason: Who or why, for people.
+    """
+
+    task: str
+    reason: str
+
+
 class SessionEnded(msgspec.Struct, frozen=True):
     """The session is over, or (``interrupted``) at rest until it is resumed."""
 
@@ -679,7 +697,7 @@ AttemptEvent = (
 )
 """What concerns an attempt that was granted."""
 
-TaskEvent = AttemptGranted | TaskFailed
+TaskEvent = AttemptGranted | TaskFailed | TaskRetried | TaskSkipped
 """What concerns a task between attempts."""
 
 GitEvent = GitReady | GitIdle | GitRefused | Pushed | PushRefused | UncommittedSeen | GitNoticed

@@ -42,6 +42,8 @@ from actors.events import (
     SlotFailed,
     TaskCompleted,
     TaskFailed,
+    TaskRetried,
+    TaskSkipped,
 )
 from actors.frontier import Frontier
 from actors.plan import Plan
@@ -113,7 +115,7 @@ class Execution:
     def observe(self, event: Event) -> None:
         """Take note of a fact that was folded into the state a moment ago."""
         match event:
-            case SessionStarted() | SessionResumed() | MilestoneUpdated():
+            case SessionStarted() | SessionResumed() | MilestoneUpdated() | TaskRetried() | TaskSkipped():
                 self._rebuild()
             case AttemptGranted(attempt=attempt, task=task):
                 self._task_of[attempt] = task

@@ -46,6 +46,8 @@ _NAMES: Final[dict[str, dict[type[Event], str]]] = {
         facts.AttemptEnded: "attempt_ended",
         facts.TaskCompleted: "task_completed",
         facts.TaskFailed: "task_failed",
+        facts.TaskRetried: "task_retried",
+        facts.TaskSkipped: "task_skipped",
         facts.WriteBackFailed: "status_write_failed",
         facts.RoleFinished: "agent_finished",
     },

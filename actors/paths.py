@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
-IGNORED: Final = ("/state.db*", "/state.reserve", "/lock", "/sessions/", "/logs/")
+IGNORED: Final = ("/state.db*", "/state.reserve", "/lock", "/run/", "/sessions/", "/logs/")
 """What never belongs into the user's commits, as lines of ``.milestones/.gitignore``."""
 
 _GITIGNORE_HEAD: Final = b"# Written by milestoned: its own records, which do not belong into commits.\n"
@@ -71,6 +71,11 @@ class ProjectPaths:
     def lock(self) -> Path:
         """The project lock; never deleted by us."""
         return self.milestones / "lock"
+
+    @property
+    def control(self) -> Path:
+        """The control socket of whoever holds the lock, in a directory that is closed to others."""
+        return self.milestones / "run" / "control.sock"
 
     @property
     def config(self) -> Path:

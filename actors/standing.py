@@ -102,7 +102,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
         losses: Attempts whose worktree was gone or replaced when they had ended.
         interruptions: Attempts that were interrupted.
         attempt: The latest attempt.
-        reason: Why it failed for good, ``""`` otherwise.
+        reason: Why it failed for good, or was skipped by a command; ``""`` otherwise.
         completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
         before: Whether the file already declared it completed when the session began.
     """
@@ -139,7 +139,8 @@ def carried_over(former: TaskState | None, fresh: TaskState) -> TaskState:
     if former is None:
         return fresh
     by_hand = former.phase is Phase.PENDING and fresh.phase is not Phase.PENDING
-    brought_back = former.phase is Phase.SKIPPED and fresh.phase is not Phase.SKIPPED
+    # Who was skipped by a command has a reason, and comes back by a command.
+    brought_back = former.phase is Phase.SKIPPED and not former.reason and fresh.phase is not Phase.SKIPPED
     if by_hand or brought_back:
         return msgspec.structs.replace(former, phase=fresh.phase, before=fresh.before)
     return former

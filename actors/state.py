@@ -69,6 +69,8 @@ from actors.events import (
     StopRequested,
     TaskCompleted,
     TaskFailed,
+    TaskRetried,
+    TaskSkipped,
     TaskStalled,
     UncommittedSeen,
     WriteBackFailed,
@@ -140,6 +142,12 @@ class SessionState(Knowledge):
                 return self._expect(attempt, Stage.STARTED)
             case TaskFailed(task=task):
                 return self._admits_failure(task)
+            case TaskRetried(task=task):
+                return self._admits_change(task, Phase.FAILED, Phase.SKIPPED)
+            case TaskSkipped(task=task):
+                return self._admits_change(task, Phase.PENDING, Phase.FAILED)
+            case SessionPaused() | SessionUnpaused():
+                return "the session is over" if self.settled is not None else ""
             case _:
                 return ""
 
@@ -196,6 +204,14 @@ class SessionState(Knowledge):
         if task is None:
             return f"there is no task {task_id}"
         return "" if task.phase is Phase.PENDING else f"task {task_id} is {task.phase.value}"
+
+    def _admits_change(self, task_id: str, *phases: Phase) -> str:
+        if self.settled is not None or self.stop is not None:
+            return f"the session is {'over' if self.settled is not None else 'stopping'}"
+        task = self.tasks.get(task_id)
+        if task is None:
+            return f"there is no task {task_id}"
+        return "" if task.phase in phases else f"task {task_id} is {task.phase.value}"
 
     # --- folding -------------------------------------------------------------------------------------------------
 
@@ -273,6 +289,13 @@ class SessionState(Knowledge):
 
     def _given_up(self, event: TaskFailed, _wall: float) -> None:
         self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.FAILED, reason=event.reason)
+
+    def _retried(self, event: TaskRetried, _wall: float) -> None:
+        # Numbers of attempts go on: each is used once in a session.
+        self.tasks[event.task] = TaskState(attempts=self.tasks[event.task].attempts)
+
+    def _skipped(self, event: TaskSkipped, _wall: float) -> None:
+        self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.SKIPPED, reason=event.reason)
 
     def _fold_attempt(self, event: AttemptEvent, wall: float) -> None:
         self.progress_wall = wall
@@ -427,7 +450,7 @@ class SessionState(Knowledge):
             (ReportEvent, _fold_report),
         )
         for kind in union.__args__
-    } | {AttemptGranted: _granted, TaskFailed: _given_up}
+    } | {AttemptGranted: _granted, TaskFailed: _given_up, TaskRetried: _retried, TaskSkipped: _skipped}
     _attempt_folds: ClassVar[Mapping[type[AttemptEvent], Callable[..., TaskState]]] = {
         SlotPrepared: _prepared,
         SlotFailed: _unprepared,

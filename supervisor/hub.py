@@ -37,6 +37,7 @@ from supervisor.loop import Loop
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:
+    from actors.state import SessionState
     from supervisor.journal import Journal
 
 DISK_FULL: Final = "disk"
@@ -76,6 +77,7 @@ class _Proposal:
     child: str = ""
     incarnation: int = 0
     ticket: int = 0
+    told: Callable[[Sequence[str]], None] | None = None
 
 
 class Hub(threading.Thread):
@@ -143,10 +145,26 @@ class Hub(threading.Thread):
             observe(failure)
         self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
 
-    def state(self, session: str, *events: Event) -> None:
-        """State facts of the supervising process itself."""
-        proposal = _Proposal(session, tuple(encode_event(event) for event in events))
+    def state(self, session: str, *events: Event, told: Callable[[Sequence[str]], None] | None = None) -> None:
+        """State facts of the supervising process itself.
+
+        Args:
+            session: Session id.
+            events: The facts.
+            told: Is called in the hub's thread once they are durable, with a line for each that was not admitted;
+                must not block.
+        """
+        proposal = _Proposal(session, tuple(encode_event(event) for event in events), told=told)
         self.call(lambda: self._proposals.append(proposal))
+
+    def look(self, session: str, function: Callable[[SessionState], None]) -> None:
+        """Have a session's fold looked at in the hub's thread; the function must not block, change or keep it."""
+
+        def show() -> None:
+            if session in self._sessions:
+                function(self._sessions[session].ledger.state)
+
+        self.call(show)
 
     def spawn(  # noqa: PLR0913 - one parameter per field of a launch
         self,
@@ -315,13 +333,16 @@ class Hub(threading.Thread):
         facts: list[tuple[str, Fact]] = []
         events: list[Event] = []
         answers: Answers = {}
-        for proposal in proposals:
+        refused: dict[int, Sequence[str]] = {}
+        for index, proposal in enumerate(proposals):
             session = self._sessions.get(proposal.session)
             if session is None:
+                refused[index] = (f"there is no session {proposal.session}",)
                 continue
             judged = session.ledger.admit(proposal.facts, self._journal.last_seq + 1 + len(facts), wall, mono)
             facts.extend((proposal.session, fact) for fact, _ in judged.admitted)
             events.extend(event for _, event in judged.admitted)
+            refused[index] = judged.refusals
             for reason in judged.refusals:
                 session.observe(Refused(proposal.session, proposal.child, reason))
             if proposal.child:
@@ -331,6 +352,9 @@ class Hub(threading.Thread):
                 answer.refusals.extend(judged.refusals)
         records = self._journal.append(facts, wall, mono) if facts else ()
         self._deliver(records, events, answers)
+        for index, proposal in enumerate(proposals):
+            if proposal.told is not None:
+                proposal.told(refused[index])
         self._end_sessions(records)
 
     def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: Answers) -> None:

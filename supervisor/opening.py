@@ -163,7 +163,8 @@ def _set_by_hand(state: SessionState, milestone: Milestone) -> bool:
         phase = None if known is None else known.phase
         if phase is Phase.PENDING and task.status in {FileStatus.CANCELLED, FileStatus.COMPLETED}:
             return True
-        if phase is Phase.SKIPPED and task.status is not FileStatus.CANCELLED:
+        skipped_by_hand = phase is Phase.SKIPPED and known is not None and not known.reason
+        if skipped_by_hand and task.status is not FileStatus.CANCELLED:
             return True
     return False
 

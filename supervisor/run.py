@@ -11,7 +11,8 @@ import contextlib
 import os
 import queue
 import time
-from typing import Final, assert_never
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 import pykka
@@ -31,6 +32,9 @@ from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
+
+if TYPE_CHECKING:
+    from actors.state import SessionState
 
 EXIT_CODES: Final = {
     SessionStatus.COMPLETED: 0,
@@ -99,6 +103,7 @@ class MilestoneRun:
         self._starts: list[float] = []
         self._children_gone = False
         self._reason = ""
+        self._heard: list[Callable[[Notice], None]] = []
         self._over = False
         self._lock_lost = False
         self._stopping = False
@@ -132,10 +137,38 @@ class MilestoneRun:
         self._hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
         self._supervisor.tell(told.Begin(at=time.monotonic()))
 
-    def request_stop(self, reason: str, *, final: bool = False) -> None:
-        """Ask for an orderly end: running attempts are ended, the session stays resumable unless ``final``."""
-        self._hub.state(self.session, StopRequested(reason, final))
+    def request_stop(
+        self, reason: str, *, final: bool = False, told: Callable[[Sequence[str]], None] | None = None
+    ) -> None:
+        """Ask for an orderly end: running attempts are ended, the session stays resumable unless ``final``.
+
+        Args:
+            reason: For people.
+            final: Whether the session is cancelled.
+            told: Is called in the hub's thread once the request is durable; must not block.
+        """
+        self._hub.state(self.session, StopRequested(reason, final), told=told)
         self._hub.call(self._stop_requested)
+
+    def state(self, event: Event, told: Callable[[Sequence[str]], None]) -> None:
+        """State a fact about the session, from any thread.
+
+        Args:
+            event: The fact.
+            told: Is called in the hub's thread once it is durable, with why it was not admitted; must not block.
+        """
+        self._hub.state(self.session, event, told=told)
+
+    def look(self, function: Callable[[SessionState], None]) -> None:
+        """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it."""
+        self._hub.look(self.session, function)
+
+    def listen(self, heard: Callable[[Notice], None]) -> None:
+        """Have notices told in the hub's thread as they come, before :attr:`notices` has them; must not block.
+
+        To be called before :meth:`start`.
+        """
+        self._heard.append(heard)
 
     def stop_now(self) -> None:
         """End all children at once, in reverse start order."""
@@ -188,6 +221,8 @@ class MilestoneRun:
             self._supervisor.tell(message)
 
     def _observe(self, notice: Notice) -> None:
+        for heard in self._heard:
+            heard(notice)
         self.notices.put(notice)
         match notice:
             case Recorded(items=items):

@@ -27,6 +27,13 @@ COMMANDS: Final = {
     "plan": "Show waves, critical path and predicted time",
     "run": "Execute a milestone",
     "status": "Show sessions, roles and tasks",
+    "stop": "End a session in order; it stays resumable",
+    "pause": "Start nothing new; what runs finishes",
+    "resume": "Go on with a paused session",
+    "cancel": "End a session for good",
+    "retry": "Attempt failed tasks again",
+    "skip": "Leave tasks out",
+    "events": "Print what the journal holds, as it happens",
     "recover": "Repair a damaged journal",
     "version": "Show versions",
 }

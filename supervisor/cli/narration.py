@@ -110,6 +110,10 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
             waiting = _waiting_for(task, state, plan)
             if waiting:
                 yield executor, f"Cannot run any more: {', '.join(waiting)}", Tone.BAD
+        case facts.TaskRetried(task=task):
+            yield executor, f"Trying {task} again", Tone.PLAIN
+        case facts.TaskSkipped(task=task, reason=reason):
+            yield executor, f"Skipped {task}: {reason}", Tone.WARNING
         case facts.WriteBackFailed(reason=reason):
             yield executor, f"The statuses could not be written, the next run makes up for it: {reason}", Tone.WARNING
         case facts.SessionSettled(status=facts.SessionStatus.COMPLETED):

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.opening import RunRefusedError, open_run
 from supervisor.run import MilestoneRun, Over, RunNotice
+from supervisor.run_control import RunControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,7 +145,7 @@ def command(  # noqa: PLR0913 - one parameter per option
         view = PlainView(run)
     else:
         view = live_view(run)
-    return _conduct(run, view, signals)
+    return _conduct(run, what, view, signals)
 
 
 def _configuration(project: Path, config: str | None, *, as_json: bool) -> Config:
@@ -176,20 +178,36 @@ class _Audience:
             self.is_gone = True
 
 
-def _conduct(run: MilestoneRun, view: View, signals: _Signals) -> int:
+def _conduct(run: MilestoneRun, what: str, view: View, signals: _Signals) -> int:
     audience = _Audience(view)
     with contextlib.ExitStack() as stack:
+        control = _control(run, what)
+        if control is not None:
+            stack.enter_context(control)
         stack.callback(_close, run)
+        if control is not None:
+            stack.callback(control.withdraw)
         run.start()
         audience.tell(view.__enter__)
         stack.callback(audience.tell, lambda: view.__exit__(None, None, None))
         over = _follow(run, audience, signals)
+        if control is not None:
+            control.ended(over)
     audience.tell(lambda: view.over(over))
     if over.code == SIGNAL_CODES[signal.SIGINT] and signals.first is not None:
         return SIGNAL_CODES[signals.first]
     if audience.is_gone:
         return PIPE_CODE
     return over.code
+
+
+def _control(run: MilestoneRun, what: str) -> RunControl | None:
+    try:
+        return RunControl(run, what, version("milestoned"))
+    except OSError as error:
+        line = f"no control socket, so stop, pause and the like cannot reach this run: {run.paths.control}: "
+        click.echo(f"milestonectl: {line}{error.strerror or error}", err=True)
+        return None
 
 
 def _close(run: MilestoneRun) -> None:

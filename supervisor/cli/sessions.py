@@ -30,6 +30,7 @@ from supervisor.projection import status_now
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from actors.events import Record
     from actors.paths import ProjectPaths
     from supervisor.journal_verify import SessionSummary
     from supervisor.lock import Holder
@@ -164,6 +165,10 @@ class Sessions:
         if session not in self._seen:
             self._seen[session] = self._view(session)
         return self._seen[session]
+
+    def records(self, session: str | None, since: int) -> Iterator[Record]:
+        """Yield journaled records after a seq, of one session or of all."""
+        return iter(()) if self._journal is None else self._journal.records(session, since)
 
     def latest(self) -> list[str]:
         """Return the id of the latest session of each milestone, the newest first."""

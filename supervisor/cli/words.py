@@ -22,7 +22,7 @@ def task_reason(view: SessionView, task_id: str) -> str:
         case Phase.FAILED:
             return task.reason
         case Phase.SKIPPED:
-            return "cancelled in the file"
+            return task.reason or "cancelled in the file"
         case Phase.COMPLETED if task.before:
             return "completed before the session"
         case Phase.COMPLETED:

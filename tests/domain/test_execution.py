@@ -35,6 +35,8 @@ from actors.events import (
     StopRequested,
     TaskCompleted,
     TaskFailed,
+    TaskRetried,
+    TaskSkipped,
 )
 from actors.execution import Execution, missing_agents
 from actors.model import FileStatus, Isolation, Milestone, OnCrash, Task
@@ -569,6 +571,31 @@ def test_a_newer_snapshot_is_executed_from_then_on() -> None:
     simulation.record(MilestoneUpdated(milestone(task("a"), task("new", "a"))))
     assert simulation.run().status is SessionStatus.COMPLETED
     assert granted(simulation) == ["a.1", "new.1"]
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_failed_task_is_attempted_again_when_somebody_wants_it_and_what_waited_for_it_runs(*, rebuild: bool) -> None:
+    script = Script({("a", 1): "failed"}, {"c": 50.0})
+    plan = milestone(task("a"), task("b", "a"), task("c"))
+    simulation = Simulation(plan, SETTINGS, script, rebuild=rebuild)
+    simulation.later(20.0, TaskRetried("a"))
+    assert simulation.run().status is SessionStatus.COMPLETED
+    assert granted(simulation) == ["a.1", "c.1", "a.2", "b.1"]
+    assert simulation.state.tasks["a"].failures == 0
+
+
+def test_a_skipped_task_is_left_out_with_what_depends_on_it_until_it_is_wanted_again() -> None:
+    plan = milestone(task("a"), task("a2", "a"), task("a3", "a2"), task("b"), task("c", "b"), task("d"))
+    alone = attrs.evolve(SETTINGS, max_parallel=1)
+    simulation = Simulation(plan, alone, Script(seconds={"a": 10.0}))
+    simulation.later(1.0, TaskSkipped("b", "not now"))
+    assert simulation.run().status is SessionStatus.BLOCKED
+    assert granted(simulation) == ["a.1", "a2.1", "a3.1", "d.1"]
+    again = Simulation(plan, alone, Script(seconds={"a": 10.0, "d": 30.0}))
+    again.later(1.0, TaskSkipped("b", "not now"))
+    again.later(20.0, TaskRetried("b"))
+    assert again.run().status is SessionStatus.COMPLETED
+    assert granted(again) == ["a.1", "a2.1", "a3.1", "d.1", "b.1", "c.1"]
 
 
 def test_nothing_is_decided_before_the_session_has_begun() -> None:

@@ -17,6 +17,7 @@ from actors.events import (
     Landed,
     MilestoneUpdated,
     Outcome,
+    PreflightPassed,
     SessionEnded,
     SessionPaused,
     SessionResumed,
@@ -30,11 +31,14 @@ from actors.events import (
     StopRequested,
     TaskCompleted,
     TaskFailed,
+    TaskRetried,
+    TaskSkipped,
     TaskStalled,
     decode_event,
     encode_event,
 )
 from actors.model import Isolation, Milestone, Task
+from actors.standing import Phase
 from supervisor.ledger import Ledger
 from tests.fold.histories import SESSION, Watchman, beginning, proposal
 
@@ -235,3 +239,29 @@ def test_what_a_fact_has_beyond_its_kind_does_not_reach_the_journal() -> None:
     ((fact, event),) = ledger.admit([Fact("AttemptStarted", odd)], 3, 1e9, 0.0).admitted
     assert event == AttemptStarted("a.1", 8)
     assert bytes(fact.body) == b'{"attempt":"a.1","pid":8}'
+
+
+def test_only_what_failed_or_was_left_out_is_retried_and_only_what_has_not_begun_or_failed_is_skipped() -> None:
+    ledger = ledger_of()
+    assert not stated(ledger, PreflightPassed(), READY)
+    assert stated(ledger, TaskRetried("a")) == ["TaskRetried: task a is pending"]
+    assert not stated(ledger, TaskSkipped("b", "by a person"))
+    assert ledger.state.tasks["b"].reason == "by a person"
+    assert not stated(ledger, AttemptGranted("a.1", "a", 1, 0, STEPS))
+    assert stated(ledger, TaskSkipped("a", "x")) == ["TaskSkipped: task a is preparing"]
+    assert stated(ledger, TaskSkipped("z", "x"), TaskRetried("z")) == [
+        "TaskSkipped: there is no task z",
+        "TaskRetried: there is no task z",
+    ]
+    assert not stated(ledger, SlotPrepared("a.1", "/s", "base"), AttemptEnded("a.1", Outcome.FAILED))
+    assert not stated(ledger, TaskFailed("a", "a.1", "no"), TaskRetried("a"), TaskRetried("b"))
+    assert [ledger.state.tasks[one].phase for one in "ab"] == [Phase.PENDING, Phase.PENDING]
+    assert stated(ledger, AttemptGranted("a.1", "a", 1, 0, STEPS)) != []
+    assert not stated(ledger, AttemptGranted("a.2", "a", 2, 0, STEPS))
+
+
+def test_nothing_is_retried_skipped_or_paused_once_the_session_is_settled() -> None:
+    ledger = ledger_of()
+    assert not stated(ledger, SessionSettled(SessionStatus.FAILED))
+    for event in (TaskRetried("a"), TaskSkipped("a", "x"), SessionPaused("x"), SessionUnpaused()):
+        assert "the session is over" in stated(ledger, event)[0]

@@ -1,0 +1,350 @@
+"""The control server with real sockets: answers, followers, and clients that misbehave."""
+
+import json
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.events import Record
+from supervisor import client as client_module
+from supervisor import protocol
+from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
+from supervisor.control import MAX_CLIENTS, MAX_OPEN, PAGE, ControlServer, RefusedCallError, Source, Ticket
+from supervisor.control_socket import bind_control, peer_uid
+from supervisor.protocol import Events, Request, Retry, Skip, Status, Stop
+from tests.waiting import wait_until
+
+
+class Records:
+    """Records that a test lets come."""
+
+    def __init__(self, many: int = 0) -> None:
+        self.records = [self._record(seq) for seq in range(1, many + 1)]
+        self.over = False
+        self.closed = 0
+
+    def add(self, many: int = 1) -> None:
+        self.records += [self._record(len(self.records) + one) for one in range(1, many + 1)]
+
+    def page(self, after: int, most: int) -> Sequence[Record]:
+        return self.records[after : after + most]
+
+    def is_over(self) -> bool:
+        return self.over
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _record(self, seq: int) -> Record:
+        return Record(seq, "s", 0.0, 0.0, "TaskCompleted", msgspec.Raw(b'{"task":"a","attempt":"a.1"}'))
+
+
+@attrs.define
+class Desk:
+    """Answers at once, keeps what it is told to keep, and fails when told."""
+
+    records: Records = attrs.Factory(Records)
+    kept: list[tuple[Request, Ticket]] = attrs.Factory(list)
+
+    def answer(self, request: Request, ticket: Ticket) -> None:
+        match request:
+            case Status():
+                ticket.done({"names": []})
+            case Skip(tasks=tasks):
+                ticket.done({"tasks": tasks})
+            case Stop():
+                self.kept.append((request, ticket))
+            case Retry():
+                raise RuntimeError("told by a test")
+            case _:
+                raise RefusedCallError(7, "not running", "start it")
+
+    def follow(self, request: Events) -> Source:
+        if request.session == "nosuch":
+            raise RefusedCallError(4, "no such session")
+        return self.records
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "control.sock"
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def server(path: Path, desk: Desk) -> Iterator[ControlServer]:
+    one = ControlServer(desk, [bind_control(path)])
+    one.start()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def client(path: Path, server: ControlServer) -> Iterator[Client]:
+    assert server.is_alive()
+    with Client(path, timeout=10.0) as one:
+        yield one
+
+
+def frame(document: object) -> bytes:
+    payload = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return struct.pack(">I", len(payload)) + payload
+
+
+def raw(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10.0)
+    sock.connect(str(path))
+    return sock
+
+
+def read_reply(sock: socket.socket) -> dict[str, Any]:
+    head = sock.recv(4, socket.MSG_WAITALL)
+    reply: dict[str, Any] = json.loads(sock.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL))
+    return reply
+
+
+def test_a_call_is_answered_with_its_result(client: Client) -> None:
+    assert client.ask("skip", tasks=["a", "b"]) == {"tasks": ["a", "b"]}
+
+
+def test_a_refusal_has_the_exit_code_and_the_lines(client: Client) -> None:
+    with pytest.raises(CallFailedError) as caught:
+        client.ask("pause", names=["x"])
+    assert (caught.value.code, caught.value.lines) == (7, ["not running", "start it"])
+
+
+def test_a_defect_behind_a_call_is_told_and_ends_nothing(client: Client) -> None:
+    with pytest.raises(CallFailedError, match="RuntimeError: told by a test") as caught:
+        client.ask("retry")
+    assert caught.value.code == 70
+    assert client.ask("status") == {"names": []}
+
+
+def test_an_answer_comes_when_the_thing_has_happened_and_others_do_not_wait(
+    path: Path, client: Client, desk: Desk
+) -> None:
+    waiting = raw(path)
+    waiting.sendall(frame({"protocol": 1, "id": 5, "verb": "stop", "args": {"names": ["x"]}}))
+    wait_until(lambda: desk.kept, timeout=10)
+    assert client.ask("status") == {"names": []}
+    threading.Thread(target=desk.kept[0][1].done, args=({"stopped": ["x"]},)).start()
+    assert read_reply(waiting) == {"id": 5, "ok": True, "result": {"stopped": ["x"]}}
+    waiting.close()
+
+
+def test_a_ticket_answers_once_and_not_a_client_that_has_gone(path: Path, client: Client, desk: Desk) -> None:
+    with raw(path) as gone:
+        gone.sendall(frame({"protocol": 1, "id": 1, "verb": "stop", "args": {"names": ["x"]}}))
+        wait_until(lambda: desk.kept, timeout=10)
+        ticket = desk.kept[0][1]
+        ticket.done(1)
+        ticket.failed(1, "again")
+        assert read_reply(gone)["result"] == 1
+    ticket.done(2)
+    assert client.ask("status") == {"names": []}
+
+
+def test_calls_of_one_client_are_answered_in_the_order_in_which_things_happen(path: Path, desk: Desk) -> None:
+    server = ControlServer(desk, [bind_control(path)])
+    server.start()
+    with raw(path) as sock:
+        stop = {"protocol": 1, "id": 1, "verb": "stop", "args": {"names": ["x"]}}
+        sock.sendall(frame(stop) + frame({"protocol": 1, "id": 2, "verb": "status"}))
+        assert read_reply(sock)["id"] == 2
+        desk.kept[0][1].done()
+        assert read_reply(sock) == {"id": 1, "ok": True}
+    server.close()
+
+
+def test_records_are_followed_from_a_cursor_without_gaps_or_doubles(
+    client: Client, server: ControlServer, desk: Desk
+) -> None:
+    desk.records.add(PAGE * 3 + 7)
+    seen: list[int] = []
+    for item in client.follow("events", since=5, follow=True):
+        seen.append(item["seq"])
+        if len(seen) in {PAGE, PAGE * 3 + 2}:
+            desk.records.add(10)
+            server.recorded()
+        if len(seen) == PAGE * 3 + 22:
+            desk.records.over = True
+            server.recorded()
+    assert seen == list(range(6, PAGE * 3 + 28))
+    assert desk.records.closed == 1
+
+
+def test_without_follow_the_answer_comes_with_the_last_record(client: Client, desk: Desk) -> None:
+    desk.records.add(3)
+    assert [item["seq"] for item in client.follow("events")] == [1, 2, 3]
+    with pytest.raises(CallFailedError, match="no such session"):
+        list(client.follow("events", session="nosuch"))
+
+
+def test_a_follower_that_does_not_read_costs_nobody_anything_and_misses_nothing(
+    path: Path, client: Client, server: ControlServer, desk: Desk
+) -> None:
+    desk.records.add(20_000)
+    slow = raw(path)
+    slow.sendall(frame({"protocol": 1, "id": 9, "verb": "events", "args": {"follow": True}}))
+    for _ in range(20):
+        desk.records.add(10)
+        server.recorded()
+        assert client.ask("status") == {"names": []}
+    assert sum(len(one.backlog) for one in server._clients) < 1 << 20
+    assert [read_reply(slow)["item"]["seq"] for _ in range(20_200)] == list(range(1, 20_201))
+    slow.close()
+    wait_until(lambda: desk.records.closed == 1, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        (b"nonsense", 2, "not a call"),
+        ({"protocol": 2, "id": 3, "verb": "status"}, 78, "protocol 2"),
+        ({"protocol": 1, "id": 3, "verb": "fly"}, 2, "no verb 'fly'"),
+        ({"protocol": 1, "id": 3, "verb": "skip"}, 2, "tasks"),
+        ({"protocol": 1, "id": 3, "verb": "stop", "args": {"names": "x"}}, 2, "names"),
+        (b"[" * 100_000, 2, "not a call"),
+        (b"\xff\xfe", 2, "not a call"),
+    ],
+    ids=["noise", "version", "verb", "missing", "type", "deep", "bytes"],
+)
+@pytest.mark.usefixtures("server")
+def test_what_is_no_call_is_answered_and_the_connection_lives(path: Path, sent: object, code: int, words: str) -> None:
+    with raw(path) as sock:
+        sock.sendall(frame(sent))
+        reply = read_reply(sock)
+        assert (reply["ok"], reply["code"]) == (False, code)
+        assert words in reply["lines"][0]
+        sock.sendall(frame({"protocol": 1, "id": 4, "verb": "status"}))
+        assert read_reply(sock)["ok"] is True
+
+
+@pytest.mark.usefixtures("server")
+def test_a_call_that_is_too_large_ends_the_connection_with_a_word(path: Path) -> None:
+    with raw(path) as sock:
+        sock.sendall(struct.pack(">I", 1 << 30))
+        assert "larger than" in read_reply(sock)["lines"][0]
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.usefixtures("server")
+def test_a_client_may_have_so_many_calls_open_and_the_next_ones_wait(path: Path, desk: Desk) -> None:
+    with raw(path) as sock:
+        for call in range(1, MAX_OPEN + 4):
+            sock.sendall(frame({"protocol": 1, "id": call, "verb": "stop", "args": {"names": ["x"]}}))
+        wait_until(lambda: len(desk.kept) == MAX_OPEN, timeout=10)
+        for _, ticket in tuple(desk.kept):
+            ticket.done()
+        wait_until(lambda: len(desk.kept) == MAX_OPEN + 3, timeout=10)
+
+
+def test_one_client_too_many_is_told_so(path: Path, server: ControlServer) -> None:
+    socks = [raw(path) for _ in range(MAX_CLIENTS)]
+    wait_until(lambda: len(server._clients) == MAX_CLIENTS, timeout=10)
+    with raw(path) as late:
+        assert "try again" in read_reply(late)["lines"][0]
+    for sock in socks:
+        sock.close()
+    wait_until(lambda: not server._clients, timeout=10)
+    with Client(path, timeout=10) as client:
+        assert client.ask("status") == {"names": []}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_client_waits_no_longer_than_it_says(path: Path) -> None:
+    with Client(path, timeout=0.05) as impatient, pytest.raises(AnswerTimeoutError):
+        impatient.ask("stop", names=["x"])
+
+
+def test_a_server_that_goes_away_is_noticed(path: Path, desk: Desk) -> None:
+    server = ControlServer(desk, [bind_control(path)])
+    server.start()
+    with Client(path, timeout=10) as client:
+        client.ask("status")
+        server.close()
+        server.close()
+        with pytest.raises(LostError):
+            client.ask("status")
+    with pytest.raises(NoDaemonError, match="nobody listens"):
+        Client(path)
+    server.recorded()
+
+
+def test_the_socket_is_closed_to_others_wherever_it_stands(tmp_path: Path, desk: Desk) -> None:
+    path = tmp_path / ("d" * 120) / "control.sock"
+    path.parent.mkdir(mode=0o755)
+    server = ControlServer(desk, [bind_control(path)])
+    server.start()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with Client(path, timeout=10) as client:
+        assert client.ask("status") == {"names": []}
+    server.close()
+
+
+def test_a_socket_left_by_the_dead_is_replaced(path: Path, desk: Desk) -> None:
+    bind_control(path).close()
+    with pytest.raises(NoDaemonError):
+        Client(path)
+    server = ControlServer(desk, [bind_control(path)])
+    server.start()
+    with Client(path, timeout=10) as client:
+        assert client.ask("status") == {"names": []}
+    server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user: run as root")
+@pytest.mark.usefixtures("server")
+def test_another_user_is_sent_away(path: Path) -> None:
+    path.chmod(0o666)
+    for directory in (path.parent, *path.parent.parents):
+        if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    code = (
+        "import os,socket,sys; os.setresuid(65534, 65534, 65534); s = socket.socket(socket.AF_UNIX);"
+        "s.connect(sys.argv[1]); sys.stdout.buffer.write(s.recv(4096)[4:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+    assert "user 65534 may not" in json.loads(done.stdout)["lines"][0]
+
+
+def test_who_connected_is_what_the_kernel_says() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert peer_uid(one) == os.getuid()
+
+
+def test_client_and_server_speak_the_same_protocol() -> None:
+    assert client_module.PROTOCOL == protocol.PROTOCOL
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    junk=st.binary(max_size=200)
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(repr).map(str.encode)
+)
+@pytest.mark.usefixtures("server")
+def test_whatever_is_sent_the_server_answers_the_next_client(path: Path, junk: bytes) -> None:
+    with raw(path) as sock:
+        sock.sendall(frame(junk) + junk)
+    with Client(path, timeout=10) as client:
+        assert client.ask("status") == {"names": []}
