@@ -230,12 +230,15 @@ class Watch(threading.Thread):
         if child not in ROLES:
             return
         view, sample = self._views[child], self._samples.get(child)
+        known = self._state.children.get(child)
+        # Given up stays given up when the session ends and everything is stopped.
+        is_fatal = known is not None and known.fatal and view.pid is None
         sheet = AgentSheet(
             role=child,
             pid=view.pid,
-            state=cast("AgentWord", view.state),
+            state="FATAL" if is_fatal else cast("AgentWord", view.state),
             restarts=view.restarts,
-            last_exit=view.last_exit,
+            last_exit=known.last_exit if is_fatal and known is not None else view.last_exit,
             started_at=_wall(view.ready_mono),
             last_heartbeat=_wall(self._beats.get(child)),
             cpu_percent=0.0 if sample is None else sample.cpu_percent,
