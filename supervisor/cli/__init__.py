@@ -130,6 +130,10 @@ def _run(words: list[str]) -> int:
         return error.code
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Its message is the whole help, which is no error to be quoted.
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         if as_json:
             CommandError(error.exit_code, error.format_message(), as_json=True).show()

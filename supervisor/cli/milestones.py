@@ -7,6 +7,7 @@ run. Refuses to know what the commands do with them.
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -48,7 +49,8 @@ def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool, complet
     try:
         path, completed = paths.file(milestone_id), paths.completed_file(milestone_id)
     except ValueError as error:
-        raise CommandError(FAILED, f"milestone not found: {error}", as_json=as_json) from error
+        meant = did_you_mean(closest(PurePath(milestone_id).stem, known_ids(paths)))
+        raise CommandError(FAILED, f"milestone not found: {error}{meant}", as_json=as_json) from error
     if path.exists() or path.is_symlink() or (completed_too and completed.exists()):
         return
     if completed.exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,8 @@ OLDEST_PYTHON: Final = (3, 11)
 
 PIPE_CODE: Final = 141
 """Whoever read the output has gone: 128 + SIGPIPE."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
@@ -109,7 +112,16 @@ def require_project(ctx: click.Context, *, as_json: bool) -> Path:
 
 def known_ids(paths: ProjectPaths) -> list[str]:
     """Return the ids of the active milestones, which are the names of their files."""
-    return sorted(path.stem for path in paths.active.glob("*.yaml") if not path.name.startswith("."))
+    return _ids_in(paths.active)
+
+
+def completed_ids(paths: ProjectPaths) -> list[str]:
+    """Return the ids of the completed milestones, as above."""
+    return _ids_in(paths.completed)
+
+
+def _ids_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
 def shown(path: Path | str) -> str:
@@ -125,6 +137,14 @@ def shown(path: Path | str) -> str:
 def escaped(text: str) -> str:
     """Return a text that every UTF-8 stream takes: bytes of an argument that were no text are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def visible(text: str) -> str:
+    """Return a text without power over a terminal: what is no printable character of a line is escaped.
+
+    Titles, reasons and evidence come from files and programs, and may hold escape sequences.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def print_json(value: object) -> None:

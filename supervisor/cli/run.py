@@ -26,10 +26,10 @@ from actors.paths import ProjectPaths
 from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
-from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, require_project
+from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, escaped, print_json, require_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
-from supervisor.opening import RunRefusedError, open_run
+from supervisor.opening import AlreadyCompletedError, RunRefusedError, open_run
 from supervisor.run import MilestoneRun, Over, RunNotice
 from supervisor.run_control import RunControl
 
@@ -53,6 +53,9 @@ LAST_RESORT_SECONDS: Final = 15.0
 
 _ENOUGH: Final = 3
 _GIVEN_UP: Final = "not everything has ended as it was told to; what is left is killed, and the next run looks again"
+
+_HINTS: Final = {signal.SIGINT: "Ctrl-C again ends everything at once"}
+_OTHER_HINT: Final = "a second signal ends everything at once"
 
 _NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
 """Errors of writing to a pipe without a reader, and to a terminal that is gone."""
@@ -132,6 +135,8 @@ def command(  # noqa: PLR0913 - one parameter per option
             isolation=None if isolation is None else Isolation(isolation),
             as_journaled=as_journaled,
         )
+    except AlreadyCompletedError as error:
+        return _nothing_to_do(error, as_json=as_json)
     except RunRefusedError as error:
         raise CommandError(error.code, *error.lines, as_json=as_json) from error
     signals = _Signals()
@@ -146,6 +151,16 @@ def command(  # noqa: PLR0913 - one parameter per option
     else:
         view = live_view(run)
     return _conduct(run, what, view, signals)
+
+
+def _nothing_to_do(error: AlreadyCompletedError, *, as_json: bool) -> int:
+    """Say that the milestone is completed: the same last object as at the end of a run, or lines."""
+    if as_json:
+        print_json({"session": None, "status": "completed", "reason": error.lines[0], "code": error.code})
+    else:
+        for line in error.lines:
+            click.echo(escaped(line))
+    return error.code
 
 
 def _configuration(project: Path, config: str | None, *, as_json: bool) -> Config:
@@ -248,6 +263,7 @@ def _follow(run: MilestoneRun, audience: _Audience, signals: _Signals) -> Over:
             asked = signals.count
             if asked == 1 and signals.first is not None:
                 run.request_stop(f"{signals.first.name} received; running tasks are ended")
+                audience.tell(functools.partial(audience.view.stopping, _HINTS.get(signals.first, _OTHER_HINT)))
             else:
                 give_up_at = min(give_up_at, time.monotonic() + LAST_RESORT_SECONDS)
                 run.kill_now()

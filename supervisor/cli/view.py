@@ -16,12 +16,16 @@ import msgspec
 
 from actors.events import SessionStatus
 from actors.plan import Plan
+from actors.state import Phase
 from supervisor.cli.narration import TITLES, Line, Tone, narrate
-from supervisor.cli.output import print_json
+from supervisor.cli.output import count, print_json, shown, visible
 from supervisor.notices import Escalated, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:
     from supervisor.run import MilestoneRun, Over, RunNotice
+
+MOST_FAILURES: Final = 10
+"""Failed tasks that are listed at the end."""
 
 COLOURS: Final = {Tone.PLAIN: None, Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "red"}
 
@@ -33,7 +37,7 @@ def clock(wall: float) -> str:
 
 def line_text(line: Line) -> str:
     """Write a line as the convention has it: ``[HH:MM:SS] Task Executor: Starting task-001``."""
-    return f"[{clock(line.wall)}] {TITLES.get(line.speaker, line.speaker)}: {line.text}"
+    return f"[{clock(line.wall)}] {TITLES.get(line.speaker, line.speaker)}: {visible(line.text)}"
 
 
 class View:
@@ -81,6 +85,10 @@ class View:
     def line(self, line: Line) -> None:
         """Show one line."""
 
+    def stopping(self, hint: str) -> None:
+        """Tell whoever asked for the end, which takes a moment, what they can do meanwhile."""
+        self.say(hint, Tone.WARNING)
+
     def refresh(self) -> None:
         """Nothing has happened for a moment."""
 
@@ -95,6 +103,9 @@ class View:
             f"{verb} milestone {milestone.id}: {milestone.title}",
             f"Session {self.run.session}",
         ]
+        done = sum(task.phase is Phase.COMPLETED for task in self.state.tasks.values())
+        if self.run.resumed and done:
+            lines.append(f"{done} of {count(len(self.state.tasks), 'task')} completed before: they are not run again")
         if self.run.updated:
             lines.append("The file was edited since: the session goes on with the edited tasks")
         return (*lines, *(f"Warning: {warning}" for warning in self.run.warnings))
@@ -122,9 +133,22 @@ class View:
                 reason = f": {over.reason}" if over.reason else ""
                 return (
                     f"Milestone {milestone} {over.status.value}{reason}",
-                    f"Output of the tasks: {logs}/tasks/",
+                    *self._failures(),
+                    f"Output of the tasks: {shown(logs)}/tasks/",
                     f"Mend it, then: milestonectl run {milestone}",
                 )
+
+    def _failures(self) -> tuple[str, ...]:
+        """Say of each failed task why, and which file of the tasks' output is its."""
+        failed = [(key, task) for key, task in self.state.tasks.items() if task.phase is Phase.FAILED]
+        width = max((len(key) for key, _ in failed[:MOST_FAILURES]), default=0)
+        lines = [
+            f"  {key:{width}}  {task.reason}" + (f" ({task.attempt.id}.log)" if task.attempt is not None else "")
+            for key, task in failed[:MOST_FAILURES]
+        ]
+        hidden = len(failed) - len(lines)
+        more = f"  and {hidden} more: milestonectl status {self.run.milestone.id}"
+        return (*lines, *([more] if hidden else []))
 
 
 class PlainView(View):
@@ -137,7 +161,7 @@ class PlainView(View):
     def __enter__(self) -> Self:
         """Print the header."""
         for text in self.header():
-            click.echo(text)
+            click.echo(visible(text))
         return self
 
     def line(self, line: Line) -> None:
@@ -154,7 +178,7 @@ class PlainView(View):
         """Print how it ended."""
         self.refresh()
         for text in self.closing(over):
-            click.echo(text)
+            click.echo(visible(text))
 
 
 class JsonView(View):

@@ -20,6 +20,11 @@ from tests.waiting import wait_until
 _ESCAPES: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 
 
+def without_escapes(raw: bytes) -> str:
+    """Return what was drawn as text."""
+    return _ESCAPES.sub(b"", raw).decode(errors="replace")
+
+
 class Terminal:
     """A program on a terminal of its own."""
 
@@ -35,13 +40,17 @@ class Terminal:
                 if not (chunk := os.read(self._master, 1 << 16)):
                     break
                 self.raw += chunk
-        return _ESCAPES.sub(b"", self.raw).decode(errors="replace")
+        return without_escapes(self.raw)
 
     def wait_for(self, words: str, timeout: float = 30.0) -> str:
         """Wait until this was drawn, and return everything that was."""
         wait_until(lambda: words in self.text() or self.process.poll() is not None, timeout, f"{words!r} on the screen")
         assert words in self.text(), self.text()
         return self.text()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Make the terminal larger or smaller."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, keys: bytes) -> None:
         """Type keys."""

@@ -71,7 +71,26 @@ def test_a_completed_milestone_is_not_run_again_by_accident(project: Project, ct
     (completed / "m.yaml").write_text("id: m\ntitle: T\ntasks: []\n")
     done = ctl("run", "m")
     assert done.code == 0
-    assert "completed already: .milestones/completed/m.yaml" in done.err
+    assert done.err == ""
+    assert "completed already: .milestones/completed/m.yaml" in done.out
+    result = json.loads(ctl("run", "m", "--json").out)
+    assert result.keys() == {"session", "status", "reason", "code"}
+    assert (result["status"], result["code"]) == ("completed", 0)
+
+
+def test_without_a_command_the_help_is_shown_once_and_as_no_error(ctl: Ctl) -> None:
+    done = ctl()
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: milestonectl")
+    assert done.err.count("Usage:") == 1
+    assert "Error" not in done.err
+
+
+@pytest.mark.parametrize("typed", ["small.yaml", ".milestones/active/small.yaml"])
+def test_a_file_where_an_id_belongs_is_answered_with_the_id(project: Project, ctl: Ctl, typed: str) -> None:
+    project.write("small", "id: small\ntitle: T\ntasks: []\n")
+    assert "did you mean 'small'?" in ctl("run", typed).err
+    assert "did you mean 'small'?" in ctl("plan", typed).err
 
 
 def test_version_names_what_counts(ctl: Ctl) -> None:

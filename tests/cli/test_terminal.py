@@ -1,5 +1,6 @@
 """`milestonectl run` on a terminal, and the demo: what a person sees."""
 
+import functools
 import json
 import os
 import re
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
-from tests.cli.terminal import on_terminal
+from supervisor.cli.board import BEGIN_FRAME, END_FRAME
+from tests.cli.terminal import Terminal, on_terminal, without_escapes
 from tests.e2e.stage import COMMAND, Project
 from tests.repositories import git
 from tests.waiting import wait_until
@@ -83,6 +86,61 @@ def test_a_quick_command_has_colours_on_a_terminal_and_none_with_no_color(projec
         with on_terminal([*COMMAND, "plan", "quick"], project.path, variables) as terminal:
             assert terminal.wait() == 0
         assert (b"\x1b[" in terminal.raw) is coloured
+
+
+MANY = "id: many\ntitle: Many\ntasks:\n" + "".join(
+    f"  - {{id: task-{number:02d}, title: {'长标题 ' * 20}, run: sleep 300}}\n" for number in range(16)
+)
+
+
+def _board(terminal: Terminal) -> list[str]:
+    """Return the rows of the board that was drawn last, which begins with the roles."""
+    terminal.text()
+    frames = terminal.raw.partition(BEGIN_FRAME.encode())[2].split(END_FRAME.encode())[:-1]
+    drawn = without_escapes(frames[-1]) if frames else ""
+    begin = re.search(r"^(?:role +state|\d of \d roles running)", drawn, re.MULTILINE)
+    return drawn[begin.start() :].split("\n") if begin else []
+
+
+def _is_on(terminal: Terminal, row: str) -> bool:
+    return row in _board(terminal)
+
+
+def test_many_running_tasks_never_push_the_bar_off_a_screen_that_becomes_small(project: Project) -> None:
+    project.write("many", MANY)
+    with on_terminal([*COMMAND, "run", "many", "-j", "16"], project.path, size=(40, 120)) as terminal:
+        wait_until(lambda: len(_board(terminal)) == 7 + 16 + 1, 30.0)
+        assert all(re.match(r"> task-\d\d +\d+s  长标题", row) for row in _board(terminal)[7:-1])
+        for rows, columns, rest in ((24, 80, 9), (20, 50, 12), (8, 40, 14)):
+            terminal.resize(rows, columns)
+            wait_until(functools.partial(_is_on, terminal, f"  and {rest} more"), 10.0)
+            board = _board(terminal)
+            assert len(board) <= rows * 2 // 3
+            assert max(cell_len(row) for row in board) < columns
+            assert "0/16 tasks" in board[-1]
+        terminal.type(b"\x03")
+        assert terminal.wait() == 130
+
+
+def test_the_first_ctrl_c_says_what_a_second_one_does(project: Project) -> None:
+    project.write("slow", SLOW)
+    with on_terminal([*COMMAND, "run", "slow"], project.path) as terminal:
+        terminal.wait_for("Starting endless")
+        terminal.type(b"\x03")
+        assert terminal.wait() == 130
+        assert "Supervisor: Ctrl-C again ends everything at once" in terminal.text()
+
+
+def test_the_end_of_a_failed_run_names_the_tasks_why_and_what_to_do(project: Project) -> None:
+    tasks = "".join(f"  - {{id: t{number}, title: T, run: exit {number + 1}}}\n" for number in range(12))
+    project.write("bad", f"id: bad\ntitle: Bad\ntasks:\n{tasks}  - {{id: last, title: L, run: x, depends_on: [t0]}}\n")
+    done = project.ctl("run", "bad", "-j", "8")
+    assert done.code == 1
+    end = done.out[done.out.index("\nMilestone bad failed") + 1 :].splitlines()
+    assert end[1:11] == [f"  t{number}  run exited with {number + 1} (t{number}.1.log)" for number in range(10)]
+    assert end[11] == "  and 2 more: milestonectl status bad"
+    assert end[12] == f"Output of the tasks: .milestones/logs/{project.session()}/tasks/"
+    assert end[13] == "Mend it, then: milestonectl run bad"
 
 
 @pytest.mark.parametrize(("term", "options"), [("dumb", ()), ("xterm", ("--plain",))])
