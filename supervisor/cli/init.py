@@ -42,9 +42,9 @@ def command(ctx: click.Context, *, example: bool, as_json: bool) -> None:
     In a git repository it is made at the top of the repository, else in the current directory. What is there already
     stays as it is.
 
-    Exit codes: 0 done, or there already; 74 it cannot be written.
+    Exit codes: 0 done, or there already; 1 something else is in the way; 74 it cannot be written.
     """
-    paths = ProjectPaths(_place(ctx))
+    paths = ProjectPaths(_place(ctx, as_json=as_json))
     _refuse_other_things(paths.milestones, as_json=as_json)
     made: list[Path] = []
     present: list[Path] = []
@@ -76,12 +76,24 @@ def _shipped(*names: str) -> str:
     return resources.files("supervisor.configs").joinpath(*names).read_text(encoding="utf-8")
 
 
-def _place(ctx: click.Context) -> Path:
+def _place(ctx: click.Context, *, as_json: bool) -> Path:
     found = find_project(ctx)
     if (found / ".milestones").is_dir():
         return found
     start = starting_directory(ctx)
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            break
+        if _is_git_directory(folder):
+            line = f"{folder} is the inside of a git repository, without the files that tasks work with"
+            cure = "clone it (git clone, or git worktree add), then: milestonectl -C DIRECTORY init"
+            raise CommandError(FAILED, line, cure, as_json=as_json)
     return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), start)
+
+
+def _is_git_directory(folder: Path) -> bool:
+    """Tell a bare repository, or a ``.git``, by what git itself looks for."""
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
 
 
 def _refuse_other_things(path: Path, *, as_json: bool) -> None:
@@ -125,8 +137,12 @@ def _report(paths: ProjectPaths, made: list[Path], present: list[Path], *, as_js
         click.echo(f"made      {shown(path)}{'/' if path.is_dir() else ''}")
     for path in present:
         click.echo(f"is there  {shown(path)}{'/' if path.is_dir() else ''}")
+    if not made:
+        click.echo("Everything was there already, and stays as it is.")
     if not in_git:
         click.echo("This is no git repository: tasks run in place, and nothing is committed (git init changes that).")
+    elif not (paths.project / ".git").exists():
+        click.echo("The project is a directory of a repository: tasks run in it, and see what is committed there.")
     if not has_example:
         click.echo(f"Write a milestone into {shown(paths.active)}/, or add the example: milestonectl init --example")
     click.echo(f"Next: {', '.join(following)}")

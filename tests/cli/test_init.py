@@ -109,3 +109,31 @@ def test_a_folder_that_cannot_be_written_is_an_io_error(ctl: Ctl) -> None:
     done = ctl("-C", "/proc", "init", "--json")
     assert (done.code, json.loads(done.out)["error"]["code"]) == (74, 74)
     assert "/proc/.milestones" in done.err
+
+
+@pytest.mark.usefixtures("project")
+def test_a_second_time_without_anything_to_do_says_so(ctl: Ctl) -> None:
+    assert "Everything was there already" not in ctl("init").out
+    assert "Everything was there already, and stays as it is.\n" in ctl("init").out
+
+
+@pytest.mark.parametrize("place", [".", "refs"])
+def test_the_inside_of_a_repository_is_no_place_for_a_project(
+    tmp_path: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "bare")
+    monkeypatch.chdir(tmp_path / "bare" / place)
+    done = ctl("init")
+    assert done.code == 1
+    assert f"{tmp_path / 'bare'} is the inside of a git repository" in done.err
+    assert "clone it" in done.err
+    assert not (tmp_path / "bare" / ".milestones").exists()
+
+
+def test_a_project_below_the_top_of_a_repository_is_told_what_tasks_see(
+    project: Project, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = project.path / "below"
+    (below / ".milestones").mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert "tasks run in it, and see what is committed there" in ctl("init").out
