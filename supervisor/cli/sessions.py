@@ -134,15 +134,18 @@ class Overview:
 
     Attributes:
         holder: Who supervises the project now, ``None`` for nobody.
-        latest: The latest session of each milestone; those that run first, then the newest first.
+        latest: The latest session of each milestone that is of interest; those that run first, then the newest first.
         summaries: All sessions, in the order in which they began.
         not_started: Ids of active milestones that no session has executed.
+    gone: The latest sessions of milestones whose file is neither active nor completed, and that nobody supervises;
+        empty when they are of interest.
     """
 
     holder: Holder | None
     latest: tuple[SessionView, ...]
     summaries: tuple[SessionSummary, ...]
     not_started: tuple[str, ...]
+    gone: tuple[SessionView, ...]
 
 
 class Sessions:
@@ -176,16 +179,25 @@ class Sessions:
         newest_first = (one.id for one in reversed(self.summaries))
         return [session for session in newest_first if session in set(by_milestone.values())]
 
-    def overview(self, active: Sequence[str]) -> Overview:
+    def overview(self, active: Sequence[str], completed: Sequence[str] = (), *, everything: bool = True) -> Overview:
         """Look at the latest session of each milestone.
 
         Args:
             active: Ids of the active milestones.
+            completed: Ids of the completed ones.
+            everything: Whether sessions of milestones without a file are of interest too.
         """
-        views = [self.view(session) for session in self.latest()]
-        views.sort(key=lambda view: not view.lives)
+        views = sorted((self.view(session) for session in self.latest()), key=lambda view: not view.lives)
+        there = {*active, *completed}
+        gone = [view for view in views if not (everything or view.lives or view.state.milestone.id in there)]
         started = {one.milestone_id for one in self.summaries}
-        return Overview(self.holder, tuple(views), self.summaries, tuple(one for one in active if one not in started))
+        return Overview(
+            self.holder,
+            tuple(view for view in views if view not in gone),
+            self.summaries,
+            tuple(one for one in active if one not in started),
+            tuple(gone),
+        )
 
     def _view(self, session: str) -> SessionView:
         assert self._journal is not None  # noqa: S101 - without a journal there is no session to ask for

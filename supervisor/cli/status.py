@@ -17,7 +17,18 @@ from actors.events import SessionStatus
 from actors.paths import ProjectPaths
 from actors.progress import bar, duration_text
 from actors.state import Phase, TaskState
-from supervisor.cli.output import count, escaped, find_project, json_option, known_ids, print_json, printable
+from supervisor.cli.output import (
+    completed_ids,
+    count,
+    escaped,
+    find_project,
+    json_option,
+    known_ids,
+    print_json,
+    printable,
+    shown,
+    visible,
+)
 from supervisor.cli.selection import Answer, Unknown, Wanted, resolve
 from supervisor.cli.sessions import Overview, RoleView, SessionView, open_sessions
 from supervisor.cli.status_json import document
@@ -48,9 +59,10 @@ _QUIET: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Also sessions of milestones whose file is gone.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, names: tuple[str, ...], *, as_json: bool) -> int:
+def command(ctx: click.Context, names: tuple[str, ...], *, everything: bool, as_json: bool) -> int:
     """Show sessions, roles, tasks and blockers; without NAME the latest session of each milestone.
 
     NAME is a milestone, a session, SESSION:ROLE, SESSION:* or all; a milestone stands for its latest session there
@@ -63,7 +75,9 @@ def command(ctx: click.Context, names: tuple[str, ...], *, as_json: bool) -> int
     now = time.time()  # noqa: TID251 - shown to people
     with open_sessions(paths, as_json=as_json) as sessions:
         found = [resolve(name, sessions) for name in names if name != "all"]
-        overview = sessions.overview(known_ids(paths)) if len(found) < max(1, len(names)) else None
+        overview = None
+        if everything or len(found) < max(1, len(names)):
+            overview = sessions.overview(known_ids(paths), completed_ids(paths), everything=everything)
         holder = sessions.holder
     wanted = [one for one in found if isinstance(one, Wanted)]
     unknown = [one for one in found if isinstance(one, Unknown)]
@@ -82,19 +96,22 @@ def _print(answer: Answer) -> None:
         click.echo(escaped(f"{other.name}: ERROR ({other.message}{other.hint})"))
     longest = max((len(full_name(one.view, role)) for one in answer.wanted for role in one.view.roles), default=0)
     width = max(30, longest) + 3
-    is_named = answer.overview is None
     for number, one in enumerate(answer.wanted):
         if one.roles is None and number:
             click.echo()
-        for line in _lines(one, width, answer.now, is_named=is_named):
+        for line in _lines(one, width, answer):
             click.echo(line)
     if answer.overview is None:
         return
-    if not answer.overview.latest:
+    if not answer.overview.latest and not answer.overview.gone:
         click.echo(_nothing_yet(answer, answer.overview))
     elif answer.overview.not_started:
-        click.echo()
+        if answer.overview.latest:
+            click.echo()
         click.echo(f"Not started yet: {', '.join(answer.overview.not_started)}")
+    if answer.overview.gone:
+        told = ", ".join(f"{view.state.milestone.id} ({view.status.value})" for view in answer.overview.gone)
+        click.echo(f"Without a milestone file any more: {told}; their sessions: milestonectl status --all")
 
 
 def _nothing_yet(answer: Answer, overview: Overview) -> str:
@@ -107,31 +124,35 @@ def _nothing_yet(answer: Answer, overview: Overview) -> str:
     return "No milestone and no session yet. An example to begin with: milestonectl init --example"
 
 
-def _lines(one: Wanted, width: int, now: float, *, is_named: bool) -> Iterator[str]:
-    view = one.view
+def _lines(one: Wanted, width: int, answer: Answer) -> Iterator[str]:
+    view, now, is_named = one.view, answer.now, answer.overview is None
     if one.roles is not None:
         yield from (_role_line(view, role, width, now) for role in view.roles if role.role in one.roles)
         return
     yield from _head(view, now)
     if view.status in _QUIET and not is_named:
         return
-    yield from (_role_line(view, role, width, now) for role in view.roles)
+    # Of a session that nobody supervises the stopped roles say nothing, unless one asks for them.
+    roles = (role for role in view.roles if is_named or view.lives or role.is_troubled)
+    yield from (_role_line(view, role, width, now) for role in roles)
     yield from _task_lines(view, now, is_named=is_named)
+    if view.counts()[Phase.FAILED]:
+        yield f"output of the tasks: {shown(ProjectPaths(answer.project).logs(view.id))}/tasks/"
     for blocker in view.state.blockers.values():
         raised = blocker.raised
         about = f"{raised.task}: " if raised.task else ""
         what = f"{raised.severity.value}: {about}{raised.category.replace('_', ' ')}"
         evidence = [line for line in raised.evidence.strip().splitlines() if line != raised.shown]
         yield click.style(f"blocker   {what}, for {duration_text(now - blocker.since_wall)}", fg="red")
-        yield from (f"          {line}" for line in (raised.shown, *evidence[-2:]))
-        yield f"          proposal: {raised.proposal}"
-    yield from (click.style(f"alert     {detail}", fg="yellow") for detail in view.state.alerts.values())
+        yield from (f"          {visible(line)}" for line in (raised.shown, *evidence[-2:]))
+        yield f"          proposal: {visible(raised.proposal)}"
+    yield from (click.style(f"alert     {visible(detail)}", fg="yellow") for detail in view.state.alerts.values())
 
 
 def _head(view: SessionView, now: float) -> Iterator[str]:
     state, counts = view.state, view.counts()
     word = click.style(view.status.value, fg=_STATUS_COLOURS[view.status], bold=True)
-    yield f"{click.style(state.milestone.id, bold=True)}  {word}  {view.id}  {state.milestone.title}"
+    yield f"{click.style(state.milestone.id, bold=True)}  {word}  {view.id}  {visible(state.milestone.title)}"
     running = counts[Phase.RUNNING] + counts[Phase.PREPARING] + counts[Phase.LANDING]
     percent = view.percentage()
     drawn = bar(percent) if printable("█░") else bar(percent).replace("█", "#").replace("░", "-")
@@ -178,17 +199,17 @@ def _whereabouts(view: SessionView) -> Iterator[str]:
 
 def _task_lines(view: SessionView, now: float, *, is_named: bool) -> Iterator[str]:
     tasks = view.state.tasks
-    shown = tasks
+    listed = tasks
     if len(tasks) > MOST_TASKS and not is_named:
-        shown = {key: one for key, one in tasks.items() if one.phase in _LIVELY}
-    width = max((len(key) for key in shown), default=0)
-    for key, task in shown.items():
-        reason = task_reason(view, key)
+        listed = {key: one for key, one in tasks.items() if one.phase in _LIVELY}
+    width = max((len(key) for key in listed), default=0)
+    for key, task in listed.items():
+        reason = visible(task_reason(view, key))
         line = f"{key:{width}}  {task_word_now(view, task):<12}{_duration(task, now, lives=view.lives):>8}"
         line = f"{line}  {reason}".rstrip()
         yield click.style(line, fg="red") if task.phase is Phase.FAILED else line
-    if len(shown) < len(tasks):
-        hidden = count(len(tasks) - len(shown), "more task")
+    if len(listed) < len(tasks):
+        hidden = count(len(tasks) - len(listed), "more task")
         yield f"{hidden}; all of them: milestonectl status {view.state.milestone.id}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.log_lines import timestamp
+from actors.paths import ProjectPaths
 from supervisor.cli.words import describe, full_name, task_reason, task_word_now
 
 if TYPE_CHECKING:
@@ -20,14 +21,19 @@ def document(answer: Answer) -> dict[str, object]:
     return {
         "project": str(answer.project),
         "supervisor": None if holder is None else {"pid": holder.pid, "what": holder.what, "since": holder.since},
-        "sessions": [_session_json(one, answer.now) for one in answer.wanted],
+        "sessions": [_session_json(one, answer) for one in answer.wanted],
         "not_started": list(overview.not_started) if overview is not None else [],
+        "gone": [
+            {"id": view.id, "milestone_id": view.state.milestone.id, "status": view.status.value}
+            for view in (overview.gone if overview is not None else ())
+        ],
         "unknown": [one.name for one in answer.unknown],
         "exit_code": answer.exit_code,
     }
 
 
-def _session_json(one: Wanted, now: float) -> dict[str, object]:
+def _session_json(one: Wanted, answer: Answer) -> dict[str, object]:
+    now, paths = answer.now, ProjectPaths(answer.project)
     view, state, counts = one.view, one.view.state, one.view.counts()
     roles = [role for role in view.roles if one.roles is None or role.role in one.roles]
     found: dict[str, object] = {
@@ -55,7 +61,7 @@ def _session_json(one: Wanted, now: float) -> dict[str, object]:
         return found
     return {
         **found,
-        "tasks": [_task_json(view, key, task) for key, task in state.tasks.items()],
+        "tasks": [_task_json(view, key, task, paths) for key, task in state.tasks.items()],
         "unreachable": list(view.unreachable),
         "blockers": [_blocker_json(blocker, now) for blocker in state.blockers.values()],
         "alerts": list(state.alerts.values()),
@@ -66,7 +72,7 @@ def _containment_json(chosen: ContainmentChosen | None) -> dict[str, str] | None
     return None if chosen is None else {"name": chosen.name, "detail": chosen.detail}
 
 
-def _task_json(view: SessionView, task_id: str, task: TaskState) -> dict[str, object]:
+def _task_json(view: SessionView, task_id: str, task: TaskState, paths: ProjectPaths) -> dict[str, object]:
     return {
         "id": task_id,
         "title": view.state.milestone.by_id[task_id].title,
@@ -75,6 +81,7 @@ def _task_json(view: SessionView, task_id: str, task: TaskState) -> dict[str, ob
         "seconds": task.attempt.seconds if task.attempt is not None else None,
         "commit": task.attempt.sha or None if task.attempt is not None else None,
         "reason": task_reason(view, task_id),
+        "log": str(paths.task_log(view.id, task.attempt.id)) if task.attempt is not None else None,
     }
 
 

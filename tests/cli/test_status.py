@@ -92,6 +92,8 @@ def test_running_without_a_living_process_is_interrupted_and_its_tasks_were_too(
     assert done.code == 3
     assert f"process {gone.pid}, which supervised it, is gone; go on with: milestonectl run small" in done.out
     assert re.search(r"^one +interrupted$", done.out, re.MULTILINE)
+    assert "EXITED" not in done.out
+    done = ctl("status", "small")
     assert len(re.findall(r" EXITED    \w{3} \d\d \d\d:\d\d [AP]M$", done.out, re.MULTILINE)) == 6
 
 
@@ -139,6 +141,44 @@ def test_a_role_that_was_given_up_is_fatal_with_its_reason(
     assert done.code == 3
     assert done.out.endswith("FATAL     killed by SIGSEGV\n")
     assert ctl("status", "small:task_executor").code == 0
+
+
+def test_a_role_that_was_given_up_is_shown_after_the_session_too(journal: Journalist, ctl: Ctl) -> None:
+    journal(
+        "small", *READY, ChildQuarantined("progress_monitor", "killed by SIGSEGV"), SessionEnded(SessionStatus.FAILED)
+    )
+    lines = [line for line in ctl("status").out.splitlines() if ":" in line.split(" ")[0]]
+    assert [line.split(":")[1].split()[:2] for line in lines if "exec-" in line] == [["progress_monitor", "FATAL"]]
+    assert ctl("status", "small").out.count("STOPPED") == 5
+
+
+def test_sessions_of_files_that_are_gone_are_named_in_one_line_and_do_not_count(
+    journal: Journalist, ctl: Ctl, project: Project
+) -> None:
+    project.write("old", SMALL.replace("id: small", "id: old"))
+    journal("old", *READY, SessionEnded(SessionStatus.INTERRUPTED, "SIGINT received"))
+    assert ctl("status").code == 3
+    (project.path / ".milestones" / "active" / "old.yaml").unlink()
+    done = ctl("status")
+    assert done.code == 0
+    assert done.out == (
+        "Not started yet: small\n"
+        "Without a milestone file any more: old (interrupted); their sessions: milestonectl status --all\n"
+    )
+    (gone,) = json.loads(ctl("status", "--json").out)["gone"]
+    assert (gone["milestone_id"], gone["status"]) == ("old", "interrupted")
+    assert ctl("status", "--all").out.startswith("old  interrupted")
+    assert ctl("status", "--all").code == ctl("status", "old").code == 3
+
+
+def test_failures_say_where_the_output_is_and_nothing_has_power_over_the_terminal(
+    journal: Journalist, ctl: Ctl
+) -> None:
+    failed = TaskFailed("two", "two.1", "it said \x1b[2J\x07")
+    session = journal("small", *READY, *ONE_DONE, *TWO_FAILED[:-1], failed, SessionEnded(SessionStatus.FAILED))
+    done = ctl("status")
+    assert f"output of the tasks: .milestones/logs/{session}/tasks/\n" in done.out
+    assert "it said \\x1b[2J\\x07" in done.out
 
 
 def test_failures_what_they_make_unreachable_and_blockers_are_shown_with_reasons(
@@ -206,11 +246,21 @@ def test_progress_goes_by_weight_and_has_what_the_file_claims_beside_it(
     assert (session["percentage"], session["declared_percentage"]) == (80, 20)
 
 
-def test_json_is_one_document_with_a_fixed_form(journal: Journalist, ctl: Ctl, supervised: Callable[[], None]) -> None:
+def test_json_is_one_document_with_a_fixed_form(
+    journal: Journalist, ctl: Ctl, project: Project, supervised: Callable[[], None]
+) -> None:
     supervised()
     journal("small", *READY, *ONE_DONE)
     document = json.loads(ctl("status", "--json").out)
-    assert document.keys() == {"project", "supervisor", "sessions", "not_started", "unknown", "exit_code"}
+    assert document.keys() == {
+        "project",
+        "supervisor",
+        "sessions",
+        "not_started",
+        "gone",
+        "unknown",
+        "exit_code",
+    }
     (session,) = document["sessions"]
     assert (session["status"], session["supervised"], session["percentage"]) == ("running", True, 33)
     assert session["commits"] == 1
@@ -234,6 +284,7 @@ def test_json_is_one_document_with_a_fixed_form(journal: Journalist, ctl: Ctl, s
         "seconds": 1.5,
         "commit": "abcdef0123456789",
         "reason": "abcdef0123",
+        "log": str(project.path / ".milestones" / "logs" / session["id"] / "tasks" / "one.1.log"),
     }
     assert document["supervisor"]["what"] == "a test"
 
