@@ -15,6 +15,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -28,7 +29,7 @@ from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_fr
 from actors.log import log, open_log_late
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.paths import ProjectPaths
-from actors.programs import Finished, Program
+from actors.programs import DONE, Finished, Program, Work
 
 if TYPE_CHECKING:
     import socket
@@ -81,7 +82,7 @@ def _not_started(program: Program, error: OSError | ValueError) -> bytes:
 class Host:
     """The main thread of a role process.
 
-    ``send``, ``start_program`` and ``wake_at`` are called by the actor's thread, everything else by the main one.
+    ``send``, ``start`` and ``wake_at`` are called by the actor's thread, everything else by the main one.
 
     Args:
         link: The child's end of the link, blocking.
@@ -95,6 +96,7 @@ class Host:
         self._programs: dict[int, _Running] = {}
         self._next_beat = time.monotonic() + TICK_SECONDS
         self._wake_at: float | None = None
+        self._worked: deque[int] = deque()
         self._leaving = False
         self._asked = False
 
@@ -113,12 +115,24 @@ class Host:
         self._wake_at = mono if self._wake_at is None else min(mono, self._wake_at)
         os.eventfd_write(self._wake, 1)
 
-    def start_program(self, token: int, program: Program) -> Finished | None:
-        """Start a program; its end is told as :class:`ProgramEnded` with the token.
+    def start(self, token: int, due: Program | Work) -> Finished | None:
+        """Start what a flow yielded; its end is told as :class:`ProgramEnded` with the token.
 
         Returns:
             ``None``, or how it "ended" when it could not even be started.
         """
+        if isinstance(due, Program):
+            return self._start_program(token, due)
+        # A daemon thread: a disk that never answers must not keep the process from ending.
+        threading.Thread(target=self._work, args=(token, due), daemon=True).start()
+        return None
+
+    def _work(self, token: int, work: Work) -> None:
+        work.do()
+        self._worked.append(token)
+        os.eventfd_write(self._wake, 1)
+
+    def _start_program(self, token: int, program: Program) -> Finished | None:
         environment = dict(os.environ)
         for name, value in program.env:
             if value is None:
@@ -193,6 +207,8 @@ class Host:
                         mailbox.tell(Leave(0.0))
                 else:
                     self._program_ended(key.fd, mailbox)
+            while self._worked:
+                mailbox.tell(ProgramEnded(self._worked.popleft(), DONE))
             self._watch_started()
             self._tell_time(mailbox)
         self._kill_programs()

@@ -3,12 +3,15 @@
 A role's loop never waits for a program: what needs several programs in a row (git, hooks, set-up commands) is
 written as a *flow*, a generator that yields a :class:`Program` and is resumed with the :class:`Finished` of it.
 Who runs the programs is not known here: in a role it is the host, in a test a loop of ten lines.
+
+Nor does it wait for a disk: what a flow does itself and what may take long there (a flush, a look through a big
+tree) is yielded as :class:`Work` and done beside the loop, by a thread whose end is told like that of a program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import Final, TypeVar
 
 import attrs
 
@@ -54,5 +57,41 @@ class Finished:
         return self.code == 0
 
 
-Flow = Generator[Program, Finished, T]
+@attrs.frozen
+class Work:
+    """Something to do beside the loop, in a thread.
+
+    Attributes:
+        do: Does it; raises nothing, and touches nothing that somebody else touches meanwhile.
+    """
+
+    do: Callable[[], None]
+
+
+DONE: Final = Finished(0, b"", b"")
+"""How a :class:`Work` ended."""
+
+
+Flow = Generator[Program | Work, Finished, T]
 """A piece of work made of programs: yields what to run, is sent how it ended, returns its result."""
+
+
+def beside(do: Callable[[], T]) -> Flow[T]:
+    """Do something beside the loop; return what it returns, raise what it raises.
+
+    Args:
+        do: Called once, in a thread of its own, while the flow waits.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            returned.append(do())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            raised.append(error)
+
+    yield Work(work)
+    if raised:
+        raise raised[0]
+    return returned[0]

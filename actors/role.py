@@ -196,7 +196,7 @@ class RoleActor(pykka.ThreadingActor):
                 self._tokens += 1
                 token = self._tokens
                 self._flows[token] = lambda ended: self._advance(flow, then, ended)
-                refused = self.host.start_program(token, program)
+                refused = self.host.start(token, program)
                 if refused is None:
                     return
                 del self._flows[token]

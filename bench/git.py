@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ from actors.git import (
     start,
 )
 from actors.model import Milestone, Task
-from actors.programs import Finished, Flow, Program
+from actors.programs import DONE, Finished, Flow, Program, Work
 
 T = TypeVar("T")
 
@@ -81,12 +82,19 @@ class Driver:
         self.spent.setdefault(name, []).append((time.perf_counter() - began) * 1000)
         return done
 
+    def beside(self, work: Work) -> Finished:
+        """Do it in a thread."""
+        thread = threading.Thread(target=work.do)
+        thread.start()
+        thread.join()
+        return DONE
+
     def drive(self, flow: Flow[T]) -> T:
-        """Run a flow to its end."""
+        """Run a flow to its end; what it does beside the loop is done in a thread, as in a role."""
         try:
-            program = next(flow)
+            due = next(flow)
             while True:
-                program = flow.send(self(program))
+                due = flow.send(self.beside(due) if isinstance(due, Work) else self(due))
         except StopIteration as stop:
             result: T = stop.value
             return result

@@ -27,7 +27,7 @@ from actors.events import (
 from actors.frames import Deliver, Frame, Leave, Propose, Ready, Welcome
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.model import Milestone
-from actors.programs import Finished, Program
+from actors.programs import DONE, Finished, Program, Work
 from actors.role import RoleActor, RoleContext
 from actors.state import SessionState, encode_state
 
@@ -56,8 +56,11 @@ class BenchHost:
     def wake_at(self, mono: float) -> None:
         self.wake = mono if self.wake is None else min(mono, self.wake)
 
-    def start_program(self, token: int, program: Program) -> Finished | None:
-        self.programs[token] = program
+    def start(self, token: int, due: Program | Work) -> Finished | None:
+        if isinstance(due, Work):
+            due.do()
+            return DONE
+        self.programs[token] = due
         return None
 
     def leave(self) -> None:

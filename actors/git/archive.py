@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from actors.git.aside import SetAside, set_aside
-from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, object_paths
+from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, needed
 from actors.git.place import Slot
 from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
 from actors.git.repository import FALLBACK_IDENTITY, Repository
@@ -107,5 +107,6 @@ def _keep(repo: Repository, ref: str, sha: str, work: Captured) -> Flow[Archived
         kept = yield git(*moving, cwd=repo.common_dir)
         if not kept.ok:
             return Refusal(f"git cannot keep {name}: {complaint(kept)}")
-    unsafe = yield from flush((*object_paths(repo.common_dir, work, sha), *ref_paths(repo.common_dir, name)))
+    needs = yield from needed(repo.common_dir, work, sha)
+    unsafe = yield from flush((*needs, *ref_paths(repo.common_dir, name)))
     return unsafe or Archived(name, sha)

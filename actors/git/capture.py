@@ -43,9 +43,10 @@ from actors.git.plumbing import (
 )
 from actors.git.provision import add_all, untouched_since_setup
 from actors.git.repository import Identity, Repository
-from actors.programs import Flow
+from actors.programs import Flow, beside
 
 _TIMEOUT: Final = 600.0
+_MANY: Final = 1000
 _NO_OBJECT: Final = re.compile(rb"0+")
 
 
@@ -113,7 +114,7 @@ def commit_tree(
     if content is not None:
         try:
             sha, whole = loose_object("commit", content)
-            write_objects(repo.common_dir, ((sha, whole),))
+            yield from beside(lambda: write_objects(repo.common_dir, ((sha, whole),)))
         except OSError as error:
             return not_written(str(error))
         return sha
@@ -131,6 +132,12 @@ def differences(common_dir: str, before: str, after: str) -> Flow[Captured | Not
         changes = yield from _listed_by_git(common_dir, before, after)
     if isinstance(changes, Refusal):
         return changes
+    found = changes
+    return (yield from beside(lambda: _summary(after, found))) if len(found) > _MANY else _summary(after, found)
+
+
+def _summary(after: str, changes: tuple[Change, ...]) -> Captured | NothingToLand | Refusal:
+    """Say what differs, or what of it a commit cannot hold."""
     changed, objects = [], {after}
     for change in changes:
         if change.new_mode == GITLINK != change.old_mode:
@@ -149,13 +156,25 @@ def _listed_by_git(common_dir: str, before: str, after: str) -> Flow[tuple[Chang
     listed = yield git("diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=common_dir, timeout=_TIMEOUT)
     if not listed.ok:
         return Refusal(f"git cannot compare {before} with {after}: {complaint(listed)}")
-    fields = split(listed.stdout)
+    return (yield from beside(lambda: _changes(listed.stdout)))
+
+
+def _changes(raw: bytes) -> tuple[Change, ...]:
+    """Read what ``git diff-tree -r -t -z`` printed."""
+    fields = split(raw)
     return tuple(
         Change(old_mode, new_mode, "" if _NO_OBJECT.fullmatch(name) else name.decode(), path)
         for (old_mode, new_mode, _, name, _), path in zip(
             (entry.removeprefix(b":").split(b" ") for entry in fields[::2]), fields[1::2], strict=True
         )
     )
+
+
+def needed(common_dir: str, work: Captured, commit: str) -> Flow[tuple[str, ...]]:
+    """Return what :func:`object_paths` does; where it takes long, it is found beside the loop."""
+    if len(work.objects) > _MANY:
+        return (yield from beside(lambda: object_paths(common_dir, work, commit)))
+    return object_paths(common_dir, work, commit)
 
 
 def object_paths(common_dir: str, work: Captured, commit: str) -> tuple[str, ...]:
@@ -198,15 +217,25 @@ def _written(
         if not done.ok:
             return Refusal(f"git cannot write what is in {place.path}: {complaint(done)}")
         return (yield from differences(common_dir, base, line_of(done)))
-    missing = [tree for tree in trees.made if not is_stored(common_dir, *tree)]
     try:
-        write_objects(common_dir, missing)
+        written = yield from beside(lambda: _store(common_dir, trees.made))
     except OSError as error:
         return not_written(str(error))
     work = yield from differences(common_dir, base, trees.top)
     if not isinstance(work, Captured):
         return work
-    return attrs.evolve(work, written=tuple(name for name, _ in missing))
+    return attrs.evolve(work, written=written)
+
+
+def _store(common_dir: str, trees: tuple[tuple[str, bytes], ...]) -> tuple[str, ...]:
+    """Write the trees that are not there yet and return their names.
+
+    Raises:
+        OSError: The disk did not take them.
+    """
+    missing = [tree for tree in trees if not is_stored(common_dir, *tree)]
+    write_objects(common_dir, missing)
+    return tuple(name for name, _ in missing)
 
 
 def _without_setup(

@@ -37,14 +37,14 @@ from typing import Final
 
 import attrs
 
-from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, differences, object_paths
+from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, differences, needed
 from actors.git.commit import CommitMessage
 from actors.git.place import mark_landed
 from actors.git.plumbing import Refusal, are_few, complaint, flush, git, not_written, ref_paths, shown, split
 from actors.git.reflock import lock_path, look, ours_and_dead
 from actors.git.refs import LogLine, move, write_again
 from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip
-from actors.programs import Flow
+from actors.programs import Flow, beside
 
 _TRIES: Final = 8
 _TIMEOUT: Final = 300.0
@@ -193,7 +193,8 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     )
     if isinstance(sha, Refusal):
         return sha
-    moved = yield from _move(landing, tip.sha, sha, object_paths(repo.common_dir, change, sha))
+    needs = yield from needed(repo.common_dir, change, sha)
+    moved = yield from _move(landing, tip.sha, sha, needs)
     if moved is not True:
         return moved or None
     unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
@@ -293,7 +294,7 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     log = LogLine(landing.spec.identity, landing.spec.when, f"milestoned: {landing.spec.message.trailer('Task')}")
     before = look(repo)
     try:
-        moved = move(repo, old, new, log, needs) if are_few(needs) else None
+        moved = (yield from beside(lambda: move(repo, old, new, log, needs))) if are_few(needs) else None
     except OSError as error:
         return not_written(str(error))
     if moved is not None:
@@ -337,7 +338,7 @@ def _secured(repo: Repository, sha: str) -> Flow[Refusal | None]:
     if unsafe:
         return unsafe
     try:
-        if write_again(repo):
+        if (yield from beside(lambda: write_again(repo))):
             return None
     except OSError as error:
         return not_written(str(error))

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from actors.programs import Finished, Flow, Program
+from actors.programs import Finished, Flow, Program, beside
 
 _NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
 """What programs say, in the language that ours are run in, and Python's errors, when a disk is full."""
@@ -25,6 +25,9 @@ _BROKEN: Final = ("Input/output error", "Read-only file system", "Structure need
 
 _FLUSHED_HERE: Final = 64
 """So many files and folders at most are flushed without a program: some milliseconds of a disk."""
+
+_FLUSHED_AT_ONCE: Final = 500
+"""So many at most are named to one program: a path is 4 KB long at most, the arguments of a program 2 MB."""
 
 _OVERRIDES: Final = (
     ("core.hooksPath", "/dev/null"),
@@ -191,13 +194,17 @@ def flush(paths: tuple[str, ...]) -> Flow[Refusal | None]:
     For many there is ``sync``, which is told what to flush: without a list it would wait for all that other
     programs write. Its working directory is the root, because the paths are absolute.
     """
-    if not are_few(paths):
-        done = yield Program(("sync", "--", *paths), "/", (("LC_ALL", "C"),), timeout=300.0)
-        return None if done.ok else not_written(complaint(done))
-    try:
-        flush_few(paths)
-    except OSError as error:
-        return not_written(str(error))
+    if are_few(paths):
+        try:
+            yield from beside(lambda: flush_few(paths))
+        except OSError as error:
+            return not_written(str(error))
+        return None
+    for first in range(0, len(paths), _FLUSHED_AT_ONCE):
+        some = paths[first : first + _FLUSHED_AT_ONCE]
+        done = yield Program(("sync", "--", *some), "/", (("LC_ALL", "C"),), timeout=300.0)
+        if not done.ok:
+            return not_written(complaint(done))
     return None
 
 

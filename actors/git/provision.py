@@ -22,7 +22,7 @@ from typing import Final
 from actors.git.place import Record, Slot, copy_index, overwrite
 from actors.git.plumbing import OUR_FILES, WITHOUT_GIT, Refusal, complaint, git, joined, our_files, split, without
 from actors.git.repository import Repository
-from actors.programs import Finished, Flow, Program
+from actors.programs import Finished, Flow, Program, beside
 
 _SETUP_TIMEOUT: Final = 900.0
 _TIMEOUT: Final = 600.0
@@ -153,8 +153,13 @@ def untouched_since_setup(place: Slot, environment: Environment, record: Record)
     listed = yield _changed(place, environment, record.base)
     if not listed.ok:
         return Refusal(f"git cannot list what changed in {place.path}: {complaint(listed)}")
+    return (yield from beside(lambda: _undoing(known, listed.stdout)))
+
+
+def _undoing(known: bytes, found: bytes) -> bytes:
+    """Return the orders that give what stands in both lists its content before."""
     was_set_up = frozenset(_entries(known))
-    untouched = [(meta.split(b" "), path) for meta, path in _entries(listed.stdout) if (meta, path) in was_set_up]
+    untouched = [(meta.split(b" "), path) for meta, path in _entries(found) if (meta, path) in was_set_up]
     before = sorted((meta[0].removeprefix(b":"), meta[2], path) for meta, path in untouched)
     # git reads the mode as a number: all zeros, which sort first, remove the path.
     return b"".join(b"%b %b\t%b\0" % entry for entry in before)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,11 +39,12 @@ from actors.git.place import Record, Slot, copy_index, forget, write_record
 from actors.git.plumbing import Refusal, complaint, git
 from actors.git.provision import copy_ignored, set_up
 from actors.git.repository import Repository
-from actors.programs import Flow, Program
+from actors.programs import Flow, Program, beside
 from actors.surroundings import boot_id
 
 OWNER_FILE: Final = "owner"
 _RESET_TIMEOUT: Final = 600.0
+_MANY: Final = 2000
 _DETACHED: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\n")
 
 # What a worktree's git directory holds when nothing is going on in it. Anything else (a lock, a merge, a
@@ -125,7 +127,8 @@ def _prepared(
         refusal = yield from _detach(admin, base)
         if refusal:
             return refusal
-    _hand_out(place, admin, Record(base, boot_id(), owner, copied, setup=left))
+    record = Record(base, boot_id(), owner, copied, setup=left)
+    _hand_out(place, admin, record)
     return SlotReady(place.project, base)
 
 
@@ -196,12 +199,14 @@ def _reset(place: Slot, admin: str, base: str) -> Flow[Refusal | None]:
         if not done.ok:
             return Refusal(f"git {arguments[0]} failed in {place.path}: {complaint(done)}")
         try:
-            seen, tracked = _look_through(place.path), count_entries(place.index)
+            most = (count_entries(place.index) or 0) + len((".git",))
+            look = partial(_look_through, place.path, most)
+            seen = look() if most < _MANY else (yield from beside(look))
         except OSError as error:
             return Refusal(f"{place.path} cannot be looked through: {error}")
         if seen.closed:
             return Refusal(f"a folder in {place.path} cannot be written")
-        if not seen.empty and seen.files - len((".git",)) == tracked:
+        if not seen.empty and seen.files == most:
             break
     return (yield from _detach(admin, base))
 
@@ -237,7 +242,7 @@ class _Seen:
     """What is below a folder.
 
     Attributes:
-        files: How many entries that are no folders.
+        files: How many entries that are no folders, as far as they were counted.
         empty: Whether a folder is empty, which git would not see.
         closed: Whether a folder does not let its owner read, write and enter; a reset changes no folder's mode.
     """
@@ -247,24 +252,29 @@ class _Seen:
     closed: bool = False
 
 
-def _look_through(top: str) -> _Seen:
-    """Count what is below a folder.
+def _look_through(top: str, most: int) -> _Seen:
+    """Count what is below a folder, as far as it matters: an empty folder, or more files than that, ends it.
 
     Raises:
         OSError: It cannot be read, or something in it goes away meanwhile.
     """
-    files, empty, folders = 0, False, [top]
+    files, folders = 0, [top]
     while folders:
         folder = folders.pop()
         if os.lstat(folder).st_mode & stat.S_IRWXU != stat.S_IRWXU:
             return _Seen(closed=True)
-        with os.scandir(folder) as listed:
-            inside = list(listed)
-        below = [entry.path for entry in inside if entry.is_dir(follow_symlinks=False)]
-        folders += below
-        files += len(inside) - len(below)
-        empty = empty or not inside
-    return _Seen(files, empty)
+        before = files + len(folders)
+        with os.scandir(folder) as inside:
+            for entry in inside:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    files += 1
+                if files > most:
+                    return _Seen(files)
+        if files + len(folders) == before:
+            return _Seen(files, empty=True)
+    return _Seen(files)
 
 
 def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:

@@ -2,12 +2,16 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from actors.programs import Finished, Flow, Program
+from actors.programs import DONE, Finished, Flow, Program, Work
 
 T = TypeVar("T")
+
+BESIDE: Final = "beside the loop"
+"""Name of the threads in which a flow waits for a disk."""
 
 
 class KilledError(Exception):
@@ -37,12 +41,19 @@ def execute(program: Program) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def _beside(work: Work) -> Finished:
+    thread = threading.Thread(target=work.do, name=BESIDE)
+    thread.start()
+    thread.join()
+    return DONE
+
+
 def drive(flow: Flow[T], run: Callable[[Program], Finished] = execute) -> T:
-    """Run a flow to its end and return its result."""
+    """Run a flow to its end and return its result; what it does beside the loop is done in a thread."""
     try:
-        program = next(flow)
+        due = next(flow)
         while True:
-            program = flow.send(run(program))
+            due = flow.send(_beside(due) if isinstance(due, Work) else run(due))
     except StopIteration as stop:
         result: T = stop.value
         return result
