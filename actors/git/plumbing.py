@@ -37,6 +37,8 @@ _OVERRIDES: Final = (
     # Or a file that was changed and given its old time back would count as unchanged.
     ("core.trustctime", "true"),
     ("core.checkStat", "default"),
+    # Or, in a repository that was copied from a Mac, a new file whose name differs in case alone would be left out.
+    ("core.ignoreCase", "false"),
     # git writes and renames; these make it flush before it renames. The folders are flushed by `landing`.
     ("core.fsync", "loose-object,pack,pack-metadata,reference"),
     ("core.fsyncMethod", "fsync"),

@@ -9,13 +9,14 @@ import selectors
 import socket
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from actors import cast, host
 from actors.events import Event, Record, RoleFinished, SessionPaused
-from actors.programs import Finished, Flow, Program
+from actors.programs import Finished, Flow, Program, beside
 from actors.role import RoleActor
 
 
@@ -61,6 +62,8 @@ class Puppet(RoleActor):
             case "run":
                 programs = [msgspec.convert(one, Program) for one in order["programs"]]
                 self.run_flow(self._in_order(programs), self._tell)
+            case "read":
+                self.run_flow(beside(Path(order["path"]).read_text), self._tell)
             case "raise":
                 raise LookupError(order["message"])
             case "exit":

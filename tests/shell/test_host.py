@@ -145,6 +145,15 @@ def test_heartbeats_go_on_while_a_program_runs(ready: Hosted, tmp_path: Path) ->
     assert ready.beats_within(2.3) >= 2
 
 
+def test_heartbeats_go_on_while_something_is_waited_for_beside_the_loop(ready: Hosted, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ready.order(do="read", path=str(pipe))
+    assert ready.beats_within(2.3) >= 2
+    pipe.write_text("written", encoding="utf-8")
+    assert ready.answer() == "written"
+
+
 # --- time ---------------------------------------------------------------------------------------------------
 
 
