@@ -55,10 +55,11 @@ def _check_sequence(roster: Roster, course: Sequencer) -> None:
 
 
 def _check_child(child: Child, course: Sequencer) -> None:
+    ending = course.phase is Phase.ENDING  # the step that stops this child may not have come yet
     match child.state:
-        case Starting() if course.sequence is None or course.sequence.starting != child.id:
+        case Starting() if not ending and (course.sequence is None or course.sequence.starting != child.id):
             raise _contradiction(child, "starts outside a sequence")
-        case Gone() if course.phase is not Phase.ENDING and not _queued(course, child, Decision):
+        case Gone() if not ending and not _queued(course, child, Decision):
             raise _contradiction(child, "is gone, and nobody will decide about it")
         case Backoff() if child.desired is not Desired.UP and not any(
             getattr(item, "child", None) == child.id for item in course.queue

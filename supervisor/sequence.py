@@ -10,7 +10,7 @@ from typing import assert_never
 
 import attrs
 
-from supervisor.children import Child, Children, Fatal
+from supervisor.children import Child, Children, Down, Fatal
 from supervisor.core_effects import EndCause, EndReason
 from supervisor.core_events import Mutation, TryAgain
 from supervisor.spec import Strategy
@@ -185,6 +185,16 @@ def plan_restart(strategy: Strategy, children: Children, failed: Child) -> tuple
         StartStep(child.id) for child in concerned if not child.is_temporary and not isinstance(child.state, Fatal)
     )
     return (*stops, *starts)
+
+
+def plan_left_behind(strategy: Strategy, children: Children, failed: Child) -> tuple[StartStep, ...]:
+    """Say whom to start of those that a group restart left without a process after this child, in order."""
+    if strategy not in (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE):
+        return ()
+    _, *later = children.from_id_on(failed.id)
+    return tuple(
+        StartStep(child.id) for child in later if not child.is_temporary and isinstance(child.state, Down)
+    )
 
 
 def plan_end(strategy: Strategy, children: Children) -> tuple[Step, ...]:

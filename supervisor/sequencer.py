@@ -53,6 +53,7 @@ from supervisor.sequence import (
     SupervisorEnd,
     plan_end,
     plan_initial_start,
+    plan_left_behind,
     plan_restart,
 )
 from supervisor.spec import AutoShutdown, Strategy
@@ -123,6 +124,8 @@ class Sequencer:
 
     def started(self, child: Child, *, running: bool, info: object = None) -> None:
         """Go on: the child whose start was waited for is ready, or declined to run."""
+        if self.phase is Phase.ENDING:
+            return  # its start was overtaken by the end, in which its turn has not come yet
         sequence = self._present(child)
         if isinstance(sequence.purpose, RequestedStart):
             result = Started(child.id, child.incarnation, child.pid, running, info)
@@ -356,13 +359,21 @@ class Sequencer:
             if not self._life.delay_restart(child, reason, self.now):
                 self._restart(child, reason)
         elif quarantined:
-            child.become(Fatal(reason), self.now)
-            self._life.publish(ChildFatal(self.now, child.id, reason))
+            self._quarantine(child, reason)
         else:
             child.become(Down(reason), self.now)
             given = IntensityExceeded(self.now, child.id, attempts, flags.intensity, flags.period)
             self._life.publish(given)
             self._end(exits.Shutdown(), EndCause.INTENSITY)
+
+    def _quarantine(self, child: Child, reason: ExitReason) -> None:
+        """Leave a child out; whoever was to be started after it, in the restart in which it failed, is started now."""
+        failed = isinstance(child.state, Backoff)
+        child.become(Fatal(reason), self.now)
+        self._life.publish(ChildFatal(self.now, child.id, reason))
+        if failed and not child.alone:
+            steps = plan_left_behind(self._roster.flags.strategy, self._roster.children, child)
+            self.sequence = Sequence(RestartOf(child.id), steps)
 
     def _restart(self, child: Child, reason: ExitReason) -> None:
         """Apply the strategy; a child that went over a soft limit is replaced alone."""

@@ -312,6 +312,18 @@ def test_only_an_operator_starts_a_fatal_child(strategy: Strategy) -> None:
     assert world.core.state("q") == "RUNNING"
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+def test_a_group_whose_member_fails_to_restart_and_is_quarantined_goes_on_without_it(strategy: Strategy) -> None:
+    specs = [child("a"), child("q", quarantine=True), child("b"), temporary("t"), child("c")]
+    world = World(*specs, strategy=strategy, starts={"q": [READY, FAIL]}, intensity=1).begin()
+    world.die("a")
+    assert world.core.state("q") == "FATAL"
+    assert world.end() is None
+    assert {name: world.core.state(name) for name in ("a", "b", "c")} == dict.fromkeys("abc", "RUNNING")
+    assert world.log[-2:] == ["spawn b", "spawn c"]
+    assert world.ids() == ["c", "b", "q", "a"]
+
+
 def test_an_operator_gives_a_fatal_child_its_budget_back() -> None:
     """The way out of quarantine; the reason it was given up for stays on record until then."""
     world = World(child("q", quarantine=True), child("c"), intensity=1, period=3600.0).begin()

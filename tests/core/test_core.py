@@ -17,7 +17,7 @@ from supervisor.core_effects import (
     SupervisorStarted,
     SupervisorStopped,
 )
-from supervisor.core_events import Begin, Exited, Ready, RestartChild, Spawned, StartChild, Stop
+from supervisor.core_events import Begin, Exited, Ignored, Ready, RestartChild, Spawned, StartChild, Stop
 from supervisor.exits import (
     Crashed,
     ExitReason,
@@ -289,6 +289,28 @@ def test_stop_does_not_wait_for_a_start_that_hangs() -> None:
     world.stop()
     assert world.take_log() == ["ask b", "gone b", "ask a", "gone a"]
     assert world.end() == Ended(Shutdown(), EndCause.ASKED)
+
+
+@pytest.mark.parametrize("word", [READY, IGNORE, FAIL])
+def test_a_child_whose_start_is_overtaken_by_the_end_may_still_come_up_decline_or_fail(word: str) -> None:
+    world = World(child("a"), child("b"), starts={"a": [READY, HANG]}, stubborn=["b"]).begin()
+    world.die("a")
+    world.stop()
+    assert world.core.state("a") == "STARTING"
+    world.take_log()
+    if word == READY:
+        world.ready("a")
+        assert world.core.state("a") == "RUNNING"
+    elif word == IGNORE:
+        del world.alive["a"]
+        world.tell(Ignored(world.now, "a", 2))
+        assert world.core.state("a") == "STOPPED"
+    else:
+        world.fail_start("a")
+        assert world.core.state("a") == "EXITED"
+    world.pass_time(1.0)
+    assert world.end() == Ended(Shutdown(), EndCause.ASKED)
+    assert [line for line in world.log if line.startswith(("kill", "ask"))] == ["kill b"] + ["ask a"] * (word == READY)
 
 
 def test_stop_before_begin_ends_at_once() -> None:
