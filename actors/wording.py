@@ -34,3 +34,14 @@ def seconds_text(seconds: float | None) -> str:
     if seconds < 2 * _HOUR:
         return f"{int(seconds // _MINUTE)} min"
     return f"{int(seconds // _HOUR)} h"
+
+
+def one_line(error: BaseException) -> str:
+    """Name an exception and the place that raised it, without a line break."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"

@@ -106,18 +106,20 @@ Result = Started | Done | Refused
 
 @attrs.frozen
 class SupervisorStarted:
-    """All children are up."""
+    """All children are up. `supervisor`: its path in a tree of them; "" for the root."""
 
     at: float
+    supervisor: str = ""
 
 
 @attrs.frozen
 class SupervisorStopped:
-    """All children are gone, and the supervisor with them."""
+    """All children are gone, and the supervisor with them. `supervisor`: as in `SupervisorStarted`."""
 
     at: float
     reason: EndReason
     cause: EndCause
+    supervisor: str = ""
 
 
 @attrs.frozen

@@ -67,11 +67,13 @@ class Killed:
 class Crashed:
     """Ended by itself with a failure code, or by a signal that the supervisor did not send.
 
-    Exactly one of `code` and `signal` is set.
+    Exactly one of `code` and `signal` is set. `error` is what it had to say, one line: an exception and
+    where it was raised, as a rule; empty when it said nothing.
     """
 
     code: int | None = None
     signal: int | None = None
+    error: str = attrs.field(default="", converter=bounded)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a crash without a cause, or with two."""
@@ -200,8 +202,9 @@ def describe(reason: ExitReason) -> str:
             return f"shut down: {detail}"
         case Killed():
             return "killed by the supervisor"
-        case Crashed(code, signal):
-            return f"crashed (exit code {code})" if signal is None else f"crashed ({_signal_name(signal)})"
+        case Crashed(code, signal, error):
+            how = f"exit code {code}" if signal is None else _signal_name(signal)
+            return f"crashed ({how}): {error}" if error else f"crashed ({how})"
         case Unready(after):
             return f"not ready within {after:g} s"
         case Silent(after):

@@ -62,6 +62,7 @@ class Child(Generic[F]):
         pid: Its process, 0 before it is known.
         pidfd: Stands for its process, -1 before it is known.
         kill_asked: Whether it is to be killed as soon as it can be.
+        terminate_asked: Whether it is to get a SIGTERM as soon as it can.
         leaving: Whether it was asked to end.
         dead_hint: Whether its pidfd has become readable.
         awaited_since: Monotonic moment since which the fork server owes us word of it: that it runs, or that it has
@@ -79,6 +80,7 @@ class Child(Generic[F]):
     pid: int = 0
     pidfd: int = -1
     kill_asked: bool = False
+    terminate_asked: bool = False
     leaving: bool = False
     dead_hint: bool = False
     awaited_since: float | None = None
@@ -241,6 +243,14 @@ class Fleet(Generic[F]):
             with contextlib.suppress(ProcessLookupError):  # it is dead already, and will be reported
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
+    def terminate(self, child: Child[F]) -> None:
+        """Send a child a SIGTERM, at once or as soon as its process is known."""
+        child.leaving = True
+        child.terminate_asked = True
+        if child.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+
     def release(self) -> None:
         """End everything: links first (roles go, a runner ends its tasks and goes), then the fork server."""
         self._releasing = True
@@ -313,6 +323,8 @@ class Fleet(Generic[F]):
             self._owner.received(child, frame)
         if child.link is None:
             self._owner.hung_up(child)
+        if child.terminate_asked:
+            self.terminate(child)
         if child.kill_asked:
             self.kill(child)
 

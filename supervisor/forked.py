@@ -20,6 +20,7 @@ from typing import Final, NoReturn, cast
 import attrs
 import msgspec
 
+from actors.wording import one_line
 from supervisor import linux
 from supervisor.fork_protocol import Launch
 from supervisor.namespaces import Born
@@ -132,17 +133,6 @@ def _complain(launch: Launch, error: BaseException) -> int:
     except OSError:  # nobody listens; the exit status still tells
         return CRASHED
     return 1 if isinstance(error, SystemExit) else CRASHED
-
-
-def one_line(error: BaseException) -> str:
-    """Name an exception and the place that raised it, without a line break."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"
 
 
 def _flush() -> None:

@@ -23,6 +23,7 @@ import time
 from collections import deque
 from typing import Final, assert_never
 
+from actors.wording import one_line
 from supervisor import linux
 from supervisor.fork_protocol import (
     MAX_MESSAGE,
@@ -37,7 +38,7 @@ from supervisor.fork_protocol import (
     decode_to_server,
     encode,
 )
-from supervisor.forked import CRASHED, Server, one_line, run_child
+from supervisor.forked import CRASHED, Server, run_child
 from supervisor.namespaces import Born, NamespaceRefusedError, fork_inside
 from supervisor.offspring import EMPTY_SECONDS, Child, Offspring
 from supervisor.preload import preload, reset_signals

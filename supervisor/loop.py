@@ -82,6 +82,19 @@ class Loop:
         for function in [self._alarms.pop(name)[1] for name in due]:
             function()
 
+    def disown(self) -> None:
+        """Let go of everything that is waited for, in a process that was forked from the loop's.
+
+        Sockets that a second process holds would hide that the first has ended. Their numbers stay taken, so that
+        nobody who still knows them closes what is somebody else's.
+        """
+        if self._wake < 0:
+            return
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for number in (self.selector.fileno(), *(key.fd for key in self.selector.get_map().values())):
+            os.dup2(nothing, number, inheritable=False)
+        os.close(nothing)
+
     def close(self) -> None:
         """Give the descriptors back; what was called and has not run yet never will."""
         self.selector.close()

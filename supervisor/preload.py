@@ -4,10 +4,10 @@ Owns the state that every child begins with. Refuses to know sockets and childre
 """
 
 import gc
-import importlib
 import os
 import signal
 
+from actors.targets import load
 from supervisor.fork_protocol import Start
 from supervisor.forked import find_function
 
@@ -34,7 +34,7 @@ def preload(start: Start) -> None:
     """
     gc.disable()
     for module in start.preload:
-        importlib.import_module(module)
+        load(module)
     for name in start.warm_up:
         find_function(name)()
     with os.scandir("/proc/self/task") as threads:

@@ -25,12 +25,12 @@ from supervisor.sequence import RequestedStart, RequestedStop, Sequence, StartSt
 from supervisor.spec import (
     ChildSpec,
     ChildType,
-    SpecError,
     Strategy,
     SupervisorFlags,
     check_significance,
     check_specs,
 )
+from supervisor.spec_checks import SpecError
 
 
 @attrs.frozen

@@ -292,7 +292,7 @@ class MilestoneRun:
 
     def _new_supervisor(self) -> pykka.ActorRef[SupervisorActor]:
         former = self._port.incarnations()
-        return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former)
+        return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former=former)
 
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""

@@ -8,34 +8,13 @@ names the field and the value (OTP `check_childspecs`, reference rows 9, 10, 20,
 
 from collections.abc import Iterable, Mapping
 from enum import Enum, StrEnum, unique
-from math import isfinite
-from reprlib import Repr
 from typing import Any, Final, TypeVar
 
 import attrs
 
-# A refused value may be as large as its sender likes; what is said of it may not (OTP row 60).
-_SHORT: Final = Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-
-
-class SpecError(ValueError):
-    """A spec or a flag that no supervisor can keep.
-
-    Attributes:
-        owner: what the field belongs to, as a person would call it (`child 'git'`, `supervisor flags`).
-        field: name of the offending field.
-        value: the value that was refused.
-        why: what is wrong with it, and what is allowed.
-    """
-
-    def __init__(self, owner: str, field: str, value: object, why: str) -> None:
-        """Remember the parts, so that a reader of a file can point at the place."""
-        super().__init__(f"{owner}: {field} = {_SHORT.repr(value)}: {why}")
-        self.owner = owner
-        self.field = field
-        self.value = value
-        self.why = why
+from supervisor.program_spec import ProgramSpec, as_program
+from supervisor.spec_checks import SpecError, is_number, require, require_choice
+from supervisor.target_path import path_of
 
 
 @unique
@@ -91,21 +70,6 @@ ShutdownTime = float | Unbounded
 DEFAULT_SHUTDOWN: Final = 5.0
 
 
-def _is_number(value: object) -> bool:
-    """Tell whether `value` is a finite int or float; a bool is not a number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
-def _require(owner: str, field: str, value: object, *, ok: bool, why: str) -> None:
-    if not ok:
-        raise SpecError(owner, field, value, why)
-
-
-def _require_choice(owner: str, field: str, value: object, choices: type[Enum]) -> None:
-    allowed = ", ".join(str(choice.value) for choice in choices)
-    _require(owner, field, value, ok=isinstance(value, choices), why=f"must be one of {allowed}")
-
-
 @attrs.frozen(kw_only=True)
 class Backoff:
     """How long to wait before the next start of a child that keeps failing.
@@ -136,11 +100,11 @@ class Backoff:
         owner = "backoff"
         for field in ("initial", "maximum", "factor", "jitter", "healthy_after"):
             value = getattr(self, field)
-            _require(owner, field, value, ok=_is_number(value) and value >= 0, why="must be a number, 0 or more")
-        _require(owner, "factor", self.factor, ok=self.factor >= 1, why="must be at least 1")
-        _require(owner, "jitter", self.jitter, ok=self.jitter <= 1, why="must be between 0 and 1")
+            require(owner, field, value, ok=is_number(value) and value >= 0, why="must be a number, 0 or more")
+        require(owner, "factor", self.factor, ok=self.factor >= 1, why="must be at least 1")
+        require(owner, "jitter", self.jitter, ok=self.jitter <= 1, why="must be between 0 and 1")
         longer = self.maximum >= self.initial
-        _require(owner, "maximum", self.maximum, ok=longer, why=f"must be at least initial ({self.initial})")
+        require(owner, "maximum", self.maximum, ok=longer, why=f"must be at least initial ({self.initial})")
 
     def delay(self, failures: int, unit: float) -> float:
         """Return the seconds to wait after this many failures in a row.
@@ -163,6 +127,10 @@ def _own(args: Mapping[str, object]) -> Mapping[str, object]:
     return dict(args)
 
 
+def _as_children(value: Iterable["ChildSpec"]) -> tuple["ChildSpec", ...]:
+    return tuple(value)
+
+
 def _default_shutdown(spec: "ChildSpec") -> ShutdownTime:
     return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
 
@@ -173,7 +141,8 @@ class ChildSpec:
 
     Args:
         id: name of the slot, unique within its supervisor.
-        target: what to start, opaque to the supervisor: an import path or the name of a role.
+        target: what to start, opaque to the supervisor: an import path (`package.module:Name`), or the
+            class or function itself, whose path is then taken. Nothing for a program and for a supervisor.
         args: keyword arguments for the target.
         restart: when to start it again.
         significant: its end may end the supervisor (reference 1.11).
@@ -187,13 +156,16 @@ class ChildSpec:
         quarantine: beyond the restart budget this child alone is set FATAL and the supervisor goes
             on. Such a child has a budget of its own, of the same intensity and period, so that it
             never spends that of its siblings.
+        program: a program instead of a target: a ProgramSpec, or its argv list.
+        flags: of a supervisor: how it treats its children; the defaults when not given.
+        children: of a supervisor: its children, in start order.
 
     Raises:
         SpecError: a value is not allowed; OTP's error terms are in reference row 20.
     """
 
     id: str
-    target: str
+    target: str = attrs.field(default="", converter=path_of)
     args: Mapping[str, object] = attrs.field(factory=dict, converter=_own, hash=False, kw_only=True)
     restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
@@ -203,40 +175,54 @@ class ChildSpec:
     heartbeat_timeout: float | None = attrs.field(default=None, kw_only=True)
     backoff: Backoff | None = attrs.field(default=None, kw_only=True)
     quarantine: bool = attrs.field(default=False, kw_only=True)
+    program: ProgramSpec | None = attrs.field(default=None, converter=as_program, kw_only=True)
+    flags: "SupervisorFlags | None" = attrs.field(default=None, kw_only=True)
+    children: tuple["ChildSpec", ...] = attrs.field(default=(), converter=_as_children, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Check every field, then the pairs that exclude each other."""
         owner = f"child {self.id!r}"
-        for field, value in (("id", self.id), ("target", self.target)):
+        required = {"id": self.id} if self._needs_no_target() else {"id": self.id, "target": self.target}
+        for field, value in required.items():
             named = isinstance(value, str) and bool(value.strip())
-            _require(owner, field, value, ok=named, why="must be a text that is not empty")
-        _require_choice(owner, "restart", self.restart, Restart)
-        _require_choice(owner, "type", self.type, ChildType)
+            require(owner, field, value, ok=named, why="must be a text that is not empty")
+        require_choice(owner, "restart", self.restart, Restart)
+        require_choice(owner, "type", self.type, ChildType)
         for field in ("significant", "quarantine"):
             value = getattr(self, field)
-            _require(owner, field, value, ok=isinstance(value, bool), why="must be true or false")
+            require(owner, field, value, ok=isinstance(value, bool), why="must be true or false")
         _check_times(owner, self)
         backed = self.backoff is None or isinstance(self.backoff, Backoff)
-        _require(owner, "backoff", self.backoff, ok=backed, why="must be a Backoff or nothing")
+        require(owner, "backoff", self.backoff, ok=backed, why="must be a Backoff or nothing")
         self._check_pairs(owner)
 
+    def _needs_no_target(self) -> bool:
+        return not self.target and (self.program is not None or self.type is ChildType.SUPERVISOR)
+
     def _check_pairs(self, owner: str) -> None:
+        alone = self.program is None or (not self.target and self.type is ChildType.WORKER)
+        require(owner, "program", self.program, ok=alone, why="stands instead of a target, and is no supervisor")
+        nested = self.type is ChildType.SUPERVISOR
+        require(owner, "children", self.children, ok=nested or not self.children, why="needs the type supervisor")
+        require(owner, "flags", self.flags, ok=nested or self.flags is None, why="needs the type supervisor")
+        if self.children:
+            check_specs(self.flags or SupervisorFlags(), self.children)
         if not self.significant:
             return
         permanent = self.restart is Restart.PERMANENT
-        _require(owner, "significant", value=True, ok=not permanent, why="a permanent child cannot be significant")
+        require(owner, "significant", value=True, ok=not permanent, why="a permanent child cannot be significant")
         quarantined = "significant ends the supervisor with the child, quarantine goes on without it: choose one"
-        _require(owner, "quarantine", self.quarantine, ok=not self.quarantine, why=quarantined)
+        require(owner, "quarantine", self.quarantine, ok=not self.quarantine, why=quarantined)
 
 
 def _check_times(owner: str, spec: ChildSpec) -> None:
     stop = spec.shutdown
-    stoppable = isinstance(stop, Unbounded) or (_is_number(stop) and stop >= 0)
-    _require(owner, "shutdown", stop, ok=stoppable, why="must be seconds (0 or more), brutal_kill or infinity")
+    stoppable = isinstance(stop, Unbounded) or (is_number(stop) and stop >= 0)
+    require(owner, "shutdown", stop, ok=stoppable, why="must be seconds (0 or more), brutal_kill or infinity")
     for field in ("start_timeout", "heartbeat_timeout"):
         value = getattr(spec, field)
-        timed = value is None or (_is_number(value) and value > 0)
-        _require(owner, field, value, ok=timed, why="must be seconds, more than 0, or nothing")
+        timed = value is None or (is_number(value) and value > 0)
+        require(owner, field, value, ok=timed, why="must be seconds, more than 0, or nothing")
 
 
 @attrs.frozen(kw_only=True)
@@ -263,17 +249,17 @@ class SupervisorFlags:
     def __attrs_post_init__(self) -> None:
         """Check every field, then the pair that OTP calls `bad_combination`."""
         owner = "supervisor flags"
-        _require_choice(owner, "strategy", self.strategy, Strategy)
-        _require_choice(owner, "auto_shutdown", self.auto_shutdown, AutoShutdown)
+        require_choice(owner, "strategy", self.strategy, Strategy)
+        require_choice(owner, "auto_shutdown", self.auto_shutdown, AutoShutdown)
         whole = isinstance(self.intensity, int) and not isinstance(self.intensity, bool) and self.intensity >= 0
-        _require(owner, "intensity", self.intensity, ok=whole, why="must be a whole number, 0 or more")
-        timed = _is_number(self.period) and self.period > 0
-        _require(owner, "period", self.period, ok=timed, why="must be seconds, more than 0")
-        _require(owner, "strict", self.strict, ok=isinstance(self.strict, bool), why="must be true or false")
+        require(owner, "intensity", self.intensity, ok=whole, why="must be a whole number, 0 or more")
+        timed = is_number(self.period) and self.period > 0
+        require(owner, "period", self.period, ok=timed, why="must be seconds, more than 0")
+        require(owner, "strict", self.strict, ok=isinstance(self.strict, bool), why="must be true or false")
         simple = self.strategy is Strategy.SIMPLE_ONE_FOR_ONE
         combined = simple and self.auto_shutdown is not AutoShutdown.NEVER
         why = "must be never with simple_one_for_one"
-        _require(owner, "auto_shutdown", self.auto_shutdown, ok=not combined, why=why)
+        require(owner, "auto_shutdown", self.auto_shutdown, ok=not combined, why=why)
 
 
 def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
@@ -286,13 +272,13 @@ def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> tuple[Chi
     listed = tuple(specs)
     seen: set[str] = set()
     for spec in listed:
-        _require(f"child {spec.id!r}", "id", spec.id, ok=spec.id not in seen, why="another child has this id")
+        require(f"child {spec.id!r}", "id", spec.id, ok=spec.id not in seen, why="another child has this id")
         seen.add(spec.id)
         check_significance(flags, spec)
     if flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
         why = f"simple_one_for_one needs exactly one template, not {len(listed)}"
         ids = [spec.id for spec in listed]
-        _require("supervisor flags", "strategy", ids, ok=len(listed) == 1, why=why)
+        require("supervisor flags", "strategy", ids, ok=len(listed) == 1, why=why)
     return listed
 
 
@@ -300,7 +286,7 @@ def check_significance(flags: SupervisorFlags, spec: ChildSpec) -> None:
     """Refuse a significant child under auto_shutdown=never (OTP row 20)."""
     heard = not spec.significant or flags.auto_shutdown is not AutoShutdown.NEVER
     why = "a significant child needs auto_shutdown any_significant or all_significant"
-    _require(f"child {spec.id!r}", "significant", spec.significant, ok=heard, why=why)
+    require(f"child {spec.id!r}", "significant", spec.significant, ok=heard, why=why)
 
 
 _E = TypeVar("_E", bound=Enum)
@@ -329,8 +315,9 @@ def parse_child(data: object) -> ChildSpec:
     """
     known = _known("child", data, ChildSpec)
     owner = f"child {known.get('id')!r}"
-    for field in ("id", "target"):
-        _require(owner, field, None, ok=field in known, why="is missing")
+    optional = known.get("program") or known.get("type") in (ChildType.SUPERVISOR, ChildType.SUPERVISOR.value)
+    for field in ("id",) if optional else ("id", "target"):
+        require(owner, field, None, ok=field in known, why="is missing")
     if "restart" in known:
         known["restart"] = _choice(owner, "restart", known["restart"], Restart)
     if "type" in known:
@@ -341,6 +328,12 @@ def parse_child(data: object) -> ChildSpec:
         raise SpecError(owner, "args", known["args"], "must be a mapping of names to values")
     if isinstance(known.get("backoff"), Mapping):
         known["backoff"] = Backoff(**_known(f"{owner}: backoff", known["backoff"], Backoff))
+    if isinstance(known.get("flags"), Mapping):
+        known["flags"] = parse_flags(known["flags"])
+    if "children" in known:
+        known["children"] = tuple(
+            child if isinstance(child, ChildSpec) else parse_child(child) for child in known["children"]
+        )
     return ChildSpec(**known)
 
 

@@ -71,6 +71,13 @@ class Call:
     function: Callable[[Core], object]
 
 
+class StoppedFromOutsideError(RuntimeError):
+    """The actor was stopped by somebody who is not its supervisor: all actors of the process were, as a rule."""
+
+    def __init__(self) -> None:
+        super().__init__("the supervisor's actor was stopped from outside (pykka.ActorRegistry.stop_all?)")
+
+
 class SupervisorActor(pykka.ThreadingActor):
     """A supervisor.
 
@@ -80,6 +87,7 @@ class SupervisorActor(pykka.ThreadingActor):
         port: Performs the effects.
         listener: Is told of the public events.
         former: Incarnation that each child has had under a former supervisor.
+        replied: Is called with each answer to a request, in the actor's thread; must not block.
     """
 
     use_daemon_thread: ClassVar[bool] = True
@@ -90,13 +98,17 @@ class SupervisorActor(pykka.ThreadingActor):
         specs: tuple[ChildSpec, ...],
         port: ChildPort,
         listener: Listener,
+        *,
         former: Mapping[str, int] | None = None,
+        replied: Callable[[Reply], None] | None = None,
     ) -> None:
         super().__init__()
         self._core = Core(flags, specs, former=former or {})
         self._port = port
         self._listener = listener
+        self._replied = replied
         self._deadline: float | None = None
+        self._over = False
 
     def on_receive(self, message: Event | Call) -> object:
         """Handle one message, in the actor's thread."""
@@ -105,9 +117,15 @@ class SupervisorActor(pykka.ThreadingActor):
         try:
             self._heed(message)
         except Exception as error:  # noqa: BLE001 - pykka would end the actor, and tell nobody that counts
+            self._over = True
             self._listener.failed(error)
             self.stop()
         return None
+
+    def on_stop(self) -> None:
+        """Say that nobody looks after the children any more, unless that was said already."""
+        if not self._over:
+            self._listener.failed(StoppedFromOutsideError())
 
     def _heed(self, message: Event) -> None:
         for effect in self._core.handle(message):
@@ -131,8 +149,10 @@ class SupervisorActor(pykka.ThreadingActor):
             case Publish(event=event):
                 self._listener.published(event, self._core)
             case Reply():
-                pass  # who asks through the actor is answered by what happens
+                if self._replied is not None:  # else who asks is answered by what happens
+                    self._replied(effect)
             case Ended():
+                self._over = True
                 self._listener.ended(effect)
                 self.stop()
             case _:

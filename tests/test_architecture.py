@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 from attrs import frozen
 
+import supervisor
 from supervisor.conduct import PRELOAD
 
 CHECKOUT: Final = Path(__file__).parents[1]
@@ -28,7 +29,10 @@ LAYERS: Final[dict[str, frozenset[str]]] = {
             "supervisor.core_events",
             "supervisor.exits",
             "supervisor.intensity",
+            "supervisor.program_spec",
             "supervisor.spec",
+            "supervisor.spec_checks",
+            "supervisor.target_path",
         }
     ),
     "core": frozenset(
@@ -49,8 +53,10 @@ LAYERS: Final[dict[str, frozenset[str]]] = {
 # Every other one decides only, and is checked to be pure.
 DOING: Final = frozenset(
     {
+        "actors.actor_host",
         "actors.blocker_detector",
         "actors.cast",
+        "actors.child",
         "actors.dependency_validator",
         "actors.files",
         "actors.git",
@@ -78,6 +84,7 @@ DOING: Final = frozenset(
         "actors.projection",
         "actors.surroundings",
         "actors.survey",
+        "actors.targets",
         "actors.progress_monitor",
         "actors.role",
         "actors.task_executor",
@@ -334,6 +341,58 @@ def test_processes_that_live_long_load_nothing_large_that_they_may_never_need(mo
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True
     )
     assert LARGE & set(done.stdout.split()) == set()
+
+
+# What a program that embeds the supervision library must not have to load: milestones, git, the journal.
+NOT_OF_THE_LIBRARY: Final = frozenset(
+    {
+        "actors.events",
+        "actors.git",
+        "actors.model",
+        "actors.plan",
+        "actors.reader",
+        "actors.role",
+        "actors.state",
+        "loguru",
+        "sqlite3",
+        "supervisor.conduct",
+        "supervisor.hub",
+        "supervisor.journal",
+        "supervisor.runner",
+        "yaml",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param("import supervisor; supervisor.Supervisor, supervisor.AsyncSupervisor", id="the host"),
+        pytest.param("import supervisor.forkserver, actors.child", id="the fork server"),
+    ],
+)
+def test_the_supervision_library_works_without_milestones(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {program}; print(*sys.modules)"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "actors.dialogue" in done.stdout
+    assert [name for name in done.stdout.split() if _is_in(name, NOT_OF_THE_LIBRARY | HEAVY)] == []
+
+
+def test_every_name_of_the_library_can_be_loaded_and_importing_it_loads_none() -> None:
+    program = "import sys, supervisor; print(*(name for name in sys.modules if name.startswith('supervisor.')))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+    for name in supervisor.__all__:
+        assert getattr(supervisor, name) is not None
+    assert set(supervisor.__all__) <= set(dir(supervisor))
+    with pytest.raises(AttributeError, match="nothing"):
+        supervisor.nothing  # noqa: B018 - the look is the test
 
 
 def test_nothing_is_pickled() -> None:

@@ -28,11 +28,11 @@ from supervisor.spec import (
     ChildSpec,
     Restart,
     ShutdownTime,
-    SpecError,
     Strategy,
     SupervisorFlags,
     check_specs,
 )
+from supervisor.spec_checks import SpecError
 from tests.core.puppets import FAIL, HANG, IGNORE, NO_SPAWN, READY, World
 
 NAMES = ["a", "b", "c", "d", "e"]

@@ -17,7 +17,8 @@ from supervisor.exits import (
     bounded,
     describe,
 )
-from supervisor.spec import SpecError, parse_child
+from supervisor.spec import parse_child
+from supervisor.spec_checks import SpecError
 from tests.core.puppets import FAIL, READY, World, child
 
 HUGE = "x\x1b[2J\n" * 100_000

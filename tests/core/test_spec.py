@@ -29,13 +29,13 @@ from supervisor.spec import (
     ChildSpec,
     ChildType,
     Restart,
-    SpecError,
     Strategy,
     SupervisorFlags,
     check_specs,
     parse_child,
     parse_flags,
 )
+from supervisor.spec_checks import SpecError
 
 MINIMAL = {"id": "c", "target": "package.module:Role"}
 

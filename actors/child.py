@@ -1,0 +1,123 @@
+"""The entries that a service's own children are forked for: an actor, a function, or a program.
+
+Run in a process forked from the fork server, in its main thread. Owns telling the three apart, and the last word of
+one that could not be started. Refuses to know who supervises it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+import pykka
+
+from actors.actor_host import run_actor
+from actors.dialogue import DIALOGUE, Broken, Declined, Pulse, Up
+from actors.targets import fill, find
+from actors.wording import one_line
+
+if TYPE_CHECKING:
+    import socket
+
+    from actors.dialogue import Word
+
+NOT_FOUND: Final = 127
+"""Exit status of a program that could not be executed, as shells have it."""
+
+_STDOUT: Final = 1
+_STDERR: Final = 2
+
+
+def main(link: socket.socket, args: Mapping[str, object]) -> int:
+    """Run an actor or a function.
+
+    Args:
+        link: The child's end of the link.
+        args: ``target`` (see :mod:`actors.targets`), ``args`` (its keyword arguments), ``incarnation`` (int),
+            ``last_exit`` (why the former incarnation ended, ``""`` for none) and ``beat_seconds`` (or ``None``).
+
+    Returns:
+        The exit status of the process.
+    """
+    given = cast("Mapping[str, object]", args["args"])
+    offered = {"incarnation": args["incarnation"], "last_exit": args["last_exit"]}
+    beat = cast("float | None", args["beat_seconds"])
+    try:
+        target = find(str(args["target"]))
+        if isinstance(target, type) and issubclass(target, pykka.Actor):
+            return run_actor(link, target, fill(target, given, offered), beat)
+        return _run_function(link, _callable(target), given, offered)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _say(link, Broken(one_line(error)))
+        raise
+
+
+def _callable(target: object) -> Callable[..., object]:
+    if not callable(target):
+        raise TypeError(f"{target!r} is neither an actor class nor a function")
+    return target
+
+
+def _run_function(
+    link: socket.socket, function: Callable[..., object], given: Mapping[str, object], offered: Mapping[str, object]
+) -> int:
+    """Call a function; it is ready at once, or when it says so if it declares that it will."""
+    tools = {**offered, "ready": lambda: _say(link, Up(mailbox=False)), "beat": lambda: _say(link, Pulse())}
+    call = fill(function, given, tools)
+    if call.get("ready") is not tools["ready"]:
+        _say(link, Up(mailbox=False))
+    from actors.actor_host import Ignore  # noqa: PLC0415
+
+    try:
+        status = function(**call)
+    except Ignore:
+        _say(link, Declined())
+        return 0
+    return status if isinstance(status, int) and not isinstance(status, bool) else 0
+
+
+def _say(link: socket.socket, word: Word) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more, and our end comes from elsewhere
+        link.sendall(DIALOGUE.encode(word))
+
+
+def execute(link: socket.socket, args: Mapping[str, object]) -> int:
+    """Become a program; the link closes when that has succeeded.
+
+    Args:
+        link: The child's end of the link.
+        args: ``argv`` (list), ``cwd`` (or ``None``), ``env`` (variables to set, ``None`` to unset) and ``output`` (file
+            to append to, ``None`` to inherit).
+
+    Returns:
+        The exit status, when the program could not be executed.
+    """
+    argv = cast("list[str]", args["argv"])
+    environment = dict(os.environ)
+    for name, value in cast("Mapping[str, str | None]", args["env"]).items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that would outlive exec
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        if args["output"] is not None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = os.open(str(args["output"]), flags, 0o600)
+            os.dup2(descriptor, _STDOUT)
+            os.dup2(descriptor, _STDERR)
+        if args["cwd"] is not None:
+            os.chdir(str(args["cwd"]))
+        link.set_inheritable(False)
+        os.execvpe(argv[0], argv, environment)  # noqa: S606 - a shell has no look at it
+    except (OSError, ValueError) as error:
+        named = getattr(error, "filename", None)
+        what = named if isinstance(named, str) else argv[0]  # execvpe names its last attempt, as bytes
+        _say(link, Broken(f"{what}: {getattr(error, 'strerror', None) or error}"))
+    return NOT_FOUND

@@ -1,0 +1,112 @@
+"""What a service's own actor, in its process, and the supervising process say to each other.
+
+The protocol, told once. The child says :class:`Up` when its actor has started (``on_start`` has returned), and nothing
+before but :class:`Broken`, its last word when it cannot go on. From then on it is sent :class:`Tell` and :class:`Ask`;
+each ``Ask`` is answered by one :class:`Answer` or :class:`Fault` with its ticket, unless the child ends before. Each
+:class:`Pulse` came out of the actor's own message loop. :class:`Leave` comes last: what was sent before it is handled.
+End of file means that the other side is dead.
+
+Bodies are JSON: what a sender puts in arrives as dicts, lists, texts, numbers, booleans and ``None``, whatever it was.
+Owns the names. Refuses to know actors.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+import msgspec
+
+from actors.framing import Framing
+
+
+@attrs.frozen
+class Up:
+    """The child has started.
+
+    Attributes:
+        mailbox: Whether it takes messages: an actor does, a function does not.
+    """
+
+    mailbox: bool
+
+
+@attrs.frozen
+class Declined:
+    """The child does not want to run, and ends (OTP ``ignore``)."""
+
+
+@attrs.frozen
+class Broken:
+    """The child cannot go on, and ends.
+
+    Attributes:
+        error: What was raised and where, one line.
+    """
+
+    error: str
+
+
+@attrs.frozen
+class Pulse:
+    """The child's own loop has come round."""
+
+
+@attrs.frozen
+class Tell:
+    """A message that is not answered."""
+
+    body: msgspec.Raw
+
+
+@attrs.frozen
+class Ask:
+    """A message that is answered under its ticket."""
+
+    ticket: int
+    body: msgspec.Raw
+
+
+@attrs.frozen
+class Answer:
+    """What the actor answered."""
+
+    ticket: int
+    body: msgspec.Raw
+
+
+@attrs.frozen
+class Fault:
+    """What the actor raised instead of answering; it goes on.
+
+    Attributes:
+        ticket: Of the :class:`Ask`.
+        kind: Name of the exception's class.
+        text: What it said and where it was raised, one line.
+    """
+
+    ticket: int
+    kind: str
+    text: str
+
+
+@attrs.frozen
+class Beats:
+    """How often to send a :class:`Pulse` from now on.
+
+    Attributes:
+        seconds: Between two; ``None`` for never.
+    """
+
+    seconds: float | None
+
+
+@attrs.frozen
+class Leave:
+    """The child is asked to end, after what it was sent before."""
+
+
+Word = Up | Declined | Broken | Pulse | Tell | Ask | Answer | Fault | Beats | Leave
+
+DIALOGUE: Final[Framing[Word]] = Framing(*Word.__args__)
+"""Their encoding."""

@@ -1,0 +1,80 @@
+"""What ``module:name`` stands for, in the process that is to run it.
+
+A target is ``package.module:Name`` or ``/absolute/path/of/a/script.py:Name``: a script that was started by its path has
+no module name that another process could import. It is loaded under a name of its own, so that what stands below
+``if __name__ == "__main__":`` does not run again.
+
+Owns loading. Refuses to know what is done with the thing that was found.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Final
+
+SCRIPT: Final = "__supervised_main__"
+"""Beginning of the module name of a script; its path follows."""
+
+
+def load(module: str) -> ModuleType:
+    """Import a module by its name, or a script by its path.
+
+    Raises:
+        ImportError: There is no such module or script.
+        Exception: Whatever it raises while it loads.
+    """
+    if not module.endswith(".py"):
+        return importlib.import_module(module)
+    name = f"{SCRIPT}{module}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, module)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{module} is no Python file", path=module)
+    script = importlib.util.module_from_spec(spec)
+    sys.modules[name] = script
+    try:
+        spec.loader.exec_module(script)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return script
+
+
+def find(target: str) -> object:
+    """Return what a target names.
+
+    Raises:
+        ImportError: There is no such module or script, or it has no such name.
+        Exception: Whatever the module raises while it loads.
+    """
+    module, _, path = target.rpartition(":")
+    found: object = load(module)
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            raise ImportError(f"{module} has nothing named {path!r}", name=module) from error
+    return found
+
+
+def fill(
+    function: Callable[..., object], args: Mapping[str, object], offered: Mapping[str, object]
+) -> dict[str, object]:
+    """Return keyword arguments: those given, and of those offered what the function declares by name.
+
+    Args:
+        function: A function, or a class.
+        args: Given by who wrote the spec; they win.
+        offered: What supervision knows, by the name of the parameter that takes it.
+    """
+    try:
+        declared = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # one that is written in C and says nothing of its parameters
+        return dict(args)
+    return {**{name: value for name, value in offered.items() if name in declared}, **args}

@@ -1,0 +1,88 @@
+"""A child that is a program: what is executed, where, and how one sees that it is ready.
+
+Owns the words and what makes them invalid. It refuses to know how a program is started and watched.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from supervisor.spec_checks import SpecError, is_number, require
+
+SUCCESS_CODES: Final = frozenset({0})
+"""Exit codes that are a normal end when nothing else is said."""
+
+
+def _as_argv(value: Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _as_env(value: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    return dict(value)
+
+
+def _as_codes(value: Iterable[int]) -> frozenset[int]:
+    return frozenset(value)
+
+
+@attrs.frozen
+class ProgramSpec:
+    """A program to execute, in a session and process group of its own, with nothing to read on its input.
+
+    Args:
+        argv: the program and its arguments; no shell has a look at them.
+        cwd: directory to start in; None: that of the supervising process.
+        env: variables to set, or with None to unset, over those of the supervising process.
+        output: file that standard output and error are appended to (made with mode 0600); None:
+            those of the supervising process's standard error.
+        success_codes: exit codes that are a normal end.
+        start_seconds: seconds that it must have run to be called ready; 0: as soon as it is executed.
+
+    Raises:
+        SpecError: a value is not allowed.
+    """
+
+    argv: tuple[str, ...] = attrs.field(converter=_as_argv)
+    cwd: str | None = attrs.field(default=None, kw_only=True)
+    env: Mapping[str, str | None] = attrs.field(factory=dict, converter=_as_env, hash=False, kw_only=True)
+    output: str | None = attrs.field(default=None, kw_only=True)
+    success_codes: frozenset[int] = attrs.field(default=SUCCESS_CODES, converter=_as_codes, kw_only=True)
+    start_seconds: float = attrs.field(default=0.0, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be executed."""
+        owner = "program"
+        words = bool(self.argv) and all(isinstance(word, str) and "\0" not in word for word in self.argv)
+        why = "must be a list of texts, the program first"
+        require(owner, "argv", self.argv, ok=words and bool(self.argv[0]), why=why)
+        for field in ("cwd", "output"):
+            value = getattr(self, field)
+            require(owner, field, value, ok=value is None or isinstance(value, str), why="must be a path or nothing")
+        named = all(isinstance(name, str) and name and "=" not in name for name in self.env)
+        valued = all(value is None or isinstance(value, str) for value in self.env.values())
+        require(owner, "env", dict(self.env), ok=named and valued, why="must be names with a text, or with nothing")
+        codes = all(isinstance(code, int) and 0 <= code <= 255 for code in self.success_codes)  # noqa: PLR2004  a byte
+        require(owner, "success_codes", sorted(self.success_codes, key=str), ok=codes, why="must be numbers 0 to 255")
+        timed = is_number(self.start_seconds) and self.start_seconds >= 0
+        require(owner, "start_seconds", self.start_seconds, ok=timed, why="must be seconds, 0 or more")
+
+
+def as_program(value: ProgramSpec | Sequence[str] | Mapping[str, Any] | None) -> ProgramSpec | None:
+    """Take a program as it is written in a spec: a ProgramSpec, its argv list, or its fields by name.
+
+    Raises:
+        SpecError: it is none of these, or a field of it is not allowed.
+    """
+    owner = "child"
+    match value:
+        case None | ProgramSpec():
+            return value
+        case list() | tuple():
+            return ProgramSpec(value)
+        case Mapping():
+            known = {field.name: value[field.name] for field in attrs.fields(ProgramSpec) if field.name in value}
+            require(owner, "program", None, ok="argv" in known, why="argv is missing")
+            return ProgramSpec(**known)
+        case _:
+            raise SpecError(owner, "program", value, "must be a list: the program and its arguments")

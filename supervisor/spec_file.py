@@ -1,0 +1,247 @@
+"""Child specs from a YAML file: the fields and words of :class:`~supervisor.spec.ChildSpec`, and every problem located.
+
+    flags:
+      strategy: one_for_one
+    children:
+      - id: greeter
+        target: mypackage.actors:Greeter
+        args: {name: x}
+
+All problems of a file are reported at once, as ``file:line:column: what is wrong``. Owns the shape of the file. What
+each field may hold is the specs' own; refuses to start anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import attrs
+
+from actors.problems import Notes, Problem, quoted
+from actors.scan import Mapping, Scalar, Sequence, scan
+from supervisor.program_spec import ProgramSpec
+from supervisor.spec import Backoff, ChildSpec, SupervisorFlags, check_specs, parse_child, parse_flags
+from supervisor.spec_checks import SpecError
+from supervisor.tree_check import check_tree
+
+if TYPE_CHECKING:
+    import os
+
+    from actors.scan import Node
+
+T = TypeVar("T")
+
+_MOST_BYTES: Final = 1_000_000
+_WHOLE: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_NUMBER: Final = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9]+([eE][-+]?[0-9]+)?")
+_WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
+_ONE_OF: Final = "must be one of "
+_TOP: Final = ("flags", "children")
+
+
+class Specs(NamedTuple):
+    """What a file holds; ``Supervisor(*load_specs(path))`` starts it."""
+
+    children: tuple[ChildSpec, ...]
+    flags: SupervisorFlags
+
+
+class SpecFileError(Exception):
+    """A file that no supervisor can be made of.
+
+    Attributes:
+        problems: Everything that is wrong, in the order of the file.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def load_specs(path: str | os.PathLike[str]) -> Specs:
+    """Read the children and flags of a supervisor from a YAML file.
+
+    A target that is a script may be given by a path relative to the file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SpecFileError: It cannot be read, or holds something wrong.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise SpecFileError((Problem(str(file), 1, 1, f"cannot be read: {error.strerror}"),)) from error
+    except UnicodeDecodeError as error:
+        raise SpecFileError((Problem(str(file), 1, 1, f"is not UTF-8: byte {error.start} is no character"),)) from error
+    if len(data) > _MOST_BYTES:
+        raise SpecFileError((Problem(str(file), 1, 1, f"is larger than {_MOST_BYTES:,} bytes: is it the right file?"),))
+    notes = Notes(str(file), text)
+    specs = _Reader(notes, file.resolve().parent).read(scan(text, notes))
+    if notes.has_errors or specs is None:
+        raise SpecFileError(notes.problems())
+    return specs
+
+
+class _Reader:
+    """Makes specs of one file's tree.
+
+    Args:
+        notes: Receives what is wrong.
+        directory: Where the file is.
+    """
+
+    def __init__(self, notes: Notes, directory: Path) -> None:
+        self._notes = notes
+        self._directory = directory
+
+    def read(self, root: Node | None) -> Specs | None:
+        if not isinstance(root, Mapping):
+            if not self._notes.has_errors:
+                what = "the specs of a supervisor are a map with 'children', and 'flags' if need be"
+                self._notes.error(0 if root is None else root.start, what)
+            return None
+        self._refuse_unknown(root, _TOP)
+        flags = self._flags(root)
+        children = self._children(root, flags)
+        if "children" not in root.entries:
+            self._notes.error(root.start, "'children' is missing: the list of the supervisor's children")
+        return Specs(children, flags)
+
+    def _flags(self, held: Mapping) -> SupervisorFlags:
+        node = held.entries.get("flags")
+        return self._made(node, "flags", SupervisorFlags, parse_flags) or SupervisorFlags()
+
+    def _children(self, held: Mapping, flags: SupervisorFlags) -> tuple[ChildSpec, ...]:
+        node = held.entries.get("children")
+        if node is None or (isinstance(node, Scalar) and node.is_null):
+            return ()
+        if not isinstance(node, Sequence):
+            self._notes.error(node.start, "'children' must be a list of children")
+            return ()
+        made = [(item, spec) for item in node.items if (spec := self._child(item)) is not None]
+        if len(made) == len(node.items):
+            self._together(flags, made, node)
+        return tuple(spec for _, spec in made)
+
+    def _together(self, flags: SupervisorFlags, made: list[tuple[Node, ChildSpec]], node: Node) -> None:
+        specs = [spec for _, spec in made]
+        try:
+            check_specs(flags, specs)
+        except SpecError as error:
+            # Of two children with one id the second is the one to be changed.
+            named = [item for item, spec in made if error.owner == f"child {spec.id!r}"]
+            self._note(error, named[-1] if named else node)
+
+    def _child(self, node: Node) -> ChildSpec | None:
+        if not isinstance(node, Mapping):
+            self._notes.error(node.start, "a child must be a map with 'id' and 'target' (or 'program', or 'children')")
+            return None
+        before = self._notes.has_errors
+        fields = tuple(field.name for field in attrs.fields(ChildSpec))
+        self._refuse_unknown(node, fields)
+        flags = self._flags(node)
+        built: dict[str, object] = {
+            "backoff": self._made(node.entries.get("backoff"), "backoff", Backoff, lambda given: Backoff(**given)),
+            "program": self._program(node.entries.get("program")),
+        }
+        if "flags" in node.entries:
+            built["flags"] = flags
+        if "children" in node.entries:
+            built["children"] = self._children(node, flags)
+        plain = {name: _plain(node.entries[name]) for name in fields if name in node.entries and name not in built}
+        self._place_script(plain)
+        if self._notes.has_errors and not before:
+            return None
+        return self._try(node, lambda: check_tree((parse_child({**plain, **built}),))[0])
+
+    def _program(self, node: Node | None) -> ProgramSpec | None:
+        if isinstance(node, Mapping):
+            return self._made(node, "program", ProgramSpec, lambda given: ProgramSpec(**given))
+        if node is None or (isinstance(node, Scalar) and node.is_null):
+            return None
+        if isinstance(node, Scalar) or not all(isinstance(item, Scalar) for item in node.items):
+            self._notes.error(node.start, "'program' must be a list: the program and its arguments")
+            return None
+        return self._try(node, lambda: ProgramSpec(tuple(item.text for item in node.items if isinstance(item, Scalar))))
+
+    def _made(
+        self, node: Node | None, name: str, kind: type[attrs.AttrsInstance], make: Callable[[dict[str, Any]], T]
+    ) -> T | None:
+        """Make what a map of fields stands for."""
+        if node is None or (isinstance(node, Scalar) and node.is_null):
+            return None
+        fields = tuple(field.name for field in attrs.fields(kind))
+        if not isinstance(node, Mapping):
+            self._notes.error(node.start, f"{quoted(name)} must be a map of {', '.join(fields)}")
+            return None
+        if not self._refuse_unknown(node, fields):
+            return None
+        given = {field: _words(value) if field == "argv" else _plain(value) for field, value in node.entries.items()}
+        return self._try(node, lambda: make(given))
+
+    def _try(self, node: Node, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except SpecError as error:
+            self._note(error, node)
+        except (TypeError, ValueError) as error:
+            self._notes.error(node.start, f"has not the form of its fields: {error}")
+        return None
+
+    def _note(self, error: SpecError, node: Node) -> None:
+        at = node.start
+        if isinstance(node, Mapping) and error.field in node.entries:
+            at = node.entries[error.field].start
+        value = "" if error.value is None else f" = {quoted(str(error.value))}"
+        words = error.why.removeprefix(_ONE_OF)
+        allowed = tuple(words.split(", ")) if words != error.why else ()
+        suggestion = self._notes.closest(str(error.value), allowed) if allowed else None
+        self._notes.error(at, f"{error.owner}: {error.field}{value}: {error.why}", suggestion)
+
+    def _refuse_unknown(self, node: Mapping, known: tuple[str, ...]) -> bool:
+        fine = True
+        for name, value in node.entries.items():
+            if name not in known:
+                fine = False
+                message = f"there is no field {quoted(name)} here"
+                self._notes.error(value.key, message, self._notes.closest(name, known))
+        return fine
+
+    def _place_script(self, plain: dict[str, Any]) -> None:
+        target = plain.get("target")
+        if isinstance(target, str):
+            module, colon, name = target.rpartition(":")
+            if module.endswith(".py"):
+                plain["target"] = f"{self._directory / module}{colon}{name}"
+
+
+def _words(node: Node) -> object:
+    """Return a list of texts as they were written: an argument ``--port 6380`` needs no quotes."""
+    if isinstance(node, Sequence):
+        return [item.text if isinstance(item, Scalar) else _plain(item) for item in node.items]
+    return _plain(node)
+
+
+def _plain(node: Node) -> Any:  # noqa: ANN401 - any plain value
+    """Return the plain value that a node stands for, by YAML 1.2's core words: ``on`` and ``1.10.2`` are texts."""
+    match node:
+        case Mapping():
+            return {name: _plain(value) for name, value in node.entries.items()}
+        case Sequence():
+            return [_plain(item) for item in node.items]
+        case Scalar(text=text, style=style):
+            if style:
+                return text
+            if text.lower() in _WORDS:
+                return _WORDS[text.lower()]
+            if _WHOLE.fullmatch(text):
+                return int(text)
+            return float(text) if _NUMBER.fullmatch(text) else text

@@ -1,0 +1,274 @@
+"""A tree of supervisors in this process, for whoever waits in whatever way: every request returns a future.
+
+:class:`~supervisor.embedding.Supervisor` waits in threads, :class:`~supervisor.embedding_async.AsyncSupervisor` in an
+event loop; both stand on this. Owns the life of the keeper, the paths, and what becomes of a tree in a process that was
+forked from its own. Refuses to wait.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+import msgspec
+
+from supervisor import core_events as told
+from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError
+from supervisor.branch import settle
+from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused
+from supervisor.event_log import EventLog, SupervisorFailed
+from supervisor.keeper import Keeper, Tree
+from supervisor.spec import ChildSpec, SupervisorFlags, check_specs
+from supervisor.tree_check import check_args, check_tree, preload_of
+
+if TYPE_CHECKING:
+    from supervisor.branch import Branch
+    from supervisor.core import Core
+    from supervisor.core_effects import Done, Started, SupervisorEvent
+
+T = TypeVar("T")
+
+OnEvent = Callable[["SupervisorEvent | SupervisorFailed"], None]
+
+_ALIVE: Final[weakref.WeakSet[Supervision]] = weakref.WeakSet()
+
+
+@attrs.frozen(kw_only=True)
+class Hosting:
+    """How a tree lives in its host.
+
+    Attributes:
+        on_event: Is called with each public event, one after the other, in a thread of the supervisor's.
+        preload: Modules, and scripts by absolute path, that are loaded once and shared by all children; ``None`` for
+            those in which the targets stand.
+        output: Descriptor for what children print, open as long as the supervisor; ``None`` for standard error.
+    """
+
+    on_event: OnEvent | None = None
+    preload: Sequence[str] | None = None
+    output: int | None = None
+
+
+class Supervision:
+    """A tree of supervisors.
+
+    Args:
+        children: Of the root, in start order.
+        flags: Of the root.
+        hosting: How it lives here.
+
+    Attributes:
+        log: Its last events.
+        started: Is done when all children are up, or fails with :class:`StartError`.
+        over: Is done when nothing is left of it: with how it ended, or with :class:`NotRunningError` if it failed.
+
+    Raises:
+        SpecError: A spec, or the flags, cannot be kept.
+    """
+
+    def __init__(self, children: Iterable[ChildSpec], flags: SupervisorFlags, hosting: Hosting) -> None:
+        specs = check_tree(check_specs(flags, children))
+        self.log = EventLog()
+        self.started: Future[None] = Future()
+        self.over: Future[Ended] = Future()
+        self._pid = os.getpid()
+        self._on_event = hosting.on_event
+        self._lock = threading.Lock()  # of the two below
+        self._begun = False
+        self._why_not = "the supervisor was not started"
+        preload = preload_of(specs) if hosting.preload is None else tuple(hosting.preload)
+        self._keeper = Keeper(Tree(flags, specs, preload, hosting.output, self._published, self._started, self._over))
+        _ALIVE.add(self)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> Future[None]:
+        """Start everything; the future is :attr:`started`.
+
+        Raises:
+            NotRunningError: It was started before.
+        """
+        self.check_process()
+        with self._lock:
+            if self._begun:
+                raise NotRunningError("a supervisor is started once; make another one")
+            self._begun = True
+            self._why_not = "the supervisor is still starting"
+        self._keeper.start()
+        return self.started
+
+    def request_stop(self) -> Future[Ended] | None:
+        """End all children in reverse start order; ``None`` when there is nothing to end, or it is not ours.
+
+        Returns:
+            :attr:`over`.
+        """
+        if os.getpid() != self._pid or not self._begun:
+            return None
+        root = self._keeper.branch("")
+        if root is not None:
+            root.request(told.Stop)
+        elif not self.over.done():
+            self._keeper.call(self._stop_root)
+        return self.over
+
+    def kill(self) -> None:
+        """End everything at once."""
+        if os.getpid() == self._pid:
+            self._keeper.close()
+
+    def join(self) -> None:
+        """Wait for the thread that has said that it is over: it does nothing more."""
+        if os.getpid() == self._pid and self._begun:
+            self._keeper.join()
+
+    def check_process(self) -> None:
+        """Refuse to act in a process that was forked from the one that the tree belongs to.
+
+        Raises:
+            NotRunningError: This is such a process.
+        """
+        if os.getpid() != self._pid:
+            raise NotRunningError(f"this supervisor belongs to process {self._pid}, from which this one was forked")
+
+    @property
+    def fork_server_pid(self) -> int:
+        """Process id of the fork server, 0 when there is none."""
+        return self._keeper.fork_server_pid
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def start_child(self, spec: ChildSpec, under: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.start_child`."""
+        check_tree((spec,))
+        return self._branch(under).request(lambda at, number: told.StartChild(at, number, spec))
+
+    def start_instance(self, args: Mapping[str, object], under: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.start_instance`."""
+        check_args("instance", args)
+        return self._branch(under).request(lambda at, number: told.StartInstance(at, number, args))
+
+    def terminate_child(self, child: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.terminate_child`."""
+        branch, name = self._above(child)
+        return branch.request(lambda at, number: told.TerminateChild(at, number, name))
+
+    def restart_child(self, child: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.restart_child`."""
+        branch, name = self._above(child)
+        return branch.request(lambda at, number: told.RestartChild(at, number, name))
+
+    def delete_child(self, child: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.delete_child`."""
+        branch, name = self._above(child)
+        return branch.request(lambda at, number: told.DeleteChild(at, number, name))
+
+    def change_specs(self, children: Iterable[ChildSpec], flags: SupervisorFlags, under: str) -> Future[Started | Done]:
+        """See :meth:`supervisor.embedding.Supervisor.change_specs`."""
+        specs = check_tree(children)
+        return self._branch(under).request(lambda at, number: told.ChangeSpecs(at, number, flags, specs))
+
+    def read(self, under: str, function: Callable[[Core], T]) -> Future[T]:
+        """Have a function read the books of a supervisor."""
+        return self._branch(under).query(function)
+
+    def read_child(self, child: str, function: Callable[[Core, str], T]) -> Future[T]:
+        """Have a function read the books of the supervisor of a child."""
+        branch, name = self._above(child)
+        return branch.query(lambda core: function(core, name))
+
+    def tell(self, child: str, message: object) -> None:
+        """See :meth:`supervisor.embedding.Supervisor.tell`."""
+        self._check_running()
+        self._keeper.tell_child(child, _encoded(message))
+
+    def ask(self, child: str, message: object) -> Future[Any]:
+        """See :meth:`supervisor.embedding.Supervisor.ask`."""
+        self._check_running()
+        return self._keeper.ask_child(child, _encoded(message))
+
+    def _check_running(self) -> None:
+        self.check_process()
+        if self._why_not:
+            raise NotRunningError(self._why_not)
+
+    def _branch(self, path: str) -> Branch:
+        self._check_running()
+        branch = self._keeper.branch(path)
+        if branch is None:
+            raise RefusedError(Refused(Refusal.NOT_FOUND, path, "there is no supervisor that runs at this path"))
+        return branch
+
+    def _above(self, child: str) -> tuple[Branch, str]:
+        path, _, name = child.rpartition("/")
+        return self._branch(path), name
+
+    # --- called in the threads of the tree -----------------------------------------------------------------------
+
+    def _published(self, event: SupervisorEvent) -> None:
+        self.log.put(event)
+        if self._on_event is not None:
+            self._keeper.call(lambda: self._call_back(event))
+
+    def _call_back(self, event: SupervisorEvent | SupervisorFailed) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - the host's code: shown as that of any thread is, and we go on
+            threading.excepthook(
+                threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+            )
+
+    def _started(self) -> None:
+        self._why_not = ""
+        settle(self.started)
+
+    def _stop_root(self) -> None:
+        root = self._keeper.branch("")
+        if root is not None:
+            root.request(told.Stop)
+
+    def _over(self, end: Ended | None, failure: str) -> None:
+        self._why_not = failure or (f"the supervisor has ended: {end.cause}" if end else "the supervisor was killed")
+        error = NotRunningError(self._why_not)
+        if failure:
+            failed = SupervisorFailed(time.monotonic(), failure)
+            self.log.put(failed)
+            self._call_back(failed)
+        self.log.close()
+        if not self.started.done():
+            reason = None if end is None else end.reason
+            settle(self.started, error=StartError(reason) if isinstance(reason, FailedToStart) else error)
+        if end is None:
+            settle(self.over, error=error)
+        else:
+            settle(self.over, end)
+
+    # --- in a forked process -------------------------------------------------------------------------------------
+
+    def disown(self) -> None:
+        """Let go of everything in a process that was forked from ours, so that our end is seen by the fork server."""
+        if os.getpid() != self._pid:
+            self._keeper.disown()
+
+
+def _encoded(message: object) -> bytes:
+    try:
+        return msgspec.json.encode(message)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"a message must be plain values, for it is sent as JSON: {error}") from error
+
+
+def _disown_all() -> None:
+    for supervision in tuple(_ALIVE):
+        supervision.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,91 @@
+"""What a service's own children must be, beyond what makes a spec valid: found, addressable, and fit to be sent.
+
+Checked before anything is started. Owns these checks and the list of what to preload. Refuses to start anything.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from supervisor.fork_protocol import MAX_MESSAGE
+from supervisor.spec import ChildSpec, ChildType
+from supervisor.spec_checks import SpecError, require
+
+_TARGET: Final = re.compile(r"[^:]+:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_ROOM: Final = 4096
+
+
+def check_tree(specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
+    """Check specs, and those of the supervisors among them.
+
+    Raises:
+        SpecError: An id has a slash, a target cannot be found, or arguments have no form in JSON.
+    """
+    listed = tuple(specs)
+    for spec in listed:
+        owner = f"child {spec.id!r}"
+        why = "must have no '/': that stands between a supervisor and its child"
+        require(owner, "id", spec.id, ok="/" not in spec.id, why=why)
+        if spec.type is ChildType.SUPERVISOR:
+            why = "a supervisor has children instead"
+            require(owner, "target", spec.target, ok=not spec.target, why=why)
+            check_tree(spec.children)
+        elif spec.program is None:
+            _check_target(owner, spec.target)
+            check_args(owner, spec.args)
+    return listed
+
+
+def check_args(owner: str, args: object) -> None:
+    """Refuse arguments that cannot be sent to another process.
+
+    Raises:
+        SpecError: They have no form in JSON, or are too large.
+    """
+    try:
+        size = len(msgspec.json.encode(args))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(owner, "args", args, f"must be plain values, for they are sent as JSON: {error}") from error
+    most = MAX_MESSAGE - _ROOM
+    require(owner, "args", f"{size} bytes", ok=size <= most, why=f"must be at most {most} bytes: tell what is large")
+
+
+def preload_of(specs: Iterable[ChildSpec]) -> tuple[str, ...]:
+    """List the modules and scripts in which the targets of a tree stand, each once."""
+    return tuple(dict.fromkeys(_modules(specs)))
+
+
+def _modules(specs: Iterable[ChildSpec]) -> Iterator[str]:
+    for spec in specs:
+        if spec.type is ChildType.SUPERVISOR:
+            yield from _modules(spec.children)
+        elif spec.program is None:
+            yield spec.target.rpartition(":")[0]
+
+
+def _check_target(owner: str, target: str) -> None:
+    why = "must be 'package.module:Name' or '/path/of/a/script.py:Name'"
+    require(owner, "target", target, ok=_TARGET.fullmatch(target) is not None, why=why)
+    module, _, name = target.rpartition(":")
+    if module.endswith(".py"):
+        there = Path(module).is_absolute() and Path(module).is_file()
+        require(owner, "target", target, ok=there, why="there is no script at this absolute path")
+        return
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        why = f"module {module!r} has nothing named {name.split('.')[0]!r}"
+        require(owner, "target", target, ok=hasattr(loaded, name.split(".")[0]), why=why)
+        return
+    package = module.partition(".")[0]
+    try:  # the package alone: to look for what is in it, it would have to be imported
+        found = package in sys.modules or importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        found = False
+    require(owner, "target", target, ok=found, why=f"there is no module {package!r} on sys.path")

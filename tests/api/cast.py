@@ -1,0 +1,124 @@
+"""Children of the tests: actors and functions that do as they are told. Runs in forked children."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pykka
+
+from actors.actor_host import Ignore
+
+
+class Echo(pykka.ThreadingActor):
+    """Answers what it was asked, and ends as it is told."""
+
+    def __init__(self, name: str = "", incarnation: int = 0, last_exit: str = "", note: str = "") -> None:
+        super().__init__()
+        self.name = name
+        self.incarnation = incarnation
+        self.last_exit = last_exit
+        self.note = note
+        self.seen: list[object] = []
+
+    def on_receive(self, message: Mapping[str, object]) -> object:
+        self.seen.append(message)
+        match message:
+            case {"do": "who"}:
+                who = {"name": self.name, "incarnation": self.incarnation, "last_exit": self.last_exit}
+                return {**who, "pid": os.getpid(), "thread": threading.current_thread().name}
+            case {"do": "seen"}:
+                return self.seen
+            case {"do": "raise", "text": text}:
+                raise ValueError(text)
+            case {"do": "stop"}:
+                self.stop()
+            case {"do": "exit", "code": code}:
+                sys.exit(code)  # type: ignore[arg-type]  # whatever the test wants
+            case {"do": "hang"}:
+                threading.Event().wait()
+            case {"do": "unsendable"}:
+                return threading.Lock()
+            case {"do": "start", "argv": [*argv]}:
+                return os.posix_spawnp(str(argv[0]), list(map(str, argv)), os.environ)
+            case _:
+                pass
+        return message
+
+    def on_stop(self) -> None:
+        if self.note:
+            Path(self.note).write_text("stopped in order", encoding="utf-8")
+
+    def on_failure(self, *_: object) -> None:
+        if self.note:
+            Path(self.note).write_text("failed", encoding="utf-8")
+
+
+class Stubborn(Echo):
+    """Does not stop when it is asked to."""
+
+    def on_stop(self) -> None:
+        threading.Event().wait()
+
+
+class Failing(pykka.ThreadingActor):
+    """Cannot start."""
+
+    def on_start(self) -> None:
+        raise LookupError("no such table")
+
+
+class Refusing(pykka.ThreadingActor):
+    """Does not want to run."""
+
+    def on_start(self) -> None:
+        raise Ignore
+
+
+class Flaky(pykka.ThreadingActor):
+    """Starts once, and never again."""
+
+    def __init__(self, incarnation: int) -> None:
+        super().__init__()
+        self.incarnation = incarnation
+
+    def on_start(self) -> None:
+        if self.incarnation > 1:
+            raise LookupError("the table is gone")
+
+
+def work(path: str, incarnation: int) -> None:
+    """Say that it runs in the main thread, and wait to be ended."""
+    assert threading.current_thread() is threading.main_thread()
+    Path(path).write_text(str(incarnation), encoding="utf-8")
+    signal.pause()
+
+
+def finish(status: int) -> int:
+    """End at once."""
+    return status
+
+
+def fail() -> None:
+    """Raise."""
+    raise ZeroDivisionError("nothing to divide by")
+
+
+def prepare(ready: Callable[[], None], beat: Callable[[], None], path: str) -> None:
+    """Say that it is ready when it is, beat once, and hang."""
+    Path(path).write_text("prepared", encoding="utf-8")
+    ready()
+    beat()
+    signal.pause()
+
+
+NEITHER = 5
+"""Neither an actor class nor a function."""
+
+
+def never_ready(ready: Callable[[], None]) -> None:
+    """Hang before it is ready."""
+    assert callable(ready)
+    signal.pause()

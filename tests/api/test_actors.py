@@ -1,0 +1,221 @@
+"""An actor of the user's own, in a process of its own: how it starts, answers, ends and comes back."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from supervisor import (
+    AnswerError,
+    AskTimeoutError,
+    ChildExited,
+    ChildGoneError,
+    ChildSpec,
+    ChildUnavailableError,
+    Crashed,
+    EndCause,
+    Killed,
+    MessageError,
+    Normal,
+    NotRunningError,
+    RefusedError,
+    Restart,
+    Silent,
+    StartError,
+    Supervisor,
+    SupervisorFlags,
+)
+from supervisor.linux import is_alive
+from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, running, who
+from tests.waiting import wait_until
+
+
+def test_an_actor_runs_in_a_process_of_its_own_and_answers(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    with Supervisor([echo(args={"note": str(note)})]) as supervisor:
+        answer = who(supervisor)
+        assert answer["pid"] != os.getpid()
+        assert (answer["name"], answer["incarnation"], answer["last_exit"]) == ("echo", 1, "")
+        assert answer["thread"] != "MainThread"
+        supervisor.tell("echo", {"n": 1, "deep": [None, 1.5, "x"]})
+        assert supervisor.ask("echo", {"do": "seen"})[1:] == [{"n": 1, "deep": [None, 1.5, "x"]}, {"do": "seen"}]
+        supervisor.tell("echo", {"last": True})
+    assert note.read_text(encoding="utf-8") == "stopped in order"
+    assert not is_alive(answer["pid"])
+
+
+def test_an_exception_ends_the_process_and_the_next_incarnation_knows_it(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    with Supervisor([echo(args={"note": str(note)})], MANY) as supervisor:
+        supervisor.tell("echo", {"do": "raise", "text": "bad luck"})
+        exited = expect(supervisor, ChildExited)
+        assert isinstance(exited.reason, Crashed)
+        assert re.fullmatch(r"ValueError: bad luck \(.*/cast\.py:\d+\)", exited.reason.error)
+        assert (exited.reason.code, exited.expected) == (70, False)
+        running(supervisor, "echo", 2)
+        answer = who(supervisor)
+        assert answer["incarnation"] == 2
+        assert "ValueError: bad luck" in answer["last_exit"]
+        assert note.read_text(encoding="utf-8") == "failed"  # its own on_failure was called
+
+
+def test_a_question_that_raises_fails_for_who_asked_and_the_actor_goes_on() -> None:
+    with Supervisor([echo()]) as supervisor:
+        with pytest.raises(AnswerError, match="ValueError: no") as raised:
+            supervisor.ask("echo", {"do": "raise", "text": "no"})
+        assert (raised.value.kind, raised.value.child) == ("ValueError", "echo")
+        with pytest.raises(AnswerError, match="lock"):
+            supervisor.ask("echo", {"do": "unsendable"})
+        assert who(supervisor)["incarnation"] == 1
+
+
+def test_what_cannot_be_sent_or_reached_is_said_at_once() -> None:
+    with Supervisor([echo(), ChildSpec("program", program=["sleep", "100"])]) as supervisor:
+        with pytest.raises(MessageError, match="JSON"):
+            supervisor.tell("echo", {"lock": object()})
+        for child in ("nobody", "program", "nobody/echo"):
+            with pytest.raises(ChildUnavailableError, match=child):
+                supervisor.tell(child, {})
+            with pytest.raises(ChildUnavailableError, match=child):
+                supervisor.ask(child, {})
+    with pytest.raises(NotRunningError, match="ended: asked to stop"):
+        supervisor.ask("echo", {})
+    with pytest.raises(NotRunningError, match="ended: asked to stop"):
+        supervisor.which_children()
+
+
+def test_a_question_ends_with_its_time_or_with_the_child() -> None:
+    with Supervisor([echo(shutdown=0)], MANY) as supervisor:
+        supervisor.tell("echo", {"do": "hang"})
+        with pytest.raises(AskTimeoutError, match=r"within 0\.05 s") as late:
+            supervisor.ask("echo", {}, timeout=0.05)
+        assert isinstance(late.value, TimeoutError)
+        supervisor.terminate_child("echo")
+        supervisor.restart_child("echo")
+        with pytest.raises(ChildGoneError, match="exit code 3") as gone:
+            supervisor.ask("echo", {"do": "exit", "code": 3}, timeout=TIMEOUT)
+        assert gone.value.reason == Crashed(code=3)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [({"do": "stop"}, Normal(0)), ({"do": "exit", "code": 0}, Normal(0)), ({"do": "exit", "code": 4}, Crashed(code=4))],
+)
+def test_how_an_actor_ends_says_whether_that_is_normal(message: dict[str, object], reason: object) -> None:
+    with Supervisor([echo(restart=Restart.TEMPORARY)]) as supervisor:
+        supervisor.tell("echo", message)
+        assert expect(supervisor, ChildExited).reason == reason
+        assert supervisor.which_children() == ()
+
+
+def test_a_start_that_raises_fails_the_supervisor_with_the_exception_and_leaves_nothing() -> None:
+    supervisor = Supervisor([echo(), ChildSpec("failing", f"{CAST}:Failing")])
+    with pytest.raises(StartError, match=r"'failing' failed to start.*LookupError: no such table") as raised:
+        supervisor.start()
+    assert raised.value.child == "failing"
+    assert supervisor.fork_server_pid == 0
+    with pytest.raises(NotRunningError, match="started once"):
+        supervisor.start()
+    supervisor.stop()
+
+
+def test_a_missing_argument_or_a_target_that_is_neither_is_named_at_the_start() -> None:
+    with pytest.raises(StartError, match=r"TypeError: .*incarnatio"), Supervisor([echo(args={"incarnatio": 1})]):
+        pass
+    with pytest.raises(StartError, match="neither an actor class nor a function"):
+        Supervisor([ChildSpec("x", f"{CAST}:NEITHER")]).start()
+
+
+def test_an_actor_that_ignores_its_start_is_kept_without_a_process() -> None:
+    with Supervisor([ChildSpec("refusing", f"{CAST}:Refusing"), echo()]) as supervisor:
+        (_, row) = supervisor.which_children()
+        assert (row.id, row.pid) == ("refusing", None)
+        assert supervisor.count_children().active == 1
+
+
+def test_a_loop_that_hangs_is_silent_though_its_process_lives() -> None:
+    with Supervisor([echo(heartbeat_timeout=0.4)], MANY) as supervisor:
+        first = who(supervisor)["pid"]
+        supervisor.tell("echo", {"do": "hang"})
+        exited = expect(supervisor, ChildExited)
+        assert exited.reason == Silent(0.4)
+        running(supervisor, "echo", 2)
+        assert not is_alive(first)
+
+
+def test_who_does_not_stop_in_time_is_killed_and_others_are_asked() -> None:
+    specs = [ChildSpec("stubborn", f"{CAST}:Stubborn", shutdown=0.1), echo()]
+    with Supervisor(specs) as supervisor:
+        pid = who(supervisor, "stubborn")["pid"]
+    ends = {event.child: event.reason for event in supervisor.events() if isinstance(event, ChildExited)}
+    assert ends["stubborn"] == Killed()
+    assert not is_alive(pid)
+
+
+def test_stop_with_a_limit_kills_what_is_left() -> None:
+    supervisor = Supervisor([ChildSpec("stubborn", f"{CAST}:Stubborn", shutdown=600.0)])
+    supervisor.start()
+    pid = who(supervisor, "stubborn")["pid"]
+    supervisor.stop(timeout=0.1)
+    assert not is_alive(pid)
+    with pytest.raises(NotRunningError, match="killed"):
+        supervisor.wait(0)
+
+
+def test_what_an_actor_has_started_ends_with_it() -> None:
+    with Supervisor([echo()], MANY) as supervisor:
+        left = supervisor.ask("echo", {"do": "start", "argv": ["sleep", "1000"]})
+        supervisor.tell("echo", {"do": "raise", "text": "x"})
+        running(supervisor, "echo", 2)
+        assert not is_alive(left)
+
+
+def test_beyond_the_budget_the_supervisor_ends_and_says_so() -> None:
+    with Supervisor([echo()], SupervisorFlags(intensity=0)) as supervisor:
+        supervisor.tell("echo", {"do": "raise", "text": "x"})
+        assert supervisor.wait(TIMEOUT).cause is EndCause.INTENSITY
+        with pytest.raises(NotRunningError, match="restart budget exceeded"):
+            supervisor.tell("echo", {})
+
+
+def test_a_killed_fork_server_is_replaced_with_its_children() -> None:
+    with Supervisor([echo()], MANY) as supervisor:
+        server = supervisor.fork_server_pid
+        os.kill(server, 9)
+        running(supervisor, "echo", 2)
+        assert who(supervisor)["incarnation"] == 2
+        assert supervisor.fork_server_pid not in {0, server}
+
+
+def test_a_request_that_is_refused_says_why() -> None:
+    with Supervisor([echo()]) as supervisor:
+        with pytest.raises(RefusedError, match=r"child 'echo': running") as running_:
+            supervisor.delete_child("echo")
+        assert running_.value.pid == who(supervisor)["pid"]
+        with pytest.raises(RefusedError, match=r"start failed.*no such table") as failed:
+            supervisor.start_child(ChildSpec("failing", f"{CAST}:Failing"))
+        assert isinstance(failed.value.reason, Crashed)
+        with pytest.raises(RefusedError, match="no supervisor that runs"):
+            supervisor.which_children(under="echo")
+        for call in (supervisor.get_childspec, supervisor.terminate_child, supervisor.restart_child):
+            with pytest.raises(RefusedError, match="'none': no such child"):
+                call("none")
+
+
+def test_children_come_and_go_as_they_are_asked_for() -> None:
+    with Supervisor() as supervisor:
+        started = supervisor.start_child(echo("a"))
+        assert (started.child, started.incarnation, started.running) == ("a", 1, True)
+        assert is_alive(started.pid or 0)
+        supervisor.terminate_child("a")
+        supervisor.terminate_child("a")
+        assert supervisor.get_childspec("a") == echo("a")
+        assert supervisor.restart_child("a").incarnation == 2
+        supervisor.terminate_child("a")
+        supervisor.delete_child("a")
+        assert supervisor.which_children() == ()
+        supervisor.start_child(echo("a"))
+        supervisor.change_specs([echo("a", shutdown=1.0), echo("b")], MANY)
+        assert [(row.id, row.pid is None) for row in supervisor.which_children()] == [("b", True), ("a", False)]
+        assert wait_until(lambda: who(supervisor, "a")["incarnation"]) == 1
