@@ -101,18 +101,19 @@ class _Reader:
     def __init__(self, notes: Notes, directory: Path) -> None:
         self._notes = notes
         self._directory = directory
+        self._errors = 0
 
     def read(self, root: Node | None) -> Specs | None:
         if not isinstance(root, Mapping):
             if not self._notes.has_errors:
                 what = "the specs of a supervisor are a map with 'children', and 'flags' if need be"
-                self._notes.error(0 if root is None else root.start, what)
+                self._error(0 if root is None else root.start, what)
             return None
         self._refuse_unknown(root, _TOP)
         flags = self._flags(root)
         children = self._children(root, flags)
         if "children" not in root.entries:
-            self._notes.error(root.start, "'children' is missing: the list of the supervisor's children")
+            self._error(root.start, "'children' is missing: the list of the supervisor's children")
         return Specs(children, flags)
 
     def _flags(self, held: Mapping) -> SupervisorFlags:
@@ -124,7 +125,7 @@ class _Reader:
         if node is None or (isinstance(node, Scalar) and node.is_null):
             return ()
         if not isinstance(node, Sequence):
-            self._notes.error(node.start, "'children' must be a list of children")
+            self._error(node.start, "'children' must be a list of children")
             return ()
         made = [(item, spec) for item in node.items if (spec := self._child(item)) is not None]
         if len(made) == len(node.items):
@@ -142,9 +143,9 @@ class _Reader:
 
     def _child(self, node: Node) -> ChildSpec | None:
         if not isinstance(node, Mapping):
-            self._notes.error(node.start, "a child must be a map with 'id' and 'target' (or 'program', or 'children')")
+            self._error(node.start, "a child must be a map with 'id' and 'target' (or 'program', or 'children')")
             return None
-        before = self._notes.has_errors
+        before = self._errors
         fields = tuple(field.name for field in attrs.fields(ChildSpec))
         self._refuse_unknown(node, fields)
         flags = self._flags(node)
@@ -158,7 +159,7 @@ class _Reader:
             built["children"] = self._children(node, flags)
         plain = {name: _plain(node.entries[name]) for name in fields if name in node.entries and name not in built}
         self._place_script(plain)
-        if self._notes.has_errors and not before:
+        if self._errors > before:
             return None
         return self._try(node, lambda: check_tree((parse_child({**plain, **built}),))[0])
 
@@ -168,7 +169,7 @@ class _Reader:
         if node is None or (isinstance(node, Scalar) and node.is_null):
             return None
         if isinstance(node, Scalar) or not all(isinstance(item, Scalar) for item in node.items):
-            self._notes.error(node.start, "'program' must be a list: the program and its arguments")
+            self._error(node.start, "'program' must be a list: the program and its arguments")
             return None
         return self._try(node, lambda: ProgramSpec(tuple(item.text for item in node.items if isinstance(item, Scalar))))
 
@@ -180,7 +181,7 @@ class _Reader:
             return None
         fields = tuple(field.name for field in attrs.fields(kind))
         if not isinstance(node, Mapping):
-            self._notes.error(node.start, f"{quoted(name)} must be a map of {', '.join(fields)}")
+            self._error(node.start, f"{quoted(name)} must be a map of {', '.join(fields)}")
             return None
         if not self._refuse_unknown(node, fields):
             return None
@@ -193,7 +194,7 @@ class _Reader:
         except SpecError as error:
             self._note(error, node)
         except (TypeError, ValueError) as error:
-            self._notes.error(node.start, f"has not the form of its fields: {error}")
+            self._error(node.start, f"has not the form of its fields: {error}")
         return None
 
     def _note(self, error: SpecError, node: Node) -> None:
@@ -204,7 +205,11 @@ class _Reader:
         words = error.why.removeprefix(_ONE_OF)
         allowed = tuple(words.split(", ")) if words != error.why else ()
         suggestion = self._notes.closest(str(error.value), allowed) if allowed else None
-        self._notes.error(at, f"{error.owner}: {error.field}{value}: {error.why}", suggestion)
+        self._error(at, f"{error.owner}: {error.field}{value}: {error.why}", suggestion)
+
+    def _error(self, index: int, message: str, suggestion: str | None = None) -> None:
+        self._errors += 1
+        self._notes.error(index, message, suggestion)
 
     def _refuse_unknown(self, node: Mapping, known: tuple[str, ...]) -> bool:
         fine = True
@@ -212,7 +217,7 @@ class _Reader:
             if name not in known:
                 fine = False
                 message = f"there is no field {quoted(name)} here"
-                self._notes.error(value.key, message, self._notes.closest(name, known))
+                self._error(value.key, message, self._notes.closest(name, known))
         return fine
 
     def _place_script(self, plain: dict[str, Any]) -> None:

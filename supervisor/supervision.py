@@ -83,7 +83,8 @@ class Supervision:
         self._begun = False
         self._why_not = "the supervisor was not started"
         preload = preload_of(specs) if hosting.preload is None else tuple(hosting.preload)
-        self._keeper = Keeper(Tree(flags, specs, preload, hosting.output, self._published, self._started, self._over))
+        self._spec = Tree(flags, specs, preload, hosting.output, self._published, self._started, self._over)
+        self._keeper: Keeper | None = None
         _ALIVE.add(self)
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class Supervision:
                 raise NotRunningError("a supervisor is started once; make another one")
             self._begun = True
             self._why_not = "the supervisor is still starting"
+        self._keeper = Keeper(self._spec)
         self._keeper.start()
         return self.started
 
@@ -109,7 +111,7 @@ class Supervision:
         Returns:
             :attr:`over`.
         """
-        if os.getpid() != self._pid or not self._begun:
+        if os.getpid() != self._pid or self._keeper is None:
             return None
         root = self._keeper.branch("")
         if root is not None:
@@ -120,12 +122,12 @@ class Supervision:
 
     def kill(self) -> None:
         """End everything at once."""
-        if os.getpid() == self._pid:
+        if os.getpid() == self._pid and self._keeper is not None:
             self._keeper.close()
 
     def join(self) -> None:
         """Wait for the thread that has said that it is over: it does nothing more."""
-        if os.getpid() == self._pid and self._begun:
+        if os.getpid() == self._pid and self._keeper is not None:
             self._keeper.join()
 
     def check_process(self) -> None:
@@ -140,7 +142,7 @@ class Supervision:
     @property
     def fork_server_pid(self) -> int:
         """Process id of the fork server, 0 when there is none."""
-        return self._keeper.fork_server_pid
+        return 0 if self._keeper is None else self._keeper.fork_server_pid
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -185,22 +187,20 @@ class Supervision:
 
     def tell(self, child: str, message: object) -> None:
         """See :meth:`supervisor.embedding.Supervisor.tell`."""
-        self._check_running()
-        self._keeper.tell_child(child, _encoded(message))
+        self._running().tell_child(child, _encoded(message))
 
     def ask(self, child: str, message: object) -> Future[Any]:
         """See :meth:`supervisor.embedding.Supervisor.ask`."""
-        self._check_running()
-        return self._keeper.ask_child(child, _encoded(message))
+        return self._running().ask_child(child, _encoded(message))
 
-    def _check_running(self) -> None:
+    def _running(self) -> Keeper:
         self.check_process()
-        if self._why_not:
+        if self._why_not or self._keeper is None:
             raise NotRunningError(self._why_not)
+        return self._keeper
 
     def _branch(self, path: str) -> Branch:
-        self._check_running()
-        branch = self._keeper.branch(path)
+        branch = self._running().branch(path)
         if branch is None:
             raise RefusedError(Refused(Refusal.NOT_FOUND, path, "there is no supervisor that runs at this path"))
         return branch
@@ -213,7 +213,7 @@ class Supervision:
 
     def _published(self, event: SupervisorEvent) -> None:
         self.log.put(event)
-        if self._on_event is not None:
+        if self._on_event is not None and self._keeper is not None:
             self._keeper.call(lambda: self._call_back(event))
 
     def _call_back(self, event: SupervisorEvent | SupervisorFailed) -> None:
@@ -231,7 +231,7 @@ class Supervision:
         settle(self.started)
 
     def _stop_root(self) -> None:
-        root = self._keeper.branch("")
+        root = None if self._keeper is None else self._keeper.branch("")
         if root is not None:
             root.request(told.Stop)
 
@@ -255,7 +255,7 @@ class Supervision:
 
     def disown(self) -> None:
         """Let go of everything in a process that was forked from ours, so that our end is seen by the fork server."""
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid and self._keeper is not None:
             self._keeper.disown()
 
 
