@@ -32,6 +32,9 @@ MOST_SLOT_FAILURES: Final = 4
 MOST_LOSSES: Final = 2
 """Times that a task is run again because its worktree was gone; a task that removes it would go on for ever."""
 
+MOST_RUNNER_DEATHS: Final = 2
+"""Times that the runner may die while a task runs beside others; from then on the task runs alone."""
+
 SLOT_RETRY_SECONDS: Final = 0.5
 """Seconds before a slot is tried again; doubled each time."""
 
@@ -82,12 +85,26 @@ def judge(milestone: Milestone, settings: Settings, task: Task, state: TaskState
             return _after_failure(task, state, attempt)
         case Outcome.INTERRUPTED if state.losses > MOST_LOSSES:
             return GiveUp(f"its worktree was gone when it ended, {state.losses} times: {attempt.detail}")
+        case Outcome.INTERRUPTED if state.runner_deaths > MOST_RUNNER_DEATHS:
+            return GiveUp(
+                f"the task runner was killed {_times(state.runner_deaths)} while this task ran, the last time with"
+                " nothing else running: the task (or a program it starts) ends its parent"
+            )
         case Outcome.INTERRUPTED | Outcome.CANCELLED:
             # Without a slot its first program cannot have been started, so there is nothing to be careful about.
             untouched = isolated and not attempt.path
             return Again() if untouched or attempt.stopped else _after_crash(milestone, task, attempt)
         case _:
             assert_never(attempt.outcome)
+
+
+def is_suspect(state: TaskState) -> bool:
+    """Return whether the runner died so often while a task ran that it has to run alone."""
+    return state.runner_deaths >= MOST_RUNNER_DEATHS
+
+
+def _times(number: int) -> str:
+    return "three times" if number == MOST_RUNNER_DEATHS + 1 else f"{number} times"
 
 
 def _after_conflict(settings: Settings, state: TaskState, attempt: Attempt) -> Verdict:

@@ -369,6 +369,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
         seconds: Wall time from the first program's start to the end of the tree.
         cpu_seconds: User and system time of the reaped processes.
         max_rss: Largest resident set in bytes of any reaped process.
+        runner_died: Whether it was interrupted because the runner itself ended, without having been asked to.
     """
 
     attempt: str
@@ -379,6 +380,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     max_rss: int = 0
+    runner_died: bool = False
 
     @property
     def explanation(self) -> str:

@@ -10,6 +10,10 @@ it all.
 What a completion makes possible is granted in the same breath, behind it: the journal judges facts in order,
 each against what those before it made of the state, and two round trips to the disk for a task become one.
 
+A task that may be what kills the runner (:func:`~actors.attempts.is_suspect`) is granted alone: nothing else runs
+beside it, so that another death of the runner is its doing. And after some deaths of the runner nothing is granted for
+a while, or tasks that kill it would use up the restarts of the session.
+
 A slot is held until its attempt is *over*, not merely ended: what the attempt changed is captured from that
 slot while it lands.
 
@@ -21,11 +25,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.attempts import Again, GiveUp, RetryAt, grant, is_over, judge, missing_agents
+from actors.attempts import Again, GiveUp, RetryAt, grant, is_over, is_suspect, judge, missing_agents
 from actors.conflicts import Claims, overlapping
 from actors.events import (
     AttemptEnded,
@@ -54,6 +58,16 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from actors.model import Task
+
+QUICK_DEATHS: Final = 3
+"""Deaths of the runner in a life after which grants go on at once; after each further one they wait."""
+
+DEATH_PAUSE: Final = 12.0
+"""Seconds without grants after such a death: with the first ones that makes nine in the worst minute, and ten are
+mended."""
+
+_RUNS: Final = frozenset({Stage.GRANTED, Stage.PREPARED, Stage.STARTED})
+"""Stages of an attempt whose programs run, or may."""
 
 __all__ = ["Decision", "Execution", "missing_agents"]
 
@@ -163,14 +177,15 @@ class Execution:
         failures = list(self._failures(wall))
         completions = list(self._completions())
         events: list[Event] = [*completions, *failures]
-        if self._may_grant() and not (failures and state.settings.fail_fast):
+        held_until = self._held_until(wall)
+        if self._may_grant() and held_until is None and not (failures and state.settings.fail_fast):
             for completed in completions:
                 self._foresee(completed.task, completed.attempt)
             self._release_delayed(wall)
             events += self._grants({completed.task for completed in completions})
         if not events:
             events += self._settlement()
-        return Decision(tuple(events), self._wake())
+        return Decision(tuple(events), self._wake() if held_until is None else held_until)
 
     def _open(self) -> bool:
         """Whether this life's pre-flight passed and it is known where attempts run."""
@@ -183,6 +198,13 @@ class Execution:
         runner = state.children.get(RUNNER)
         absent = runner is not None and not runner.ready
         return self._open() and not (state.stop or state.paused or refused or absent or self._failing_fast())
+
+    def _held_until(self, wall: float) -> float | None:
+        """Return until when the deaths of the runner keep anything from being granted, ``None`` when they do not."""
+        died = self._state.runner_died_wall
+        if self._state.runner_deaths <= QUICK_DEATHS or not died <= wall < died + DEATH_PAUSE:
+            return None
+        return died + DEATH_PAUSE
 
     def _failing_fast(self) -> bool:
         return self._state.settings.fail_fast and self._failed > 0
@@ -242,6 +264,9 @@ class Execution:
         free = state.settings.max_parallel - len(state.live) + len(completed)
         slots = itertools.filterfalse(taken.__contains__, itertools.count())
         slot = next(slots)
+        running = [task for task, attempt in self._attempts() if attempt.stage in _RUNS]
+        if any(is_suspect(state.tasks[task]) for task in running):
+            return
         popped: list[str] = []
         granted: list[Task] = []
         while free > 0 and (task_id := self._frontier.pop()) is not None:
@@ -249,7 +274,8 @@ class Execution:
                 continue
             popped.append(task_id)
             task = self._tasks[task_id]
-            if any(overlapping(task, other) for other in granted):
+            suspect = is_suspect(state.tasks[task_id])
+            if any(overlapping(task, other) for other in granted) or (suspect and (running or granted)):
                 continue
             number = state.tasks[task_id].attempts + 1
             fact = grant(state.milestone, state.settings, task, number=number, slot=slot)
@@ -259,7 +285,7 @@ class Execution:
                 continue
             yield fact
             granted.append(task)
-            free, slot = free - 1, next(slots)
+            free, slot = 0 if suspect else free - 1, next(slots)
         # Nothing is granted before it is journaled: until then they are as ready as before.
         for task_id in popped:
             self._frontier.back(task_id)

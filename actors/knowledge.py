@@ -50,6 +50,8 @@ class Knowledge:
         preflight_problems: Why it did not.
         git: What the git role found and did.
         children: Roles and runner by id.
+        runner_deaths: How often the runner has ended unasked in this life.
+        runner_died_wall: When it did so last, epoch seconds; 0 before.
         containment: What makes sure that nothing of a task is left, as the runner chose last; ``None`` before.
         blockers: Unresolved blockers by claim.
         stalled: Attempts reported as stalled.
@@ -86,6 +88,8 @@ class Knowledge:
     preflight_problems: tuple[str, ...] = ()
     git: Git = Git()
     children: dict[str, ChildState] = attrs.Factory(dict)
+    runner_deaths: int = 0
+    runner_died_wall: float = 0.0
     containment: ContainmentChosen | None = None
     blockers: dict[str, Blocker] = attrs.Factory(dict)
     stalled: dict[str, float] = attrs.Factory(dict)

@@ -101,6 +101,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
         slot_failures: Attempts that never ran because no worktree could be made.
         losses: Attempts whose worktree was gone or replaced when they had ended.
         interruptions: Attempts that were interrupted.
+        runner_deaths: Attempts that were interrupted because the runner itself ended, in this life.
         attempt: The latest attempt.
         reason: Why it failed for good, or was skipped by a command; ``""`` otherwise.
         completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
@@ -114,6 +115,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
     slot_failures: int = 0
     losses: int = 0
     interruptions: int = 0
+    runner_deaths: int = 0
     attempt: Attempt | None = None
     reason: str = ""
     completed_wall: float = 0.0

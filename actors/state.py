@@ -280,6 +280,11 @@ class SessionState(Knowledge):
         self.unwritten = ""
         self.git = evolve(self.git, ready=None, idle="", refused=None)
         self.children, self.finished, self.stalled = {}, {}, {}
+        self.runner_deaths, self.runner_died_wall = 0, 0.0
+        # Whoever ended the former life may have ended the runner too: no task is to blame for that.
+        for key, task in self.tasks.items():
+            if task.runner_deaths:
+                self.tasks[key] = evolve(task, runner_deaths=0)
 
     def _granted(self, event: AttemptGranted, _wall: float) -> None:
         attempt = Attempt(event.attempt, event.number, event.slot, _GRANTED, event)
@@ -324,12 +329,15 @@ class SessionState(Knowledge):
             ended = evolve(attempt, stage=_ENDED, ended_wall=wall, outcome=outcome, seconds=seconds, stopped=False)
             return evolve(task, phase=_LANDING, attempt=ended)
         failed = outcome in {Outcome.FAILED, Outcome.TIMEOUT}
+        if event.runner_died and RUNNER in self.children:  # who says so of itself is about to go
+            self.children[RUNNER] = evolve(self.children[RUNNER], ready=False)
         return evolve(
             task,
             phase=Phase.PENDING,
             attempt=_over(attempt, ended_wall=wall, outcome=outcome, detail=event.explanation, seconds=seconds),
             failures=task.failures + failed,
             interruptions=task.interruptions + (not failed),
+            runner_deaths=task.runner_deaths + (event.runner_died and not attempt.stopped),
         )
 
     def _landed(self, event: Landed, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
@@ -358,7 +366,7 @@ class SessionState(Knowledge):
         self.task_seconds += attempt.seconds
         return evolve(task, phase=_COMPLETED, attempt=_over(attempt), completed_wall=wall)
 
-    def _fold_child(self, event: ChildEvent, _wall: float) -> None:
+    def _fold_child(self, event: ChildEvent, wall: float) -> None:
         match event:
             case ChildReady(child=child, pid=pid, incarnation=incarnation, restarts=restarts):
                 former = self.children.get(child, ChildState())
@@ -372,6 +380,9 @@ class SessionState(Knowledge):
             case ChildGone(child=child, incarnation=incarnation, reason=reason):
                 former = self.children.get(child, ChildState())
                 self.children[child] = evolve(former, ready=False, incarnation=incarnation, last_exit=reason)
+                if child == RUNNER:
+                    self.runner_deaths += 1
+                    self.runner_died_wall = wall
             case ChildQuarantined(child=child, reason=reason):
                 former = self.children.get(child, ChildState())
                 self.children[child] = evolve(former, ready=False, fatal=True, last_exit=reason)

@@ -47,6 +47,7 @@ class Verdict:
     outcome: Outcome
     code: int = 0
     detail: str = ""
+    runner_died: bool = False
 
 
 @attrs.frozen
@@ -326,6 +327,7 @@ class Attempts:
                 seconds=max(0.0, now - attempt.began),
                 cpu_seconds=usage.cpu_seconds,
                 max_rss=usage.max_rss,
+                runner_died=verdict.runner_died,
             )
         )
 

@@ -11,10 +11,10 @@ in one turn is stated in one proposal; that attempts have started waits a few mi
 what ends at once is told of in one go. Nobody's decision hangs on it: after a crash whatever was granted counts
 as begun.
 
-Three ways to go. *Asked* (``Leave``, SIGTERM): all attempts are ended with the full grace, their ends are
-stated and waited for. *Alone* (the link ended: the supervising process is dead): the same with a short grace
-and nobody to tell, over in less than :data:`ALONE_SECONDS`. *Killed*: the fork server empties the trees, and
-the next incarnation calls what was left ``interrupted``, after making sure that nothing of it lives.
+Three ways to go. *Asked* (``Leave``; or SIGTERM, which nobody who supervises us sends): all attempts are ended with the
+full grace, their ends are stated and waited for. *Alone* (the link ended: the supervising process is dead): the same
+with a short grace and nobody to tell, over in less than :data:`ALONE_SECONDS`. *Killed*: the fork server empties the
+trees, and the next incarnation calls what was left ``interrupted``, after making sure that nothing of it lives.
 
 Owns the process, the link, and the decision what to begin. Refuses to know how trees are ended.
 """
@@ -69,6 +69,7 @@ SWEEP_SECONDS: Final = 2.0
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"
+_TOLD: Final = "the runner was told to end"
 
 
 def main(link: socket.socket, args: Mapping[str, object]) -> int:
@@ -121,6 +122,7 @@ class Runner:
         self._ticket = 0
         self._leave_by = float("inf")
         self._leaving = False
+        self._status = 0
         self._stopping: Verdict | None = None
         self._beat_at = time.monotonic() + BEAT_SECONDS
 
@@ -137,7 +139,7 @@ class Runner:
             self._attempts.tick(now)
             self._gather_facts(now)
             self._say_alive(now)
-        return 0
+        return self._status
 
     def close(self) -> None:
         """Give everything back; kill what lives, should the loop have ended by an error."""
@@ -174,9 +176,11 @@ class Runner:
 
     def _heed_signals(self, now: float) -> None:
         received = self._signals.take()
-        if received - {signal.SIGCHLD}:
+        if orders := received - {signal.SIGCHLD}:
+            if not self._leaving:
+                self._status = 128 + min(orders)  # as a shell tells of it: nobody who supervises us sends signals
             grace = self._attempts.grace
-            self._go("the runner was told to end", grace, now + grace + LEAVE_SLACK, now)
+            self._go(Verdict(Outcome.INTERRUPTED, 0, _TOLD, runner_died=True), grace, now + grace + LEAVE_SLACK, now)
         self._attempts.children_ended(now)
 
     def _read_link(self, now: float) -> None:
@@ -222,7 +226,9 @@ class Runner:
             case Leave(grace=grace):
                 # A second is kept of what we are given, to see the dead off and to tell of it.
                 patience = max(0.0, min(self._attempts.grace, grace - 1.0))
-                self._go("the session is shutting down", patience, now + max(grace, 1.0), now)
+                self._status = 0
+                verdict = Verdict(Outcome.INTERRUPTED, detail="the session is shutting down")
+                self._go(verdict, patience, now + max(grace, 1.0), now)
             case _:
                 _warn(f"a frame that is not for a child: {type(frame).__name__}")
 
@@ -250,7 +256,10 @@ class Runner:
         if left:
             _warn(f"processes of a former runner cannot be killed: {', '.join(map(str, left))}")
         self._begun.update(former)
-        self._facts += [AttemptEnded(attempt, Outcome.INTERRUPTED, detail=_DIED) for attempt in former]
+        died = self._incarnation > 1  # or it is what a former life left, however that ended
+        for attempt in former:
+            began = died and _may_have_begun(state, attempt)
+            self._facts.append(AttemptEnded(attempt, Outcome.INTERRUPTED, detail=_DIED, runner_died=began))
 
     def _acknowledged(self, facts: tuple[Event, ...]) -> None:
         for fact in facts:
@@ -293,10 +302,10 @@ class Runner:
                 self._begun.add(attempt.id)
                 self._facts.append(AttemptEnded(attempt.id, outcome, detail=stop.reason))
 
-    def _go(self, why: str, grace: float, leave_by: float, now: float) -> None:
+    def _go(self, verdict: Verdict, grace: float, leave_by: float, now: float) -> None:
         self._leaving = True
         self._leave_by = min(self._leave_by, leave_by)
-        self._attempts.end_all(Verdict(Outcome.INTERRUPTED, detail=why), grace, now)
+        self._attempts.end_all(verdict, grace, now)
 
     def _alone(self, now: float) -> None:
         if not self._linked:
@@ -304,7 +313,8 @@ class Runner:
         self._linked = False
         self._epoll.unregister(self._link.sock.fileno())
         grace = min(ALONE_GRACE, self._attempts.grace)
-        self._go("the supervising process died", grace, now + ALONE_SECONDS, now)
+        verdict = Verdict(Outcome.INTERRUPTED, detail="the supervising process died")
+        self._go(verdict, grace, now + ALONE_SECONDS, now)
 
     def _gather_facts(self, now: float) -> None:
         """State what there is, unless it can wait for company."""
@@ -339,6 +349,12 @@ def _open_attempts(state: SessionState) -> list[tuple[AttemptGranted, Attempt]]:
 
 def _may_start(state: SessionState, attempt: Attempt) -> bool:
     return attempt.stage is (Stage.PREPARED if state.isolated else Stage.GRANTED)
+
+
+def _may_have_begun(state: SessionState, attempt_id: str) -> bool:
+    """Tell whether a program of an attempt that has not ended may have been started; that it was may be unsaid."""
+    found = state.attempt(attempt_id)
+    return found is not None and (found[2].stage is Stage.STARTED or _may_start(state, found[2]))
 
 
 def _was_resumed(state: SessionState) -> bool:

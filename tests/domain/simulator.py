@@ -17,6 +17,8 @@ from actors.events import (
     AttemptEnded,
     AttemptGranted,
     AttemptStarted,
+    ChildGone,
+    ChildReady,
     Event,
     GitIdle,
     GitReady,
@@ -39,7 +41,7 @@ from actors.events import (
 )
 from actors.execution import Execution
 from actors.model import FileStatus, Milestone, OnCrash, Task
-from actors.state import Phase, SessionState, Stage
+from actors.state import RUNNER, ChildState, Phase, SessionState, Stage
 
 START = 1_000_000.0
 GIT = GitReady(branch="milestone/m", base="b" * 40, created=True, uncommitted=0)
@@ -125,6 +127,7 @@ class Simulation:
         self.wall = START
         self.history: list[tuple[float, Event]] = []
         self.wake: float | None = None
+        self.deaths = 0
         self._agenda: list[tuple[float, int, Event]] = []
         self._number = 0
         self.execution = Execution(self.state)
@@ -176,7 +179,11 @@ class Simulation:
         """Let the next thing happen that is on the agenda or waited for; False when there is none."""
         if self._agenda and (self.wake is None or self._agenda[0][0] <= self.wake):
             self.wall, _, event = heapq.heappop(self._agenda)
-            if not self.state.admits(event):
+            # Only a task that runs can kill the runner, and only one that lives: the reason says which attempt does it.
+            runner = self.state.children.get(RUNNER, ChildState(ready=True))
+            possible = runner.ready and getattr(event, "reason", "") in self.state.live
+            outdated = isinstance(event, ChildGone) and not possible
+            if not outdated and not self.state.admits(event):
                 self.record(event)
             return True
         if self.wake is None:
@@ -207,6 +214,14 @@ class Simulation:
                 for attempt in self.state.live:
                     # Also for those that end by themselves at this moment: only the first end is admitted.
                     self.later(0.2, AttemptEnded(attempt, Outcome.INTERRUPTED, detail="by the user"))
+            case ChildGone(child="runner"):
+                self.deaths += 1
+                for name in self.state.live:
+                    found = self.state.attempt(name)
+                    if found is not None and found[2].stage is not Stage.ENDED:
+                        died = AttemptEnded(name, Outcome.INTERRUPTED, detail="the runner died", runner_died=True)
+                        self.later(0.1, died)
+                self.later(0.2, ChildReady(RUNNER, 7, self.deaths + 1, self.deaths))
             case _:
                 pass
 
@@ -217,6 +232,9 @@ class Simulation:
     def _end(self, attempt: str) -> None:
         seconds = self.script.seconds.get(attempt.rpartition(".")[0], 1.0)
         ending = self._ending(attempt)
+        if ending == "kills":
+            self.later(seconds, ChildGone(RUNNER, self.deaths + 1, attempt))
+            return
         failures = {"failed": Outcome.FAILED, "timeout": Outcome.TIMEOUT, "interrupted": Outcome.INTERRUPTED}
         outcome = failures.get(ending, Outcome.OK)
         detail = "its runner died" if outcome is Outcome.INTERRUPTED else ""

@@ -17,6 +17,7 @@ from actors.events import (
     AttemptEnded,
     AttemptGranted,
     AttemptStarted,
+    ChildGone,
     ChildQuarantined,
     Event,
     GitRefused,
@@ -468,6 +469,77 @@ def test_work_that_a_stop_let_finish_and_that_was_lost_then_is_judged_like_a_cra
     resume(simulation, in_place=False)
     run_out(simulation)
     assert reasons(simulation) == {"a": "interrupted: the slot is gone (on_crash: fail)"}
+
+
+# --- tasks that kill the runner ----------------------------------------------------------------------------
+
+KILLED = (
+    "the task runner was killed three times while this task ran, the last time with nothing else running:"
+    " the task (or a program it starts) ends its parent"
+)
+
+
+def kills(*keys: str) -> Script:
+    """Each attempt of these tasks kills the runner after a second; all others take ten."""
+    return Script({(key, number): "kills" for key in keys for number in range(1, 9)}, dict.fromkeys(keys, 1.0))
+
+
+def alone(simulation: Simulation) -> list[str]:
+    """Return the attempts that were granted with nothing beside them until they were over."""
+    found, live = [], dict[str, bool]()
+    for _, one in simulation.history:
+        match one:
+            case AttemptGranted(attempt=attempt):
+                live = dict.fromkeys(live, False) | {attempt: not live}
+            case AttemptEnded(attempt=attempt) if live.pop(attempt, False):
+                found.append(attempt)
+            case _:
+                pass
+    return found
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_task_that_kills_the_runner_is_found_out_and_those_beside_it_complete(*, in_place: bool) -> None:
+    script = kills("bad")
+    script.seconds |= {"x": 10.0, "y": 10.0, "z": 0.5}
+    tasks = milestone(task("bad"), task("x"), task("y"), task("z"), task("after", "bad"))
+    simulation = Simulation(tasks, Settings(max_parallel=3), script, in_place=in_place)
+    assert run_out(simulation).status is SessionStatus.FAILED
+    assert reasons(simulation) == {"bad": KILLED}
+    assert {key: simulation.state.tasks[key].phase for key in "xyz"} == dict.fromkeys("xyz", Phase.COMPLETED)
+    assert simulation.deaths == 3
+    assert "bad.3" in alone(simulation)
+
+
+def test_while_a_suspect_runs_nothing_is_granted_and_afterwards_everything_is() -> None:
+    script = Script({("a", 1): "kills", ("a", 2): "kills"}, {"a": 1.0, "b": 9.0})
+    simulation = Simulation(milestone(task("a"), *(task(key, "a") for key in "xyz")), Settings(max_parallel=3), script)
+    assert run_out(simulation).status is SessionStatus.COMPLETED
+    assert alone(simulation) == ["a.1", "a.2", "a.3"]
+    assert simulation.state.tasks["a"].failures == 0
+
+
+def test_a_task_that_must_not_run_again_is_not_tried_for_what_it_did_to_the_runner() -> None:
+    simulation = Simulation(milestone(task("a", on_crash=OnCrash.FAIL)), SETTINGS, kills("a"))
+    run_out(simulation)
+    assert reasons(simulation) == {"a": "interrupted: the runner died (on_crash: fail)"}
+
+
+@pytest.mark.parametrize("parallel", [1, 4, 12])
+def test_however_many_tasks_kill_the_runner_it_never_dies_more_often_than_is_mended(parallel: int) -> None:
+    keys = [f"t{number}" for number in range(12)]
+    simulation = Simulation(milestone(*map(task, keys)), Settings(max_parallel=parallel), kills(*keys))
+    assert run_out(simulation).status is SessionStatus.FAILED
+    assert reasons(simulation).keys() == set(keys)
+    deaths = [wall for wall, one in simulation.history if isinstance(one, ChildGone)]
+    assert all(later - earlier > 60.0 for earlier, later in zip(deaths, deaths[10:], strict=False))
+
+
+def test_an_ordinary_interruption_makes_nobody_suspect() -> None:
+    script = Script({("a", number): "interrupted" for number in (1, 2, 3)})
+    simulation = Simulation(milestone(task("a"), task("b")), SETTINGS, script)
+    assert run_out(simulation).status is SessionStatus.COMPLETED
+    assert granted(simulation)[:2] == ["a.1", "b.1"]
 
 
 # --- pausing, stopping, settling ---------------------------------------------------------------------------

@@ -142,6 +142,36 @@ def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Pr
     assert {commit["Task"] for commit in project.commits("milestone/m1")} == {"rerun", "fail", "ask"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["test $PPID -gt 1 && kill -9 $PPID; sleep 60", "test $PPID -gt 1 && kill $PPID; sleep 60"],
+    ids=["KILL", "TERM"],
+)
+def test_a_task_that_kills_the_runner_fails_with_that_reason_and_the_others_complete(
+    project: Project, place: Path, line: str
+) -> None:
+    """Interrupted twice beside others, then alone: by then it is known which task it was, and the session goes on."""
+    others = {f"t{number}": f"until test -e {place}/go; do sleep 0.02; done; echo > t{number}" for number in range(3)}
+    tasks = [{"id": "bad", "run": line}, *({"id": key, "run": run} for key, run in others.items())]
+    project.write("m1", milestone_of(*tasks, {"id": "after", "depends_on": ["t1"], "run": "echo > after"}))
+    running = project.start("run", "m1", "-j", "3")
+    wait_until(lambda: len(_runner_deaths(project)) > 1, 30.0, "the runner dies twice")
+    (place / "go").touch()
+
+    assert running.wait() == 1, running.text()
+
+    (failed,) = facts(project, TaskFailed)
+    assert failed.task == "bad"
+    assert failed.reason.startswith("the task runner was killed three times while this task ran, the last time with")
+    assert failed.attempt == "bad.3"
+    assert {commit["Task"] for commit in project.commits("milestone/m1")} == {*others, "after"}
+    assert len(_runner_deaths(project)) == 3
+
+
+def _runner_deaths(project: Project) -> list[ChildGone]:
+    return [fact for fact in facts(project, ChildGone) if fact.child == "runner"]
+
+
 def test_what_a_leader_leaves_behind_has_ended_before_the_tree_is_captured(project: Project, place: Path) -> None:
     """The commit has what the left process wrote while it was ended, and the process is gone by then."""
     left = (

@@ -188,6 +188,7 @@ def test_a_task_goes_through_its_phases() -> None:
         ((AttemptEnded("a.1", Outcome.TIMEOUT),), {"failures": 1}),
         ((AttemptEnded("a.1", Outcome.INTERRUPTED),), {"interruptions": 1}),
         ((AttemptEnded("a.1", Outcome.CANCELLED),), {"interruptions": 1}),
+        ((AttemptEnded("a.1", Outcome.INTERRUPTED, runner_died=True),), {"interruptions": 1, "runner_deaths": 1}),
         ((OK, LandConflicted("a.1", ("x",))), {"conflicts": 1}),
         ((OK, LandFailed("a.1", "no")), {"failures": 1}),
         ((OK, LandFailed("a.1", "gone", lost=True)), {"interruptions": 1}),
@@ -198,9 +199,27 @@ def test_an_attempt_that_came_to_nothing_is_counted_and_its_task_waits_again(
 ) -> None:
     state = folded(READY, *RUNNING, *end)
     task = state.tasks["a"]
-    counts = {name: getattr(task, name) for name in ("failures", "interruptions", "conflicts", "slot_failures")}
+    names = ("failures", "interruptions", "conflicts", "slot_failures", "runner_deaths")
+    counts = {name: getattr(task, name) for name in names}
     assert {name: count for name, count in counts.items() if count} == counted
     assert (task.phase, state.live) == (Phase.PENDING, {})
+
+
+def test_deaths_of_the_runner_are_counted_for_the_life_in_which_they_happen() -> None:
+    ready, gone = ChildReady("runner", 5, 1, 0), ChildGone("runner", 1, "killed by SIGKILL")
+    died = (AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner died", runner_died=True),)
+    state = folded(READY, ready, *RUNNING, 7, gone, *died)
+    assert (state.runner_deaths, state.runner_died_wall) == (1, 1007.0)
+    assert state.tasks["a"].runner_deaths == 1
+    state = folded(READY, ready, *RUNNING, gone, *died, SessionResumed(Settings(), "boot", 2))
+    assert (state.runner_deaths, state.runner_died_wall, state.tasks["a"].runner_deaths) == (0, 0.0, 0)
+
+
+def test_a_runner_that_says_that_it_ends_is_not_ready_for_more() -> None:
+    ready = ChildReady("runner", 5, 1, 0)
+    ends = AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner was told to end", runner_died=True)
+    assert not folded(READY, ready, *RUNNING, ends).children["runner"].ready
+    assert folded(READY, ready, *RUNNING, ends, ChildReady("runner", 6, 2, 1)).children["runner"].ready
 
 
 def test_a_slot_that_could_not_be_made_is_no_failure_of_the_task() -> None:

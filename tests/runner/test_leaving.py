@@ -5,7 +5,15 @@ from time import monotonic
 
 import pytest
 
-from actors.events import AttemptEnded, AttemptStarted, Outcome, SessionResumed, Settings, StopRequested
+from actors.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Outcome,
+    SessionResumed,
+    Settings,
+    SlotPrepared,
+    StopRequested,
+)
 from actors.frames import Leave
 from actors.model import Isolation
 from supervisor import linux
@@ -35,7 +43,7 @@ def test_a_signal_is_the_same_as_being_asked(stage: Stage, number: signal.Signal
     attempt = stage.grant("t", sh("sleep 60"))
     stage.started(attempt)
     stage.signal_runner(number)
-    assert stage.wait_for_exit() == 0
+    assert stage.wait_for_exit() == 128 + number
     assert stage.ended(attempt).outcome is Outcome.INTERRUPTED
 
 
@@ -115,6 +123,43 @@ def test_the_next_incarnation_ends_what_a_killed_runner_left_and_calls_it_interr
     wait_until(lambda: not any(linux.is_alive(pid) for pid in left))
     again = stage.grant("a", sh("true"), number=2)
     assert stage.ended(again).outcome is Outcome.OK
+
+
+def test_what_a_runner_may_have_begun_when_it_died_is_told_apart_from_what_it_has_not(make_stage: MakeStage) -> None:
+    stage = make_stage(tasks=("a", "b", "c"), settings=Settings(stop_grace=1.0))
+    stage.start()
+    for slot, task in enumerate(("a", "b", "c")):
+        stage.grant(task, sh("sleep 60"), slot=slot)
+    stage.journal(SlotPrepared("a.1", str(stage.project), "0" * 40))
+    stage.started("a.1")
+    stage.kill_runner()
+    stage.journal(SlotPrepared("b.1", str(stage.project), "0" * 40))  # a runner that died at once would not have told
+    stage.start(incarnation=2)
+    died = {attempt: stage.ended(attempt).runner_died for attempt in ("a.1", "b.1", "c.1")}
+    assert died == {"a.1": True, "b.1": True, "c.1": False}
+
+
+def test_what_a_former_life_left_is_not_put_down_to_the_tasks(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.start()
+    stage.started(stage.grant("t", sh("sleep 60")))
+    stage.kill_runner()
+    stage.journal(SessionResumed(stage.settings, "boot", 1))
+    stage.start(incarnation=1)
+    assert not stage.ended("t.1").runner_died
+
+
+@pytest.mark.parametrize(("number", "died"), [(signal.SIGTERM, True), (None, False)])
+def test_an_end_of_its_own_is_told_apart_from_one_that_was_asked_for(
+    stage: Stage, number: signal.Signals | None, *, died: bool
+) -> None:
+    stage.started(stage.grant("t", sh("sleep 60")))
+    if number is None:
+        stage.send(Leave(5.0))
+    else:
+        stage.signal_runner(number)
+    assert stage.wait_for_exit() == (128 + number if number else 0)
+    assert stage.ended("t.1").runner_died is died
 
 
 def test_a_grant_that_the_former_runner_may_have_begun_is_not_begun_again(make_stage: MakeStage) -> None:
