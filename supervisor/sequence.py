@@ -192,9 +192,7 @@ def plan_left_behind(strategy: Strategy, children: Children, failed: Child) -> t
     if strategy not in (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE):
         return ()
     _, *later = children.from_id_on(failed.id)
-    return tuple(
-        StartStep(child.id) for child in later if not child.is_temporary and isinstance(child.state, Down)
-    )
+    return tuple(StartStep(child.id) for child in later if not child.is_temporary and isinstance(child.state, Down))
 
 
 def plan_end(strategy: Strategy, children: Children) -> tuple[Step, ...]:
