@@ -285,7 +285,7 @@ def test_progress_shows_a_bar_that_fills(story: Story) -> None:
 def test_progress_alerts_on_completion_with_the_time(story: Story) -> None:
     """Once, with the ratio as measured."""
     (alert,) = story.of(CompletionAlert)
-    assert re.fullmatch(r"Milestone execution time: .+ \(.+ sequential\)", alert.text)
+    assert re.fullmatch(r"Milestone execution time: .+ \(.+( sequential| together)\)", alert.text)
     assert alert.completed == len(TASKS)
     assert alert.speedup == pytest.approx(alert.task_seconds / alert.wall_seconds)
     assert alert.text in story.text
