@@ -215,6 +215,11 @@ def test_deaths_of_the_runner_are_counted_for_the_life_in_which_they_happen() ->
     assert (state.runner_deaths, state.runner_died_wall, state.tasks["a"].runner_deaths) == (0, 0.0, 0)
 
 
+def test_a_runner_that_dies_while_the_session_stops_is_put_down_to_no_task() -> None:
+    died = AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner was told to end", runner_died=True)
+    assert folded(READY, *RUNNING, StopRequested("TERM received"), died).tasks["a"].runner_deaths == 0
+
+
 def test_a_runner_that_says_that_it_ends_is_not_ready_for_more() -> None:
     ready = ChildReady("runner", 5, 1, 0)
     ends = AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner was told to end", runner_died=True)
