@@ -463,6 +463,9 @@ class _Unseen:
     def refresh(self) -> None:
         """Nothing has happened for a moment."""
 
+    def stopping(self, hint: str) -> None:
+        """Everything is being ended."""
+
 
 def test_after_the_third_signal_nobody_is_waited_for() -> None:
     run, signals = _Deaf(), _Signals()
