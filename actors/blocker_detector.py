@@ -40,14 +40,14 @@ from actors.events import (
     TaskCompleted,
     TaskFailed,
 )
-from actors.files import read_bytes
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
 from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
 from actors.outputs import Match, Output, RuleBook, Tail, Veil, telling_lines
 from actors.paths import ProjectPaths
 from actors.role import RoleActor
-from actors.rules import Where, read_rules
+from actors.rules import Where
+from actors.rules_file import read_rules_file
 from actors.state import Phase, Stage
 
 LOOK_SECONDS: Final = 1.0
@@ -71,7 +71,6 @@ TAIL_BYTES: Final = 128 * 1024
 TELLING_BYTES: Final = 16 * 1024
 """What is read of the output of a failed task for evidence."""
 
-MOST_RULES_BYTES: Final = 256 * 1024
 MOST_HOOKS: Final = 4
 """Blockers of which hooks are told at the same time."""
 
@@ -277,14 +276,9 @@ class BlockerDetector(RoleActor):
         if now == self._rules_signature:
             return
         self._rules_signature, self._book = now, _BUILTIN
-        try:
-            reading = read_rules(read_bytes(path, MOST_RULES_BYTES), name, BUILTIN_RULES)
-        except FileNotFoundError:
-            self._rules_problem = f"{name}: there is no such file; create it, or take it out of the configuration"
-        except OSError as error:
-            self._rules_problem = f"{name}: cannot be read: {error.strerror or error}"
-        else:
-            self._rules_problem = "\n".join(str(problem) for problem in reading.problems)
+        reading = read_rules_file(Path(self.context.project), name)
+        self._rules_problem = "\n".join(map(str, reading.problems))
+        if not reading.problems:
             self._book = RuleBook(reading.rules)
 
     def _secrets(self) -> Veil:

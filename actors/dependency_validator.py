@@ -15,6 +15,7 @@ from actors.events import DependencyAlert, Event, MilestoneUpdated, PreflightFai
 from actors.machine import offer
 from actors.preflight import alerts, judge
 from actors.role import RoleActor
+from actors.rules_file import read_rules_file
 from actors.survey import Survey
 from actors.validation import Subject
 
@@ -79,8 +80,10 @@ class DependencyValidator(RoleActor):
         directories = [self.context.project, *filter(None, (settings.slots_directory,))]
         offered = offer(self.state.milestone.requirements, directories)
         verdict = judge(self._own(), self._survey.surroundings(), offered)
-        if verdict.problems:
-            self.propose(PreflightFailed(verdict.problems))
+        rules = read_rules_file(Path(self.context.project), settings.rules)
+        problems = (*verdict.problems, *map(str, rules.problems))
+        if problems:
+            self.propose(PreflightFailed(problems))
         else:
             self.propose(PreflightPassed(verdict.warnings))
 

@@ -24,6 +24,8 @@ MOST_BYTES: Final = 8 << 20
 file."""
 
 _MOST_ROUNDS: Final = 20
+_NO_FILE: Final = "it is {}, no regular file; give it another name, or remove it"
+_KINDS: Final = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe (FIFO)"))
 
 
 class FileChangedError(Exception):
@@ -72,11 +74,14 @@ def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileRefusedError(errno.ELOOP, "it is a symbolic link; put the file itself there") from None
+        if error.errno == errno.ENXIO:  # a socket cannot be opened
+            raise FileRefusedError(errno.ENXIO, _NO_FILE.format("a socket or device")) from None
         raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise FileRefusedError(errno.EINVAL, "it is no regular file")
+            kind = next((name for fits, name in _KINDS if fits(status.st_mode)), "a device")
+            raise FileRefusedError(errno.EINVAL, _NO_FILE.format(kind))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(most + 1)
     finally:

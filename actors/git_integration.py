@@ -124,6 +124,10 @@ class GitIntegration(RoleActor):
             case git.Refusal(reason=reason, cure=cure):
                 self.propose(GitRefused(reason, cure))
             case git.Repository():
+                refusal = git.claim_cache(found)
+                if refusal is not None:
+                    self.propose(GitRefused(refusal.reason, refusal.cure))
+                    return
                 self._repo = found
                 self._run("start", git.start(found), self._started)
             case _:

@@ -46,7 +46,7 @@ class Survey:
 
     def look(self) -> bool:
         """Find out by ``stat`` what is there; return whether anything differs from the last look."""
-        active = self._files(self._milestones / "active")
+        active = self._files(self._milestones / "active", also_odd=True)
         completed = {self._id(path): path for path in self._completed_files()}
         now = {path: signature(self._project / path) for path in (*active, *completed.values())}
         if now == self._signatures:
@@ -88,11 +88,12 @@ class Survey:
         except OSError:
             return []
         inner = [name for name in folders if (folder / name / _DEFINITION).is_file()]
-        return [f".milestones/completed/{name}/{_DEFINITION}" for name in inner] + self._files(folder)
+        return [f".milestones/completed/{name}/{_DEFINITION}" for name in inner] + self._files(folder, also_odd=False)
 
-    def _files(self, folder: Path) -> list[str]:
+    def _files(self, folder: Path, *, also_odd: bool) -> list[str]:
+        """List what is named like a milestone file; with ``also_odd`` also what cannot be one, to be said so."""
         try:
-            names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() or entry.is_symlink())
+            names = sorted(entry.name for entry in folder.iterdir() if also_odd or entry.is_file())
         except OSError:
             return []
         kept = (name for name in names if name.endswith(_SUFFIXES) and not name.startswith("."))

@@ -7,6 +7,7 @@ place. Refuses to know which files there are and which has the last word (:mod:`
 from __future__ import annotations
 
 import enum
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -228,7 +229,8 @@ def _path(held: Fields, name: str, layer: Layer) -> str | None:
 
 def _slots_directory(held: Fields, name: str, layer: Layer) -> str | None:
     found = _path(held, name, layer)
-    if found and Path(found).resolve().is_relative_to(layer.project.resolve()):
+    # Not Path.resolve: it raises where links make a circle, which is the run's to say.
+    if found and Path(os.path.realpath(found)).is_relative_to(os.path.realpath(layer.project)):
         what = "leads into the project itself, where the slots would be taken for its files; give one outside"
         layer.notes.error(_start(held, name), f"{quoted(name)} {what}")
         return None

@@ -35,6 +35,7 @@ from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
+from supervisor.finding import NoMilestoneError, find_milestone
 from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ladder import refusal
@@ -99,24 +100,15 @@ def _locate(paths: ProjectPaths, milestone_id: str) -> Path:
     """Return the active milestone file of this id.
 
     Raises:
-        RunRefusedError: It is not there (1), or its id is none (2).
+        RunRefusedError: It is not there (1).
         AlreadyCompletedError: It stands among the completed ones.
     """
     try:
-        path = paths.file(milestone_id)
-    except ValueError as error:
-        raise RunRefusedError(USAGE, f"no milestone id: {error}") from error
-    if not path.exists():
-        if (paths.completed / f"{milestone_id}.yaml").exists():
-            completed = Path(os.path.relpath(paths.completed_file(milestone_id)))
-            line = f"milestone {milestone_id} is completed already: {completed}"
-            raise AlreadyCompletedError(
-                0, line, f"to run it again, move the file back to {completed.parents[1]}/active/"
-            )
-        known = sorted(item.stem for item in paths.active.glob("*.yaml")) if paths.active.is_dir() else []
-        hint = f"active milestones here: {', '.join(known)}" if known else "there is none yet: milestonectl init"
-        raise RunRefusedError(FAILED, f"milestone not found: {path}", hint)
-    return path
+        return find_milestone(paths, milestone_id)
+    except NoMilestoneError as error:
+        if error.is_completed:
+            raise AlreadyCompletedError(0, *error.lines) from error
+        raise RunRefusedError(FAILED, *error.lines) from error
 
 
 def read_milestone(paths: ProjectPaths, milestone_id: str) -> tuple[Milestone, tuple[str, ...]]:

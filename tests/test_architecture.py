@@ -87,6 +87,7 @@ DOING: Final = frozenset(
         "actors.targets",
         "actors.progress_monitor",
         "actors.role",
+        "actors.rules_file",
         "actors.task_executor",
     }
 )

@@ -20,7 +20,7 @@ from actors.git.provision import unmatched_copies
 from actors.git.push import Pushed, PushRefused, UpToDate, push
 from actors.git.repository import Identity, NotARepository, Repository, Started, inspect, start
 from actors.git.retention import Expired, expire
-from actors.git.slots import SlotReady, prepare_slot, remove_slot, slots
+from actors.git.slots import SlotReady, claim_cache, prepare_slot, remove_slot, slots
 from actors.git.watch import Uncommitted, uncommitted
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "archive",
     "capture",
     "capture_and_land",
+    "claim_cache",
     "commit_message",
     "expire",
     "inspect",

@@ -151,7 +151,7 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
         return places
     top, git_dir, common_dir, inside = places
     branch = f"milestone/{milestone_id}"
-    found = Repository(top, git_dir, common_dir, branch, str(Path(cache).resolve()), inside.rstrip("/"))
+    found = Repository(top, git_dir, common_dir, branch, os.path.realpath(cache), inside.rstrip("/"))
     return (yield from _hindrance(found)) or found
 
 
@@ -291,7 +291,10 @@ def _places(path: str) -> Flow[tuple[str, str, str, str] | Refusal]:
 def _hindrance(repo: Repository) -> Flow[Refusal | None]:
     """Look for states that slots cannot serve, and for those in which a person is at work."""
     if Path(repo.cache).is_relative_to(Path(repo.top).resolve()):
-        return Refusal(f"the slots directory {repo.cache} is inside the checkout", "name one outside of it")
+        return Refusal(
+            f"the slots directory {repo.cache} is inside the checkout {repo.top}",
+            "set worktree.directory in .milestones/config/milestoned.yaml to a directory outside of it",
+        )
     head = yield git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=repo.top)
     if not head.ok:
         return Refusal("the current branch has no commit yet", f"make a first commit, {_IN_PLACE}")

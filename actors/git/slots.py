@@ -43,6 +43,10 @@ from actors.programs import Flow, Program, beside
 from actors.surroundings import boot_id
 
 OWNER_FILE: Final = "owner"
+_ANOTHER: Final = (
+    "set worktree.directory in .milestones/config/milestoned.yaml to a directory outside the checkout that you can"
+    " write to and that nothing else uses"
+)
 _RESET_TIMEOUT: Final = 600.0
 _MANY: Final = 2000
 _DETACHED: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\n")
@@ -172,14 +176,15 @@ def claim_cache(repo: Repository) -> Refusal | None:
         unmarked = not marker.exists() or marker.stat().st_size == 0
         if unmarked and {entry.name for entry in Path(repo.cache).iterdir()} <= {OWNER_FILE}:
             marker.write_text(owner, encoding="utf-8")
+        if not os.access(repo.cache, os.W_OK | os.X_OK):
+            return Refusal(f"the slots directory {repo.cache} cannot be written to", _ANOTHER)
         if marker.is_file() and marker.read_text(encoding="utf-8") == owner:
             return None
-    except (OSError, ValueError) as error:
-        return Refusal(f"the slots directory {repo.cache} cannot be used: {error}", "name another slots directory")
-    return Refusal(
-        f"{repo.cache} holds files and is not marked as the slots directory of {repo.common_dir}",
-        "name another slots directory",
-    )
+    except OSError as error:
+        return Refusal(f"the slots directory {repo.cache} cannot be made or used: {error.strerror or error}", _ANOTHER)
+    except ValueError as error:
+        return Refusal(f"the slots directory {repo.cache} cannot be used: {error}", _ANOTHER)
+    return Refusal(f"{repo.cache} holds files and is not marked as the slots directory of {repo.common_dir}", _ANOTHER)
 
 
 def _sound(place: Slot) -> bool:

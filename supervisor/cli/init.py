@@ -14,7 +14,8 @@ from typing import Final
 import click
 
 from actors.paths import ProjectPaths
-from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, shown, starting_directory
+from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, starting_directory
+from supervisor.finding import shown
 
 EXAMPLE: Final = "milestone-001"
 """Id of the milestone that ``--example`` adds."""

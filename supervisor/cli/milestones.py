@@ -7,16 +7,16 @@ run. Refuses to know what the commands do with them.
 from __future__ import annotations
 
 import math
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from actors.attempts import missing_agents
-from actors.problems import Lines, Problem, Severity, closest, did_you_mean
+from actors.problems import Lines, Problem, Severity
 from actors.survey import Survey
 from actors.validation import MilestoneCycle, MissingPrerequisite, as_problem, check, subject_of
-from supervisor.cli.output import FAILED, INVALID, CommandError, known_ids, shown
+from supervisor.cli.output import FAILED, INVALID, CommandError
+from supervisor.finding import NoMilestoneError, find_milestone, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -47,24 +47,10 @@ def check_name(paths: ProjectPaths, milestone_id: str, *, as_json: bool, complet
         CommandError: There is none; says what was probably meant.
     """
     try:
-        path, completed = paths.file(milestone_id), paths.completed_file(milestone_id)
-    except ValueError as error:
-        meant = did_you_mean(closest(PurePath(milestone_id).stem, known_ids(paths)))
-        raise CommandError(FAILED, f"milestone not found: {error}{meant}", as_json=as_json) from error
-    if path.exists() or path.is_symlink() or (completed_too and completed.exists()):
-        return
-    if completed.exists():
-        line = f"milestone {milestone_id} is completed already: {shown(completed)}"
-        raise CommandError(
-            FAILED, line, f"to run it again, move the file back to {shown(paths.active)}/", as_json=as_json
-        )
-    known = known_ids(paths)
-    lines = [f"milestone not found: {shown(path)}{did_you_mean(closest(milestone_id, known))}"]
-    if known:
-        lines.append(f"active milestones here: {', '.join(known[:20])}{' ...' if len(known) > 20 else ''}")  # noqa: PLR2004
-    else:
-        lines.append("there is none here yet; an example to begin with: milestonectl init --example")
-    raise CommandError(FAILED, *lines, as_json=as_json)
+        find_milestone(paths, milestone_id)
+    except NoMilestoneError as error:
+        if not (completed_too and error.is_completed):
+            raise CommandError(FAILED, *error.lines, as_json=as_json) from error
 
 
 def read_one(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -> Milestone:

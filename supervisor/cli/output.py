@@ -7,7 +7,6 @@ lacks a character, or a reader that has gone, never shows as a traceback.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from supervisor.finding import shown
+
 if TYPE_CHECKING:
-    from actors.paths import ProjectPaths
     from supervisor.config import ConfigError
 
 FAILED: Final = 1
@@ -108,30 +108,6 @@ def require_project(ctx: click.Context, *, as_json: bool) -> Path:
         line = f"there is no .milestones directory in {project}, nor above it in its repository"
         raise CommandError(FAILED, line, "make one with: milestonectl init", as_json=as_json)
     return project
-
-
-def known_ids(paths: ProjectPaths) -> list[str]:
-    """Return the ids of the active milestones, which are the names of their files."""
-    return _ids_in(paths.active)
-
-
-def completed_ids(paths: ProjectPaths) -> list[str]:
-    """Return the ids of the completed milestones, as above."""
-    return _ids_in(paths.completed)
-
-
-def _ids_in(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
-
-
-def shown(path: Path | str) -> str:
-    """Return a path as one types it from where one is, when that is shorter than the whole of it."""
-    whole = str(path)
-    try:
-        relative = os.path.relpath(whole)
-    except FileNotFoundError:
-        return whole
-    return relative if len(relative) < len(whole) else whole
 
 
 def escaped(text: str) -> str:

@@ -29,10 +29,10 @@ from supervisor.cli.output import (
     print_json,
     printable,
     require_project,
-    shown,
 )
 from supervisor.cli.sessions import measured_seconds
 from supervisor.config import ConfigError, load_config
+from supervisor.finding import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

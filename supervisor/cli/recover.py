@@ -7,7 +7,8 @@ from typing import Final
 import click
 
 from actors.paths import ProjectPaths
-from supervisor.cli.output import CONFIGURATION, IO_ERROR, CommandError, json_option, print_json, require_project, shown
+from supervisor.cli.output import CONFIGURATION, IO_ERROR, CommandError, json_option, print_json, require_project
+from supervisor.finding import shown
 from supervisor.journal_errors import JournalBrokenError, JournalError, JournalFullError
 from supervisor.journal_recover import recover
 from supervisor.lock import LockHeldError, ProjectLock

@@ -17,22 +17,12 @@ from actors.events import SessionStatus
 from actors.paths import ProjectPaths
 from actors.progress import bar, duration_text
 from actors.state import Phase, TaskState
-from supervisor.cli.output import (
-    completed_ids,
-    count,
-    escaped,
-    find_project,
-    json_option,
-    known_ids,
-    print_json,
-    printable,
-    shown,
-    visible,
-)
+from supervisor.cli.output import count, escaped, find_project, json_option, print_json, printable, visible
 from supervisor.cli.selection import Answer, Unknown, Wanted, resolve
 from supervisor.cli.sessions import Overview, RoleView, SessionView, open_sessions
 from supervisor.cli.status_json import document
 from supervisor.cli.words import AT_WORK, describe, full_name, task_reason, task_word_now
+from supervisor.finding import completed_ids, known_ids, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

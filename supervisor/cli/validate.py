@@ -1,4 +1,4 @@
-"""``milestonectl validate``: every problem of every milestone file and of the configuration, with its place.
+"""``milestonectl validate``: every problem of milestone files, configuration and blocker rules, with its place.
 
 Owns the report. What is wrong is found by the readers; one bad file never stops the others.
 """
@@ -16,6 +16,7 @@ from actors.events import Settings
 from actors.files import read_milestone_file
 from actors.paths import ProjectPaths
 from actors.problems import Problem, Severity
+from actors.rules_file import read_rules_file
 from supervisor.cli.milestones import check_name, file_warnings, set_problems, survey
 from supervisor.cli.output import (
     FAILED,
@@ -27,9 +28,9 @@ from supervisor.cli.output import (
     json_option,
     print_json,
     require_project,
-    shown,
 )
 from supervisor.config import ConfigError, load_config
+from supervisor.finding import shown
 
 if TYPE_CHECKING:
     from actors.preflight import Surroundings
@@ -71,7 +72,7 @@ class Report:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, milestones: tuple[str, ...], *, config: Path | None, as_json: bool) -> int:
-    """Check milestone files, how they fit together, and the configuration; without ID all active ones.
+    """Check milestone files, how they fit together, the configuration and its rules; without ID all active ones.
 
     An ID may also be the path of a milestone file. Each problem is a line file:line:column: message, a warning one
     with the word before the message.
@@ -85,7 +86,7 @@ def command(ctx: click.Context, milestones: tuple[str, ...], *, config: Path | N
     for milestone_id in ids:
         check_name(paths, milestone_id, as_json=as_json)
     for path in named_files:
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             raise CommandError(FAILED, f"milestone file not found: {path}", as_json=as_json)
     report = _report(paths, ids, named_files, config)
     if as_json:
@@ -102,8 +103,11 @@ def _report(paths: ProjectPaths, ids: list[str], named_files: list[Path], config
         settings = load_config(paths.project, os.environ, config).settings
     except ConfigError as error:
         problems += error.problems
+    problems += read_rules_file(paths.project, settings.rules).problems
     surroundings = survey(paths.project)
-    readings = {str(path.resolve()): read_milestone_file(path.resolve()) for path in named_files}
+    # Links are not followed: a run does not either.
+    whole = [Path(os.path.normpath(path.absolute())) for path in named_files]
+    readings = {str(path): read_milestone_file(path) for path in whole}
     readings |= _wanted(paths, surroundings, ids, all_of_them=not (ids or named_files))
     for reading in readings.values():
         problems += reading.problems

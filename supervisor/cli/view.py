@@ -18,7 +18,8 @@ from actors.events import SessionStatus
 from actors.plan import Plan
 from actors.state import Phase
 from supervisor.cli.narration import TITLES, Line, Tone, narrate
-from supervisor.cli.output import count, print_json, shown, visible
+from supervisor.cli.output import count, print_json, visible
+from supervisor.finding import shown
 from supervisor.notices import Escalated, Recorded, Refused, Troubled
 
 if TYPE_CHECKING:

@@ -520,7 +520,7 @@ def test_the_users_rules_extend_the_built_in_ones_and_are_read_again_when_they_c
 def test_a_rules_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with bench(tmp_path, Settings(rules="nowhere.yaml")) as stage:
         stage.pass_time(2)
-        assert "nowhere.yaml: there is no such file" in raised(stage)["rules"].evidence
+        assert "nowhere.yaml:1:1: there is no such file" in raised(stage)["rules"].evidence
 
 
 def test_values_of_secrets_never_become_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

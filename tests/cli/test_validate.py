@@ -1,7 +1,9 @@
 """`milestonectl validate`."""
 
 import json
+import os
 import re
+import socket
 
 import pytest
 
@@ -94,6 +96,44 @@ def test_json_is_one_document_with_a_fixed_form(project: Project, ctl: Ctl) -> N
     assert document["problems"][0].keys() == {"path", "line", "column", "severity", "message", "suggestion"}
     assert [(file["milestone_id"], file["valid"]) for file in document["files"]] == [(None, False), ("small", True)]
     assert (done.err, done.code, document["errors"]) == ("", 2, 2)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_named_like_a_milestone_and_is_no_file_has_a_line_and_hangs_nobody(project: Project, ctl: Ctl) -> None:
+    active = project.path / ".milestones" / "active"
+    os.mkfifo(active / "pipe.yaml")
+    (active / "folder.yaml").mkdir()
+    (active / "dangling.yaml").symlink_to(active / "nowhere")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(active / "plug.yaml"))
+    done = ctl("validate")
+    *problems, summary = done.out.splitlines()
+    assert done.code == 2
+    assert [line.removeprefix(".milestones/active/") for line in problems] == [
+        "dangling.yaml:1:1: cannot be read: it is a symbolic link; put the file itself there",
+        "folder.yaml:1:1: cannot be read: it is a directory, no regular file; give it another name, or remove it",
+        "pipe.yaml:1:1: cannot be read: it is a named pipe (FIFO), no regular file; give it another name, or remove it",
+        "plug.yaml:1:1: cannot be read: it is a socket or device, no regular file; give it another name, or remove it",
+    ]
+    assert summary == "5 milestones, 3 tasks: 4 errors, 0 warnings"
+    assert ctl("validate", "small").code == 0
+    assert "it is a symbolic link" in ctl("validate", ".milestones/active/dangling.yaml").out
+    for name in ("dangling", "folder", "pipe", "plug"):
+        refused = ctl("run", name)
+        assert (refused.code, "cannot be read: it is a " in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_users_blocker_rules_are_checked_with_their_places(project: Project, ctl: Ctl) -> None:
+    project.configure("blockers: {rules: rules.yaml}\n")
+    assert ctl("validate").out.startswith("rules.yaml:1:1: there is no such file; create it, or take blockers.rules")
+    rules = project.path / "rules.yaml"
+    rules.write_text("rules:\n- {id: ours, pattern: '(', proposal: 'retry: x'}\n- {id: Bad}\n")
+    done = ctl("validate", "small")
+    assert done.code == 2
+    assert [line.partition(": ")[0] for line in done.out.splitlines()[:-1]] == ["rules.yaml:2:24", "rules.yaml:3:8"]
+    rules.write_text("rules:\n- {id: ours, pattern: flux, proposal: 'retry: x'}\n")
+    assert ctl("validate").code == 0
 
 
 def test_without_milestones_it_says_what_to_do(project: Project, ctl: Ctl) -> None:

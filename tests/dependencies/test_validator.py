@@ -191,6 +191,15 @@ def test_what_the_machine_offers_is_compared_with_what_is_there(
     assert free > 0
 
 
+def test_blocker_rules_that_cannot_be_used_are_problems_with_their_places(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n- {id: ours, pattern: '(', proposal: 'retry: x'}\n")
+    with bench(tmp_path, ALONE, Settings(rules=str(rules))) as stage:
+        stage.pass_time(1)
+        (problem,) = problems(stage)
+        assert problem.startswith(f"{rules}:2:24: pattern: not a regular expression")
+
+
 # --- lives -------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Files on the disk: what is opened, and how it is replaced."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,16 @@ def test_links_directories_and_pipes_are_not_opened(path: Path) -> None:
     link.symlink_to(path)
     pipe = path.with_name("pipe.yaml")
     os.mkfifo(pipe)
+    plug = path.with_name("plug.yaml")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(plug))
 
     for refused, reason in (
         (link, "symbolic link"),
-        (pipe, "no regular file"),
-        (path.parent, "no regular file"),
+        (pipe, "a named pipe .*, no regular file; give it another name"),
+        (plug, "a socket .*, no regular file"),
+        (path.parent, "a directory, no regular file"),
+        (Path("/dev/null"), "a device, no regular file"),
     ):
         with pytest.raises(FileRefusedError, match=reason):
             read_bytes(refused)

@@ -6,7 +6,7 @@ done by then left as it was.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -298,6 +298,46 @@ def test_a_branch_that_somebody_has_checked_out_is_refused_with_a_cure(repositor
         (refused,) = bench.of(GitRefused)
         assert "milestone/m1" in refused.reason
         assert refused.cure
+
+
+def _is_foreign(place: Path) -> None:
+    place.mkdir()
+    (place / "mine").touch()
+
+
+def _is_a_loop(place: Path) -> None:
+    place.symlink_to(place)
+
+
+@pytest.mark.parametrize(
+    ("make", "below", "reason"),
+    [
+        (Path.touch, "", "cannot be made or used: File exists"),
+        (Path.touch, "slots", "cannot be made or used: Not a directory"),
+        (_is_foreign, "", "holds files and is not marked as the slots directory"),
+        (_is_a_loop, "", "cannot be made or used: "),
+    ],
+)
+def test_a_slots_directory_that_cannot_be_used_is_refused_before_anything_starts(
+    repository: Path, tmp_path: Path, make: Callable[[Path], None], below: str, reason: str
+) -> None:
+    place = tmp_path / "place"
+    make(place)
+    settings = Settings(slots_directory=str(place / below))
+    with RoleBench(GitIntegration, repository, TWO, settings) as bench:
+        bench.run_programs()
+        (refused,) = bench.by_role
+        assert isinstance(refused, GitRefused)
+        assert reason in refused.reason
+        assert "set worktree.directory in .milestones/config/milestoned.yaml" in refused.cure
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_slots_directory_that_may_not_be_written_to_is_refused(repository: Path, tmp_path: Path) -> None:
+    tmp_path.joinpath("slots").mkdir(mode=0o500)
+    with RoleBench(GitIntegration, repository, TWO, Settings(slots_directory=str(tmp_path / "slots"))) as bench:
+        bench.run_programs()
+        assert "cannot be " in bench.of(GitRefused)[0].reason
 
 
 def test_a_slot_that_cannot_be_made_is_told_with_the_reason(repository: Path) -> None:

@@ -236,7 +236,9 @@ def test_a_milestone_that_is_completed_already_is_refused_as_that(project: Path)
 
 @pytest.mark.parametrize("name", ["../m1", "", "a b", ".m1", "x" * 200])
 def test_what_is_no_id_is_refused_and_never_joined_to_a_path(project: Path, name: str) -> None:
-    assert refusal(project, name).code == 2
+    refused = refusal(project, name)
+    assert refused.code == 1
+    assert "is no plain name" in refused.lines[0]
 
 
 def test_an_invalid_file_is_refused_with_the_place(project: Path) -> None:
