@@ -42,6 +42,7 @@ from supervisor.forked import CRASHED, Server, run_child
 from supervisor.namespaces import Born, NamespaceRefusedError, fork_inside
 from supervisor.offspring import EMPTY_SECONDS, Child, Offspring
 from supervisor.preload import preload, reset_signals
+from supervisor.shortage import refusal
 
 LEAVE_SECONDS: Final = 1.0
 """How long children that die with the server may take to end once the supervising process is gone."""
@@ -164,7 +165,7 @@ class ForkServer:
             self._refuse(launch, f"no PID namespace can be made: {error}")
             return
         except OSError as error:
-            self._refuse(launch, f"cannot fork: {error.strerror}")
+            self._refuse(launch, f"cannot fork: {refusal(error)}")
             return
         else:
             if pid == 0:

@@ -35,6 +35,7 @@ from supervisor.ledger import Ledger
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
+from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
     from actors.state import SessionState
@@ -245,7 +246,7 @@ class Hub(threading.Thread):
         except JournalBrokenError as error:
             self._fail(f"the journal cannot be written: {error}")
         except OSError as error:
-            self._fail(f"the system refused what supervision needs: {error}")
+            self._fail(f"the system refused what supervision needs: {refusal(error)}")
         except Exception as error:  # noqa: BLE001 - a broken hub must not leave a session that looks alive
             self._fail(f"broken invariant in the hub: {type(error).__name__}: {error}", traceback.format_exc())
         finally:

@@ -26,10 +26,12 @@ from actors.events import (
 from actors.state import decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
-from supervisor.core_effects import EndCause, Ended
+from supervisor.core_effects import EndCause, Ended, FailedToStart
+from supervisor.exits import SpawnFailed
 from supervisor.hub import Hub
 from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
+from supervisor.shortage import starting_threads
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
 
@@ -104,6 +106,7 @@ class MilestoneRun:
         self._children_gone = False
         self._reason = ""
         self._heard: list[Callable[[Notice], None]] = []
+        self._refused = False  # whether it is the system that did not let a child be forked
         self._over = False
         self._lock_lost = False
         self._stopping = False
@@ -130,9 +133,14 @@ class MilestoneRun:
             undo.pop_all()
 
     def start(self) -> None:
-        """Start the hub, the fork server and the children; returns at once."""
-        self._watch.start()
-        self._hub.start()
+        """Start the hub, the fork server and the children; returns at once.
+
+        Raises:
+            OSError: The system lets no more threads be started.
+        """
+        with starting_threads():
+            self._watch.start()
+            self._hub.start()
         self._hub.open_session(self._ledger, self, self._observe)
         self._hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
         self._supervisor.tell(told.Begin(at=time.monotonic()))
@@ -292,7 +300,8 @@ class MilestoneRun:
 
     def _new_supervisor(self) -> pykka.ActorRef[SupervisorActor]:
         former = self._port.incarnations()
-        return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former=former)
+        with starting_threads():
+            return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former=former)
 
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""
@@ -303,7 +312,8 @@ class MilestoneRun:
             self._hub.state(self.session, SessionEnded(status, self._reason))
             self._hub.call_at(time.monotonic() + END_SECONDS, self._conclude_without_journal)
             return
-        self._put_over(Over(self._end.status, self._end.reason, EXIT_CODES[self._end.status]))
+        code = IO_ERROR if self._refused else EXIT_CODES[self._end.status]
+        self._put_over(Over(self._end.status, self._end.reason, code))
 
     def _conclude_without_journal(self) -> None:
         """Say that the run is over although its end is not in the journal: the next run takes the session up."""
@@ -325,6 +335,7 @@ class MilestoneRun:
 
     def _ended(self, end: Ended) -> None:
         reason = ""
+        self._refused = isinstance(end.reason, FailedToStart) and isinstance(end.reason.reason, SpawnFailed)
         match end.cause:
             case EndCause.INTENSITY:
                 reason = f"the roles kept failing: more than {FLAGS.intensity} restarts in {FLAGS.period:.0f} s"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError, escaped
+from supervisor.shortage import cure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,8 @@ def _run(words: list[str]) -> int:
         return PIPE_CODE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        CommandError(IO_ERROR, f"{where}{error.strerror or error}", as_json=as_json).show()
+        lines = filter(None, (f"{where}{error.strerror or error}", cure(error)))
+        CommandError(IO_ERROR, *lines, as_json=as_json).show()
         return IO_ERROR
     except Exception as error:  # noqa: BLE001 - the last place before the user
         _defect(error, as_json=as_json).show()

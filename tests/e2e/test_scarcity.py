@@ -1,0 +1,70 @@
+"""What a run says when the system has no more processes or threads for it: real limits, no fakes."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.stage import COMMAND, Done, Project, milestone_of
+
+STRANGER: Final = 54_321
+"""A user who has no other process: the limit is counted for each user, and root has none."""
+
+CAPABILITIES: Final = "+dac_override,+dac_read_search"
+BECOME: Final = (
+    *("setpriv", f"--reuid={STRANGER}", "--clear-groups"),
+    *(f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"),
+)
+
+CURE: Final = "too many processes and threads of this user: end some, or raise the limit (ulimit -u, "
+
+
+@pytest.fixture
+def strangers_project(project: Project) -> Project:
+    """Return a project of a user to whom the limit applies."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None or shutil.which("prlimit") is None:
+        pytest.skip("only root can become a user who has no other process (setpriv, prlimit)")
+    if subprocess.run([*BECOME, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this root may not become another user")
+    project.write("m1", milestone_of({"id": "t1", "run": "true"}))
+    for path in (project.path, *project.path.rglob("*")):
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    return project
+
+
+def run_with(project: Project, processes: int, home: Path) -> Done:
+    words = ("run", "m1", "--plain", "--isolation", "none")
+    done = subprocess.run(
+        [*BECOME, "prlimit", f"--nproc={processes}", *COMMAND, *words],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("processes", "refused"),
+    [
+        pytest.param(1, "no thread can be started: ", id="no-thread"),
+        pytest.param(4, "the system refused what supervision needs: ", id="no-fork-server"),
+        pytest.param(5, "failed to start: could not be spawned: cannot fork: ", id="no-runner"),
+    ],
+)
+def test_a_limit_of_processes_is_exit_code_74_with_what_to_do(
+    strangers_project: Project, tmp_path: Path, processes: int, refused: str
+) -> None:
+    done = run_with(strangers_project, processes, tmp_path)
+    said = done.out + done.err
+    assert done.code == 74, said
+    assert refused in said
+    assert CURE in said
+    assert "defect" not in said
+    assert "Traceback" not in said
