@@ -39,6 +39,7 @@ from actors.events import (
     SlotFailed,
     TaskCompleted,
     TaskFailed,
+    task_of,
 )
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
@@ -123,14 +124,14 @@ class BlockerDetector(RoleActor):
         """Note which attempt's output is worth reading, which task is worth a look, and which child fell."""
         match event:
             case AttemptStarted(attempt=attempt):
-                self._running[attempt] = Output(attempt, self._task_of(attempt))
+                self._running[attempt] = Output(attempt, task_of(attempt))
             case AttemptEnded(attempt=attempt, outcome=outcome):
-                output = self._running.pop(attempt, None) or Output(attempt, self._task_of(attempt))
+                output = self._running.pop(attempt, None) or Output(attempt, task_of(attempt))
                 if outcome in _ENDED_BADLY:
                     self._ended[attempt] = output
                     self._suspect(output.task)
             case SlotFailed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
-                self._suspect(self._task_of(attempt))
+                self._suspect(task_of(attempt))
             case TaskFailed(task=task):
                 self._suspect(task)
             case TaskCompleted(task=task) if task in self._suspects:
@@ -317,9 +318,6 @@ class BlockerDetector(RoleActor):
         self._next_look = self._not_before
         if self._not_before > self.mono:
             self.host.wake_at(self._not_before)
-
-    def _task_of(self, attempt: str) -> str:
-        return attempt.rpartition(".")[0]
 
     def _log(self, attempt: str) -> Path:
         return ProjectPaths(Path(self.context.project)).task_log(self.context.session, attempt)

@@ -32,6 +32,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def task_of(attempt: str) -> str:
+    """Return the id of the task that an attempt (``<task>.<number>``) is one of."""
+    return attempt.rpartition(".")[0]
+
+
 class Outcome(enum.Enum):
     """How an attempt ended."""
 

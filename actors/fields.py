@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 from actors.model import Command
@@ -296,13 +295,3 @@ def _kind(node: Node) -> str:
             return "a list"
         case Mapping():
             return "a map"
-
-
-def first_of(
-    fields: Mapping, candidates: tuple[str, ...], read: Callable[[Mapping, str, Notes], T], notes: Notes
-) -> T | None:
-    """Read the first of several names for one thing that is given, ``None`` when none is."""
-    for name in candidates:
-        if given(fields, name) is not None:
-            return read(fields, name, notes)
-    return None

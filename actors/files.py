@@ -124,25 +124,6 @@ def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYT
     raise FileChangedError(f"{path} was written by somebody else {times}; it was left alone")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Create or replace a file: at any moment, and after a power cut, it holds the old or the new bytes.
-
-    Args:
-        path: The file. Its mode and owner are kept; a new one gets 0644 less the umask.
-        data: The new content.
-
-    Raises:
-        OSError: It cannot be written; the old content stands.
-    """
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        status = None
-    with _durable_temporary(path, data, status) as temporary:
-        temporary.replace(path)
-        _sync_directory(path.parent)
-
-
 def move_file(source: Path, target: Path) -> bool:
     """Move a file into another directory of the same file system, durably, without replacing anything there.
 
@@ -173,15 +154,13 @@ def move_file(source: Path, target: Path) -> bool:
 
 
 @contextmanager
-def _durable_temporary(path: Path, data: bytes, like: os.stat_result | None) -> Iterator[Path]:
+def _durable_temporary(path: Path, data: bytes, like: os.stat_result) -> Iterator[Path]:
     """Write a temporary file beside the path and fsync it; it is gone at the end unless it was renamed."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    mode = 0o644 if like is None else 0o600
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if like is not None:
-                _take_after(descriptor, like)
+            _take_after(descriptor, like)
             file.write(data)
             file.flush()
             os.fsync(descriptor)

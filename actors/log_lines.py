@@ -145,7 +145,7 @@ def task_of(event: Event) -> str:
     """Return the task that a fact is about, ``""`` for none."""
     task = getattr(event, "task", "")
     if not task and (attempt := getattr(event, "attempt", "")):
-        task = attempt.rpartition(".")[0]
+        task = facts.task_of(attempt)
     return str(task)
 
 

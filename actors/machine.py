@@ -16,7 +16,7 @@ import attrs
 import psutil
 
 from actors.model import Requirements
-from actors.observations import Sample
+from actors.observations import MachineSample
 from actors.preflight import Offer
 
 MEGABYTE: Final = 10**6
@@ -52,12 +52,12 @@ class Machine:
         self._directory: Final = directory
         psutil.cpu_percent(interval=None)
 
-    def sample(self) -> Sample:
+    def sample(self) -> MachineSample:
         """Look at the machine; takes well below a millisecond."""
         space = _space(self._directory)
         # As df shows it: of what users may fill.
         disk = None if space is None or not space.used + space.free else 100.0 * space.used / (space.used + space.free)
-        return Sample(psutil.cpu_percent(interval=None), psutil.virtual_memory().percent, disk)
+        return MachineSample(psutil.cpu_percent(interval=None), psutil.virtual_memory().percent, disk)
 
 
 @attrs.frozen

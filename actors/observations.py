@@ -37,7 +37,7 @@ CALM_SECONDS: Final = 300.0
 
 
 @attrs.frozen
-class Sample:
+class MachineSample:
     """How loaded the machine is, in percent; ``None`` for what cannot be said.
 
     Attributes:
@@ -85,7 +85,7 @@ class Gauge:
         return Gauge(percent, self.pressed, streak)
 
 
-def sampled(gauges: Mapping[str, Gauge], sample: Sample, limit: float) -> dict[str, Gauge]:
+def sampled(gauges: Mapping[str, Gauge], sample: MachineSample, limit: float) -> dict[str, Gauge]:
     """Return all gauges after one more sample of the machine."""
     return {
         **gauges,

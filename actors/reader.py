@@ -115,7 +115,7 @@ def _read(data: bytes, path: str) -> Reading:
         return Reading(None, notes.problems(), None, path)
     notes = Notes(path, text)
     found = shapes.of_text(text) or _scanned(text, notes)
-    if isinstance(found, shapes.Refused):
+    if isinstance(found, shapes.RefusedShape):
         notes.error(found.index, found.message)
     if not isinstance(found, shapes.Body):
         return Reading(None, notes.problems(), None, path)
@@ -131,7 +131,7 @@ def _not_utf8(body: bytes, error: UnicodeDecodeError) -> str:
     return f"the byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8"
 
 
-def _scanned(text: str, notes: Notes) -> shapes.Body | shapes.Refused | None:
+def _scanned(text: str, notes: Notes) -> shapes.Body | shapes.RefusedShape | None:
     root = scan(text, notes)
     if root is None and notes.has_errors:
         return None

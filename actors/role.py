@@ -102,11 +102,6 @@ class RoleActor(pykka.ThreadingActor):
         """Run a flow; ``then`` gets its result, in this thread, after the last of its programs has ended."""
         self._advance(flow, then, None)
 
-    @property
-    def flows_running(self) -> int:
-        """How many flows wait for a program."""
-        return len(self._flows)
-
     def wake_at_wall(self, wall: float | None) -> None:
         """Have :meth:`reconcile` called at a moment (epoch seconds) even if nothing is delivered until then."""
         if wall is not None:

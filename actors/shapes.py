@@ -26,7 +26,7 @@ _KEY_OR_ITEM: Final = re.compile(r"[-#?\[{]|[\w\"' .-]{1,80}:(\s|$)")
 
 
 @attrs.frozen
-class Refused:
+class RefusedShape:
     """A file of another shape.
 
     Attributes:
@@ -54,7 +54,7 @@ class Body:
     doubled: tuple[tuple[str, int], ...] = ()
 
 
-def of_text(text: str) -> Refused | None:
+def of_text(text: str) -> RefusedShape | None:
     """Refuse what shows before any parsing: JSON Lines and Markdown without front matter."""
     if _JSON_LINES.match(text):
         index = len(text) - len(text.lstrip())
@@ -74,14 +74,14 @@ def _is_markdown(text: str) -> bool:
     return heading and len(lines) > 1 and not _KEY_OR_ITEM.match(lines[1])
 
 
-def of_tree(root: Node | None) -> Body | Refused:
+def of_tree(root: Node | None) -> Body | RefusedShape:
     """Return the body of a flat or wrapped milestone, or the refusal of another shape."""
     match root:
         case None:
-            return Refused(0, f"the file is empty; {_READS}")
+            return RefusedShape(0, f"the file is empty; {_READS}")
         case Scalar(start=start):
             if root.is_null:
-                return Refused(0, f"the file holds no values; {_READS}")
+                return RefusedShape(0, f"the file holds no values; {_READS}")
             return _refused(start, "plain text", _MOVE)
         case Sequence():
             return _refused(root.start, _kind_of_list(root), _MOVE)
@@ -89,8 +89,8 @@ def of_tree(root: Node | None) -> Body | Refused:
             return _of_mapping(root)
 
 
-def _refused(index: int, what: str, advice: str) -> Refused:
-    return Refused(index, f"this is {what}; {_READS}; {advice}")
+def _refused(index: int, what: str, advice: str) -> RefusedShape:
+    return RefusedShape(index, f"this is {what}; {_READS}; {advice}")
 
 
 def _kind_of_list(root: Sequence) -> str:
@@ -121,7 +121,7 @@ _BY_KEY: Final = {
 """Keys that occur at the top of one shape only. What follows is asked in this order."""
 
 
-def _of_mapping(root: Mapping) -> Body | Refused:
+def _of_mapping(root: Mapping) -> Body | RefusedShape:
     entries = root.entries
     if isinstance(inner := entries.get("milestone"), Mapping):
         return _wrapped(root, inner)
@@ -148,7 +148,7 @@ def _wrapped(root: Mapping, inner: Mapping) -> Body:
     return Body(merged, root if "id" in outer and "id" not in inner.entries else inner, doubled)
 
 
-def _by_several_keys(root: Mapping) -> Refused | None:
+def _by_several_keys(root: Mapping) -> RefusedShape | None:
     entries = root.entries
     if "milestone" in entries and "id" not in entries:
         what = "a task file of a milestone that stands elsewhere"
@@ -169,7 +169,7 @@ def _by_several_keys(root: Mapping) -> Refused | None:
     return None
 
 
-def _kind_of_milestones(root: Mapping) -> Refused:
+def _kind_of_milestones(root: Mapping) -> RefusedShape:
     entries = root.entries
     milestones = entries["milestones"]
     first = milestones.items[0] if isinstance(milestones, Sequence) and milestones.items else None
@@ -181,7 +181,7 @@ def _kind_of_milestones(root: Mapping) -> Refused:
     return _refused(milestones.key, "a list of several milestones", "give each milestone a file of its own")
 
 
-def _by_values(root: Mapping) -> Refused | None:
+def _by_values(root: Mapping) -> RefusedShape | None:
     """Recognise shapes whose top-level keys are names that somebody chose."""
     values = root.entries.values()
     if root.flow and "tasks" in root.entries:
@@ -203,7 +203,7 @@ def _by_values(root: Mapping) -> Refused | None:
     return None
 
 
-def _unknown(root: Mapping) -> Refused:
+def _unknown(root: Mapping) -> RefusedShape:
     keys = [quoted(key) for key in root.entries][:4]
     shown = ", ".join(keys) + (", ..." if len(root.entries) > len(keys) else "")
     what = f"no milestone file (its top-level keys: {shown})" if keys else "an empty map"

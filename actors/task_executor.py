@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from actors.editor import EditError, set_statuses
-from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed
+from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed, task_of
 from actors.execution import Execution
 from actors.files import FileChangedError, move_file, read_milestone_file, update_file
 from actors.preflight import without_statuses
@@ -77,7 +77,7 @@ class TaskExecutor(RoleActor):
         else:
             self._execution.observe(event)
         attempt = getattr(event, "attempt", "")
-        task = getattr(event, "task", "") or attempt.rpartition(".")[0]
+        task = getattr(event, "task", "") or task_of(attempt)
         if task in self.state.tasks:
             self._unwritten.add(task)
 

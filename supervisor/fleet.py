@@ -42,9 +42,6 @@ SILENT_SECONDS: Final = EMPTY_SECONDS + 2.0
 PRELOAD_SECONDS: Final = 25.0
 """The same for the first launch that it answers: it is still importing."""
 
-SWEEP_SECONDS: Final = 2.0
-"""Longest time that a sweep of marked processes takes."""
-
 F = TypeVar("F")
 
 

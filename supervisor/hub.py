@@ -27,14 +27,14 @@ from actors.log_lines import KINDS
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
 from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
-from supervisor.environment import SESSION_MARK
-from supervisor.fleet import SWEEP_SECONDS, Child, Fleet
+from supervisor.environment import SESSION_MARK, SWEEP_SECONDS
+from supervisor.fleet import Child, Fleet
 from supervisor.fork_protocol import Namespace
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.loop import Loop
-from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
+from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ class Hub(threading.Thread):
             events.extend(event for _, event in judged.admitted)
             refused[index] = judged.refusals
             for reason in judged.refusals:
-                session.observe(Refused(proposal.session, proposal.child, reason))
+                session.observe(FactRefused(proposal.session, proposal.child, reason))
             if proposal.child:
                 key = (proposal.session, proposal.child, proposal.incarnation)
                 answer = answers.setdefault(key, Answer())

@@ -33,7 +33,7 @@ from supervisor.journal_errors import (
     JournalVersionError,
     LostHistoryError,
 )
-from supervisor.journal_file import Form
+from supervisor.journal_file import FULL, Form
 from supervisor.journal_reader import CURRENT, JournalReader
 from supervisor.journal_verify import SessionSummary, Verified
 
@@ -58,8 +58,6 @@ __all__ = [
 
 RESERVE: Final = 256 * 1024
 """Bytes kept back, so that a pause can be journaled on a full disk."""
-
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 @attrs.frozen
@@ -195,7 +193,7 @@ class Journal(JournalReader):
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if getattr(error, "sqlite_errorcode", 0) in _FULL:
+            if getattr(error, "sqlite_errorcode", 0) in FULL:
                 self._broken = ""
                 return JournalFullError(self.path, reason)
         return JournalBrokenError(self.path, reason)
@@ -276,7 +274,7 @@ class Journal(JournalReader):
             if not self._broken:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) not in _FULL:
+            if getattr(error, "sqlite_errorcode", 0) not in FULL:
                 raise JournalBrokenError(self.path, str(error)) from error
         finally:
             self._connection.close()

@@ -71,7 +71,8 @@ _UNREADABLE: Final = frozenset(
         sqlite3.SQLITE_IOERR,
     }
 )
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""What SQLite says when the disk has no room, of a database and of its shared memory."""
 
 Row = tuple[int, str, float, float, str, str, int, bytes, bytes]
 """One event as it is inserted, in the order of :data:`COLUMNS`."""
@@ -144,7 +145,7 @@ def failure(path: Path, error: sqlite3.Error, seq: int = 0) -> JournalError:
         seq: The event that was being read, 0 for none in particular.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    if code in _FULL:
+    if code in FULL:
         return JournalFullError(path, str(error))
     if code & 0xFF in _UNREADABLE and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return JournalBrokenError(path, str(error))

@@ -28,6 +28,7 @@ from supervisor import core_events as told
 from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
 from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
+from supervisor.environment import SWEEP_SECONDS
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, describe
 from supervisor.fleet import SWEEP_SECONDS, Child, Fleet
 from supervisor.forked import MARK

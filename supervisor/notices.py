@@ -21,7 +21,7 @@ class Recorded:
 
 
 @attrs.frozen
-class Refused:
+class FactRefused:
     """A child stated a fact that was not admitted."""
 
     session: str
@@ -59,4 +59,4 @@ class Escalated:
     story: str = ""
 
 
-Notice = Recorded | Refused | Troubled | Escalated
+Notice = Recorded | FactRefused | Troubled | Escalated

@@ -34,9 +34,8 @@ from actors.paths import ProjectPaths, new_session_id
 from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
-from supervisor.environment import SESSION_MARK
+from supervisor.environment import SESSION_MARK, SWEEP_SECONDS
 from supervisor.finding import NoMilestoneError, find_milestone
-from supervisor.fleet import SWEEP_SECONDS
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ladder import refusal
 from supervisor.ledger import Latest, Ledger, without_collection

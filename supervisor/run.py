@@ -29,7 +29,7 @@ from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, sess
 from supervisor.core_effects import EndCause, Ended, FailedToStart
 from supervisor.exits import SpawnFailed
 from supervisor.hub import Hub
-from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
+from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
 from supervisor.shortage import starting_threads
 from supervisor.supervisor_actor import SupervisorActor, stop_now
@@ -243,7 +243,7 @@ class MilestoneRun:
             case Escalated(reason=reason):
                 self._reason = reason
                 self.stop_now()
-            case Refused() | Troubled():
+            case FactRefused() | Troubled():
                 pass
             case _:
                 assert_never(notice)

@@ -36,7 +36,7 @@ from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, 
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
-from supervisor.environment import SESSION_MARK, TaskEnvironment
+from supervisor.environment import SESSION_MARK, SWEEP_SECONDS, TaskEnvironment
 from supervisor.ladder import choose
 from supervisor.links import Link
 from supervisor.steps import Place
@@ -63,9 +63,6 @@ ALONE_SECONDS: Final = 3.5
 
 LEAVE_SLACK: Final = 5.0
 """Seconds beyond the grace that the journal has to take the last results when the runner was told to end."""
-
-SWEEP_SECONDS: Final = 2.0
-"""Most seconds spent on what a former incarnation left."""
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"

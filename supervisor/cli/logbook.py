@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from actors.log import log
 from supervisor.conduct import ChildView
-from supervisor.notices import Escalated, Refused, Troubled
+from supervisor.notices import Escalated, FactRefused, Troubled
 from supervisor.run import Over
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def log_notice(notice: RunNotice) -> None:
         case ChildView(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit):
             bound = log().bind(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit)
             bound.info("child changed")
-        case Refused(session=session, child=child, reason=reason):
+        case FactRefused(session=session, child=child, reason=reason):
             log().bind(session=session, child=child, reason=reason).warning("fact refused")
         case Troubled(reason=reason, story=story):
             log().bind(reason=reason, story=story).warning("trouble")

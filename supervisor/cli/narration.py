@@ -79,10 +79,6 @@ def _said(event: facts.Event, state: SessionState, plan: Plan) -> Iterator[_Said
     yield from _about_the_rest(event)
 
 
-def _task_of(attempt: str) -> str:
-    return attempt.rpartition(".")[0]
-
-
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < _MINUTE else duration_text(seconds)
 
@@ -91,7 +87,7 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
     executor = "task_executor"
     match event:
         case facts.AttemptStarted(attempt=attempt):
-            task = _task_of(attempt)
+            task = facts.task_of(attempt)
             title = state.milestone.by_id[task].title if task in state.milestone.by_id else ""
             again = "" if attempt.endswith(".1") else f" (attempt {attempt.rpartition('.')[2]})"
             yield executor, f"Starting {task}{again}: {title}", Tone.PLAIN
@@ -99,9 +95,9 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
             pass
         case facts.AttemptEnded(attempt=attempt, outcome=outcome, explanation=detail, seconds=seconds):
             tone = Tone.WARNING if outcome is facts.Outcome.INTERRUPTED else Tone.BAD
-            yield executor, f"{_task_of(attempt)} {outcome.value} after {_seconds(seconds)}: {detail}", tone
+            yield executor, f"{facts.task_of(attempt)} {outcome.value} after {_seconds(seconds)}: {detail}", tone
         case facts.SlotFailed(attempt=attempt, reason=reason):
-            yield "git_integration", f"No worktree for {_task_of(attempt)}: {reason}", Tone.BAD
+            yield "git_integration", f"No worktree for {facts.task_of(attempt)}: {reason}", Tone.BAD
         case facts.TaskCompleted(task=task):
             latest = state.tasks[task].attempt
             yield executor, f"Completed {task} in {_seconds(latest.seconds if latest else 0.0)}", Tone.GOOD
@@ -147,14 +143,14 @@ def _about_git(event: facts.Event) -> Iterator[_Said]:
         case facts.GitRefused(reason=reason, cure=cure):
             yield git, f"{reason}; {cure}", Tone.BAD
         case facts.Landed(attempt=attempt, sha="") if attempt:
-            yield git, f"{_task_of(attempt)} changed nothing: no commit", Tone.PLAIN
+            yield git, f"{facts.task_of(attempt)} changed nothing: no commit", Tone.PLAIN
         case facts.Landed(attempt=attempt, sha=sha, files=files):
-            yield git, f"Committed {_task_of(attempt)} as {sha[:10]} ({_count(files, 'file')})", Tone.GOOD
+            yield git, f"Committed {facts.task_of(attempt)} as {sha[:10]} ({_count(files, 'file')})", Tone.GOOD
         case facts.LandConflicted(attempt=attempt, paths=paths):
             where = ", ".join(paths[:_MOST_PATHS]) + (" ..." if len(paths) > _MOST_PATHS else "")
-            yield git, f"{_task_of(attempt)} conflicts in {where}: it runs again on the new tip", Tone.WARNING
+            yield git, f"{facts.task_of(attempt)} conflicts in {where}: it runs again on the new tip", Tone.WARNING
         case facts.LandFailed(attempt=attempt, reason=reason):
-            yield git, f"{_task_of(attempt)} could not be committed: {reason}", Tone.BAD
+            yield git, f"{facts.task_of(attempt)} could not be committed: {reason}", Tone.BAD
         case facts.Pushed(remote=remote, sha=sha):
             yield git, f"Pushed {sha[:10]} to {remote}", Tone.PLAIN
         case facts.PushRefused(remote=remote, reason=reason):
@@ -237,6 +233,15 @@ def _about_blockers(
                 f"hook {target} {'told' if ok else 'failed: ' + detail}",
                 Tone.PLAIN if ok else Tone.WARNING,
             )
+
+
+def refusal_text(child: str, reason: str) -> str:
+    """Say that a fact was not journaled: it contradicts what is known, as when two things happen at the same moment."""
+    who = TITLES.get(child, child or TITLES["supervisor"])
+    return (
+        f"{who} stated something that came too late or twice, and it was left out ({reason}). The session goes on;"
+        " if this comes again and again, report it with the session's supervisor.log"
+    )
 
 
 def progress_text(report: facts.ProgressReported) -> str:

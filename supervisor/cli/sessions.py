@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
-from actors.events import AttemptEnded, ChildReady, Outcome, SessionStatus
+from actors.events import AttemptEnded, ChildReady, Outcome, SessionStatus, task_of
 from actors.plan import Plan
 from actors.progress import eta_seconds, percentage
 from actors.state import ROLES, RUNNER, Phase, SessionState
@@ -295,7 +295,7 @@ def measured_seconds(paths: ProjectPaths, milestone_id: str, *, as_json: bool) -
                         continue
                     event = record.event()
                     if isinstance(event, AttemptEnded) and event.outcome is Outcome.OK:
-                        found[event.attempt.rpartition(".")[0]] = event.seconds
+                        found[task_of(event.attempt)] = event.seconds
     except JournalMissingError:
         return {}
     except JournalError as error:

@@ -17,10 +17,10 @@ import msgspec
 from actors.events import SessionStatus
 from actors.plan import Plan
 from actors.state import Phase
-from supervisor.cli.narration import TITLES, Line, Tone, narrate
+from supervisor.cli.narration import TITLES, Line, Tone, narrate, refusal_text
 from supervisor.cli.output import count, print_json, visible
 from supervisor.finding import shown
-from supervisor.notices import Escalated, Recorded, Refused, Troubled
+from supervisor.notices import Escalated, FactRefused, Recorded, Troubled
 
 if TYPE_CHECKING:
     from supervisor.run import MilestoneRun, Over, RunNotice
@@ -70,8 +70,8 @@ class View:
                     self.state.apply(record, event)
                     for line in narrate(record, event, self.state, self.plan):
                         self.line(line)
-            case Refused(child=child, reason=reason):
-                self.say(f"{child} stated what cannot be: {reason}", Tone.WARNING)
+            case FactRefused(child=child, reason=reason):
+                self.say(refusal_text(child, reason), Tone.WARNING)
             case Troubled(reason=reason):
                 self.say(reason, Tone.WARNING)
             case Escalated(reason=reason):

@@ -38,7 +38,7 @@ from actors.events import (
     TaskFailed,
 )
 from actors.model import Milestone, Task
-from actors.observations import Falls, Gauge, Sample
+from actors.observations import Falls, Gauge, MachineSample
 from tests.roles import RoleBench
 
 MILESTONE = Milestone(
@@ -333,8 +333,8 @@ def test_pressure_is_a_blocker_critical_when_the_disk_is_full_and_taken_back(tmp
     class FakeMachine:
         disk = 95.0
 
-        def sample(self) -> Sample:
-            return Sample(cpu=99.0, memory=None, disk=self.disk)
+        def sample(self) -> MachineSample:
+            return MachineSample(cpu=99.0, memory=None, disk=self.disk)
 
     with bench(tmp_path) as stage:
         machine = FakeMachine()

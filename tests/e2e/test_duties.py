@@ -120,6 +120,7 @@ from actors.events import (
     TaskCompleted,
     TaskStalled,
     UncommittedSeen,
+    task_of,
 )
 from actors.state import ROLES
 from tests.e2e.stage import Project, facts, milestone_of
@@ -311,7 +312,7 @@ def test_git_commits_as_each_task_completes(story: Story) -> None:
     assert sorted(commit["Task"] for commit in story.commits) == sorted(TASKS)
     assert {(commit["Milestone"], commit["Session"]) for commit in story.commits} == {("m1", session)}
     for fact in story.of(Landed):
-        task = fact.attempt.rpartition(".")[0]
+        task = task_of(fact.attempt)
         assert story.seq(Landed, attempt=fact.attempt) < story.seq(TaskCompleted, task=task)
     pushes = [fact.landed for fact in story.of(Pushed)]
     assert pushes[0] >= 3

@@ -15,7 +15,6 @@ from actors.files import (
     read_bytes,
     read_milestone_file,
     update_file,
-    write_atomically,
 )
 from tests.milestone.texts import HEAD
 
@@ -144,26 +143,6 @@ def test_an_edit_that_fails_leaves_the_file_alone(path: Path) -> None:
 
     assert path.read_text() == TEXT
     assert only(path) == ["m1.yaml"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path: Path) -> None:
-    directory = path.with_name("taken")
-    directory.mkdir()
-
-    with pytest.raises(OSError, match="taken"):
-        write_atomically(directory, b"new")
-
-    assert only(path) == ["m1.yaml", "taken"]
-
-
-def test_a_new_file_is_created_with_ordinary_rights(tmp_path: Path) -> None:
-    path = tmp_path / "new.json"
-
-    write_atomically(path, b"1")
-    write_atomically(path, b"22")
-
-    assert path.read_bytes() == b"22"
-    assert path.stat().st_mode & 0o022 == 0
 
 
 def test_a_move_creates_the_directory_and_can_be_done_again(path: Path) -> None:

@@ -29,7 +29,7 @@ from supervisor.hub import Hub
 from supervisor.journal import Journal
 from supervisor.ledger import Ledger
 from supervisor.linux import is_alive
-from supervisor.notices import Escalated, Notice, Recorded, Refused, Troubled
+from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from tests.shell.hosting import SESSION, TIMEOUT, abstract_listener
 from tests.waiting import wait_until
 
@@ -216,9 +216,9 @@ class Stage:
         """Return the facts that were shown, in order."""
         return [event for one in self.notices if isinstance(one, Recorded) for _, event in one.items]
 
-    def refused(self) -> list[Refused]:
+    def refused(self) -> list[FactRefused]:
         """Return the refusals that were shown."""
-        return [one for one in self.notices if isinstance(one, Refused)]
+        return [one for one in self.notices if isinstance(one, FactRefused)]
 
     def escalated(self) -> list[Escalated]:
         """Return the escalations that were shown."""
