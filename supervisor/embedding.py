@@ -16,7 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from supervisor.api_errors import AskTimeoutError, RefusedError, SupervisionError
+from supervisor.api_errors import AskTimeoutError, NotRunningError, RefusedError, SupervisionError
 from supervisor.core_effects import Ended, Refusal, Refused, Started
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervision import Hosting, OnEvent, Supervision
@@ -100,11 +100,13 @@ class Supervisor:
         Args:
             timeout: Seconds after which everything that is left is killed; ``None`` for never.
         """
-        over = self._tree.request_stop()
+        over = self._asked.request_stop()
         if over is None:
             return
         try:
-            over.exception(timeout)
+            over.result(timeout)
+        except NotRunningError:
+            pass  # it has failed; nothing is left of it all the same
         except FutureTimeoutError:
             self._tree.kill()
         self._tree.join()
@@ -123,7 +125,7 @@ class Supervisor:
             NotRunningError: Supervision itself broke.
         """
         self._tree.check_process()
-        return self._tree.over.result(timeout)
+        return self._asked.over.result(timeout)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -157,7 +159,7 @@ class Supervisor:
             MessageError: The message has no form in JSON.
             NotRunningError: The supervisor does not run.
         """
-        answer = self._tree.ask(child, message)
+        answer = self._asked.ask(child, message)
         try:
             return answer.result(timeout)
         except FutureTimeoutError:
@@ -180,7 +182,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.start_child(spec, under).result(timeout))
+        return cast("Started", self._asked.start_child(spec, under).result(timeout))
 
     def start_instance(self, args: Mapping[str, object], *, under: str = "", timeout: float | None = None) -> Started:
         """Start one more child of a simple_one_for_one supervisor.
@@ -199,7 +201,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.start_instance(args, under).result(timeout))
+        return cast("Started", self._asked.start_instance(args, under).result(timeout))
 
     def terminate_child(self, child: str, *, timeout: float | None = None) -> None:
         """End a child and keep its spec; no error if it is down already.
@@ -213,7 +215,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.terminate_child(child).result(timeout)
+        self._asked.terminate_child(child).result(timeout)
 
     def restart_child(self, child: str, *, timeout: float | None = None) -> Started:
         """Start a child that is down; one that runs is not touched (OTP's word).
@@ -227,7 +229,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.restart_child(child).result(timeout))
+        return cast("Started", self._asked.restart_child(child).result(timeout))
 
     def delete_child(self, child: str, *, timeout: float | None = None) -> None:
         """Forget the spec of a child that is down.
@@ -241,7 +243,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.delete_child(child).result(timeout)
+        self._asked.delete_child(child).result(timeout)
 
     def change_specs(
         self,
@@ -268,7 +270,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.change_specs(children, flags, under).result(timeout)
+        self._asked.change_specs(children, flags, under).result(timeout)
 
     def which_children(self, *, under: str = "") -> tuple[ChildRow, ...]:
         """List the children of a supervisor, the newest started first.
@@ -277,7 +279,7 @@ class Supervisor:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
         """
-        return self._tree.read(under, lambda core: core.which_children()).result()
+        return self._asked.read(under, lambda core: core.which_children()).result()
 
     def count_children(self, *, under: str = "") -> Counts:
         """Count specs, running children, supervisors and workers.
@@ -286,7 +288,7 @@ class Supervisor:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
         """
-        return self._tree.read(under, lambda core: core.count_children()).result()
+        return self._asked.read(under, lambda core: core.count_children()).result()
 
     def get_childspec(self, child: str) -> ChildSpec:
         """Return the spec of a child.
@@ -295,7 +297,7 @@ class Supervisor:
             RefusedError: There is no such child.
             NotRunningError: The supervisor does not run.
         """
-        return found_spec(self._tree.read_child(child, lambda core, name: core.get_childspec(name)).result(), child)
+        return found_spec(self._asked.read_child(child, lambda core, name: core.get_childspec(name)).result(), child)
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -310,6 +312,11 @@ class Supervisor:
         """
         self._tree.check_process()
         return self._tree.log.follow(timeout)
+
+    @property
+    def _asked(self) -> Supervision:
+        self._tree.check_waiting()
+        return self._tree
 
     @property
     def fork_server_pid(self) -> int:

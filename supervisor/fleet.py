@@ -59,7 +59,6 @@ class Child(Generic[F]):
         pid: Its process, 0 before it is known.
         pidfd: Stands for its process, -1 before it is known.
         kill_asked: Whether it is to be killed as soon as it can be.
-        terminate_asked: Whether it is to get a SIGTERM as soon as it can.
         leaving: Whether it was asked to end.
         dead_hint: Whether its pidfd has become readable.
         awaited_since: Monotonic moment since which the fork server owes us word of it: that it runs, or that it has
@@ -77,7 +76,6 @@ class Child(Generic[F]):
     pid: int = 0
     pidfd: int = -1
     kill_asked: bool = False
-    terminate_asked: bool = False
     leaving: bool = False
     dead_hint: bool = False
     awaited_since: float | None = None
@@ -241,12 +239,10 @@ class Fleet(Generic[F]):
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
     def terminate(self, child: Child[F]) -> None:
-        """Send a child a SIGTERM, at once or as soon as its process is known."""
+        """Send a child and its process group a SIGTERM."""
         child.leaving = True
-        child.terminate_asked = True
-        if child.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+        if self._launcher is not None and child.server == self._server:  # else it is being killed with its server
+            self._launcher.terminate(child.key, child.incarnation)
 
     def release(self) -> None:
         """End everything: links first (roles go, a runner ends its tasks and goes), then the fork server."""
@@ -320,8 +316,6 @@ class Fleet(Generic[F]):
             self._owner.received(child, frame)
         if child.link is None:
             self._owner.hung_up(child)
-        if child.terminate_asked:
-            self.terminate(child)
         if child.kill_asked:
             self.kill(child)
 
@@ -363,6 +357,8 @@ class Fleet(Generic[F]):
         last, _ = child.link.read() if child.link is not None else ([], True)
         for frame in (*child.held, *last):
             self._owner.received(child, frame)
+        if child.link is not None:
+            self._owner.hung_up(child)
         self._forget(child)
         self._owner.tell(child.session, told.Exited(time.monotonic(), child.id, child.incarnation, reason))
 

@@ -73,6 +73,22 @@ class Launch:
 
 
 @attrs.frozen
+class Terminate:
+    """Ask a child, and what is in its process group, to end (SIGTERM, and SIGCONT for what is stopped).
+
+    The server is the one to do it: as long as it has not waited for a child, the group's number is the child's. One
+    that has ended meanwhile is not missed.
+
+    Attributes:
+        child: Child id.
+        incarnation: As in the :class:`Launch`.
+    """
+
+    child: str
+    incarnation: int
+
+
+@attrs.frozen
 class StartFailed:
     """The server could not preload and ends.
 
@@ -139,7 +155,7 @@ class ChildExited:
     left: tuple[int, ...] = ()
 
 
-ToServer = Start | Launch
+ToServer = Start | Launch | Terminate
 FromServer = StartFailed | Forked | LaunchFailed | ChildExited
 
 
@@ -156,7 +172,7 @@ class _Envelope:
 _ENCODER: Final = msgspec.json.Encoder()
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _TO_SERVER: Final[dict[str, msgspec.json.Decoder[ToServer]]] = {
-    kind.__name__: msgspec.json.Decoder(kind) for kind in (Start, Launch)
+    kind.__name__: msgspec.json.Decoder(kind) for kind in (Start, Launch, Terminate)
 }
 _FROM_SERVER: Final[dict[str, msgspec.json.Decoder[FromServer]]] = {
     kind.__name__: msgspec.json.Decoder(kind) for kind in (StartFailed, Forked, LaunchFailed, ChildExited)

@@ -35,6 +35,7 @@ from supervisor.fork_protocol import (
     ProtocolError,
     Start,
     StartFailed,
+    Terminate,
     decode_to_server,
     encode,
 )
@@ -126,6 +127,8 @@ class ForkServer:
             match decode_to_server(packet):
                 case Launch() as launch:
                     self._launch(launch, descriptors)
+                case Terminate(child, incarnation):
+                    self._offspring.terminate(child, incarnation)
                 case Start():
                     raise ProtocolError("the fork server was told to start twice")
                 case unknown:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
-from actors.dialogue import DIALOGUE, Answer, Ask, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
+from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
 from supervisor import core_events as told
 from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
 from supervisor.branch import Branch, Place, settle
@@ -225,7 +225,7 @@ class Keeper(threading.Thread):
             self._open(Place(branch, spec.id, incarnation), spec.flags or SupervisorFlags(), spec.children)
             return
         self._hosted[branch.path_of(spec.id)] = _Hosted(branch, spec, incarnation)
-        entry, args = _launch(spec, incarnation, last_exit, strict=branch.flags.strict)
+        entry, args = _launch(spec, incarnation, last_exit, branch.flags)
         self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:
@@ -251,6 +251,15 @@ class Keeper(threading.Thread):
     def set_tick(self, branch: Branch, mono: float) -> None:
         """Have a supervisor told of a moment."""
         self._loop.set_alarm(("tick", branch.path), mono, lambda: branch.tell(told.Tick(time.monotonic())))
+
+    def take_specs(self, branch: Branch, flags: SupervisorFlags, specs: Sequence[ChildSpec]) -> None:
+        """Let changed flags and specs act on processes that run already."""
+        branch.flags = flags
+        for spec in specs:
+            hosted = self._hosted.get(branch.path_of(spec.id))
+            if hosted is not None:
+                hosted.spec = spec
+                self._send(branch.path_of(spec.id), hosted.incarnation, Beats(_beat_seconds(spec, flags)))
 
     def started(self, branch: Branch) -> None:
         """Take in that all children of a supervisor are up."""
@@ -369,7 +378,10 @@ class Keeper(threading.Thread):
             if self._hosted.get(path) is hosted:
                 hosted.branch.tell(told.Ready(time.monotonic(), child.id, child.incarnation))
 
-        self._loop.set_alarm(("ready", path), time.monotonic() + program.start_seconds, ready)
+        if program.start_seconds:
+            self._loop.set_alarm(("ready", path), time.monotonic() + program.start_seconds, ready)
+        else:
+            ready()
 
     def orphaned(self, child: Child[Word]) -> None:
         """End what a child has left behind that died with its fork server."""
@@ -415,7 +427,7 @@ class Keeper(threading.Thread):
 
 
 def _launch(
-    spec: ChildSpec, incarnation: int, last_exit: ExitReason | None, *, strict: bool
+    spec: ChildSpec, incarnation: int, last_exit: ExitReason | None, flags: SupervisorFlags
 ) -> tuple[str, Mapping[str, object]]:
     """Return the entry of a child's process, and its arguments."""
     if spec.program is not None:
@@ -426,14 +438,18 @@ def _launch(
             "env": program.env,
             "output": program.output,
         }
-    timeout = None if strict else spec.heartbeat_timeout
     return "actors.child:main", {
         "target": spec.target,
         "args": spec.args,
         "incarnation": incarnation,
         "last_exit": "" if last_exit is None else describe(last_exit),
-        "beat_seconds": None if timeout is None else timeout / LOOKS,
+        "beat_seconds": _beat_seconds(spec, flags),
     }
+
+
+def _beat_seconds(spec: ChildSpec, flags: SupervisorFlags) -> float | None:
+    timeout = None if flags.strict else spec.heartbeat_timeout
+    return None if timeout is None else timeout / LOOKS
 
 
 def _explained(hosted: _Hosted, reason: ExitReason) -> ExitReason:

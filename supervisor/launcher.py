@@ -32,6 +32,7 @@ from supervisor.fork_protocol import (
     Namespace,
     Start,
     StartFailed,
+    Terminate,
     ToServer,
     decode_from_server,
     encode,
@@ -180,6 +181,10 @@ class Launcher:
             self._unanswered[child, incarnation] = None
             self._send(packet, theirs.fileno())
         return ours
+
+    def terminate(self, child: str, incarnation: int) -> None:
+        """Have a child, and what is in its group, asked to end by a SIGTERM; after its :meth:`launch`."""
+        self._say(Terminate(child, incarnation))
 
     def read(self) -> list[Report]:
         """Take what the fork server has said since; never blocks, but for the moment in which it ends.

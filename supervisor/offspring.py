@@ -60,6 +60,18 @@ class Offspring:
         os.kill(pid, signal.SIGKILL)
         self._living.pop(pid, None)
 
+    def terminate(self, child: str, incarnation: int) -> None:
+        """Ask a child and its group to end; nothing happens when it was waited for already."""
+        for one in self._living.values():
+            if (one.launch.child, one.launch.incarnation) == (child, incarnation):
+                for number in (signal.SIGTERM, signal.SIGCONT):
+                    try:
+                        os.killpg(one.pid, number)
+                    except ProcessLookupError:  # so young that it has no group of its own yet
+                        os.kill(one.pid, number)
+                    except PermissionError:  # programs that changed their user; the kill will name them
+                        continue
+
     def living(self) -> tuple[Child, ...]:
         """Return the children that were not waited for yet."""
         return tuple(self._living.values())

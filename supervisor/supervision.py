@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from supervisor import core_events as told
-from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError
+from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
 from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused
 from supervisor.event_log import EventLog, SupervisorFailed
@@ -130,6 +130,15 @@ class Supervision:
         if os.getpid() == self._pid and self._keeper is not None:
             self._keeper.join()
 
+    def check_waiting(self) -> None:
+        """Refuse to wait in the thread that would have to bring what is waited for.
+
+        Raises:
+            SupervisionError: This is the thread in which ``on_event`` is called.
+        """
+        if threading.current_thread() is self._keeper:
+            raise SupervisionError("on_event must not wait for its own supervisor: do it in another thread")
+
     def check_process(self) -> None:
         """Refuse to act in a process that was forked from the one that the tree belongs to.
 
@@ -174,7 +183,15 @@ class Supervision:
     def change_specs(self, children: Iterable[ChildSpec], flags: SupervisorFlags, under: str) -> Future[Started | Done]:
         """See :meth:`supervisor.embedding.Supervisor.change_specs`."""
         specs = check_tree(children)
-        return self._branch(under).request(lambda at, number: told.ChangeSpecs(at, number, flags, specs))
+        branch, keeper = self._branch(under), self._running()
+
+        def taken(future: Future[Started | Done]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                keeper.call(lambda: keeper.take_specs(branch, flags, specs))
+
+        change = branch.request(lambda at, number: told.ChangeSpecs(at, number, flags, specs))
+        change.add_done_callback(taken)
+        return change
 
     def read(self, under: str, function: Callable[[Core], T]) -> Future[T]:
         """Have a function read the books of a supervisor."""

@@ -239,3 +239,31 @@ def test_a_restart_that_fails_is_tried_again_until_the_budget_is_spent() -> None
     assert exits[0] == Crashed(signal=9)
     assert len(exits) == 3
     assert all(isinstance(reason, Crashed) and "the table is gone" in reason.error for reason in exits[1:])
+
+
+def test_a_program_and_its_group_are_asked_to_end_before_they_are_killed(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    member = "trap 'echo member; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    script = f'trap "echo leader; wait; exit 0" TERM; sh -c "{member}" & wait'
+    with Supervisor([ChildSpec("program", program=ProgramSpec(["sh", "-c", script], output=str(output)))]):
+        wait_for_text(output)
+    assert {"leader", "member"} <= set(output.read_text(encoding="utf-8").split())
+
+
+def test_a_stopped_program_can_end_in_order(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    script = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    with Supervisor(
+        [ChildSpec("program", program=ProgramSpec(["sh", "-c", script], output=str(output)))]
+    ) as supervisor:
+        wait_for_text(output)
+        os.kill(supervisor.which_children()[0].pid or 0, signal.SIGSTOP)
+    assert output.read_text(encoding="utf-8").split() == ["up", "bye"]
+
+
+def test_a_heartbeat_that_is_asked_for_at_run_time_is_kept_at_once() -> None:
+    with Supervisor([echo()], MANY) as supervisor:
+        supervisor.change_specs([echo(heartbeat_timeout=0.3)], MANY)
+        assert not [event for event in supervisor.events(0.7) if isinstance(event, ChildExited)]
+        supervisor.tell("echo", {"do": "hang"})
+        assert expect(supervisor, ChildExited).reason == Silent(0.3)

@@ -5,9 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor import ChildRunning, ChildStarting, EventsLost, Supervisor, SupervisorStarted, SupervisorStopped
+from supervisor import (
+    ChildRunning,
+    ChildStarting,
+    EventsLost,
+    SupervisionError,
+    Supervisor,
+    SupervisorStarted,
+    SupervisorStopped,
+)
 from supervisor.event_log import EventLog, PublicEvent
-from tests.api.stage import MANY, TIMEOUT, echo, expect, running
+from tests.api.stage import MANY, TIMEOUT, echo, expect, running, who
+from tests.waiting import wait_until
 
 
 def started(number: int) -> SupervisorStarted:
@@ -72,3 +81,19 @@ def test_a_callback_gets_every_event_in_order_and_may_fail(monkeypatch: pytest.M
         expect(supervisor, SupervisorStarted)
     assert got == list(supervisor.events())
     assert [str(one) for one in failures] == ["a bug of the host"]
+
+
+def test_a_callback_that_would_wait_for_its_own_supervisor_is_told_so() -> None:
+    answers: list[str] = []
+
+    def ask(event: object) -> None:
+        if isinstance(event, SupervisorStarted):
+            for call in (supervisor.which_children, supervisor.stop, lambda: supervisor.ask("echo", {})):
+                with pytest.raises(SupervisionError, match="on_event must not wait"):
+                    call()
+                answers.append("told")
+
+    supervisor = Supervisor([echo()], on_event=ask)
+    with supervisor:
+        wait_until(lambda: len(answers) == 3, TIMEOUT, "three calls were refused")
+        assert who(supervisor)["incarnation"] == 1
