@@ -30,7 +30,7 @@ from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
 from supervisor.environment import SWEEP_SECONDS
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, describe
-from supervisor.fleet import SWEEP_SECONDS, Child, Fleet
+from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.loop import Loop
