@@ -21,6 +21,7 @@ from typing import Final
 import attrs
 import msgspec
 
+from actors.limits import Limits
 from actors.model import Command, Containment, Isolation, Milestone
 
 
@@ -113,6 +114,9 @@ class Settings:
         secrets: Names of variables whose values never reach a log, the journal or a report by our hand.
         containment: What makes sure that nothing of a task is left.
         output_limit: Bytes that the log of an attempt may have; 0 for no limit.
+        role_limits: What each role's process may use, with the programs that it runs, and the runner's, without
+            the tasks.
+        task_limits: What an attempt may use, all its processes together.
     """
 
     max_parallel: int = 4
@@ -139,6 +143,8 @@ class Settings:
     secrets: tuple[str, ...] = ()
     containment: Containment = Containment.AUTO
     output_limit: int = 1 << 30
+    role_limits: Limits = Limits()
+    task_limits: Limits = Limits()
 
 
 # --- stated by the supervising process ---------------------------------------------------------------------------

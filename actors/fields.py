@@ -21,6 +21,14 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _DURATION: Final = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?\s*(?:ms|[smhd])\s*)+", re.IGNORECASE)
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd])", re.IGNORECASE)
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE: Final = re.compile(r"([0-9]{1,19}) ?((?:[kmgt]i?)?b|)", re.IGNORECASE | re.ASCII)
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+}
+_LARGEST: Final = 1 << 60
 _LONGEST: Final = 366 * 86400.0
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -180,6 +188,23 @@ def duration(fields: Mapping, name: str, notes: Notes, *, zero: bool) -> float |
         notes.error(found.start, f"{quoted(name)} must be {'at' if zero else 'more than 0 and at'} most 366 days")
         return None
     return seconds
+
+
+def size(fields: Mapping, name: str, notes: Notes) -> int | None:
+    """Return bytes, from a number of bytes or a text such as ``500MB`` (1000) or ``1GiB`` (1024)."""
+    found = scalar(fields, name, notes)
+    if found is None:
+        return None
+    parts = _SIZE.fullmatch(found.text.strip())
+    if parts is None:
+        what = f"must be bytes, or a text such as 500MB or 1GiB, not {quoted(found.text)}"
+        notes.error(found.start, f"{quoted(name)} {what}")
+        return None
+    size: int = int(parts[1]) * _UNITS[parts[2].lower()]
+    if size > _LARGEST:
+        notes.error(found.start, f"{quoted(name)} must be at most {_LARGEST:,} bytes")
+        return None
+    return size
 
 
 def choice(fields: Mapping, name: str, notes: Notes, kind: type[E]) -> E | None:

@@ -9,6 +9,8 @@ from typing import Final
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_KIBI: Final = 1024
+_UNITS: Final = ("B", "KiB", "MiB", "GiB")
 
 
 def joined(*lines: str) -> str:
@@ -45,3 +47,12 @@ def one_line(error: BaseException) -> str:
         trace = trace.tb_next
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes in the unit that people would take, with at most one decimal."""
+    power = 0
+    while size >= _KIBI and power < len(_UNITS) - 1:
+        size /= _KIBI
+        power += 1
+    return f"{size:.1f}".removesuffix(".0") + f" {_UNITS[power]}"

@@ -64,6 +64,7 @@ def session_specs(session: str, project: str, logs: str, settings: Settings) -> 
         shutdown=settings.stop_grace + ROLE_GRACE,
         start_timeout=START_TIMEOUT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        limits=settings.role_limits,
     )
     roles = (
         ChildSpec(
@@ -74,6 +75,7 @@ def session_specs(session: str, project: str, logs: str, settings: Settings) -> 
             start_timeout=START_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             quarantine=role in OPTIONAL_ROLES,
+            limits=settings.role_limits,
         )
         for role in ROLES
     )

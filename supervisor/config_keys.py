@@ -18,10 +18,12 @@ import attrs
 
 from actors import fields
 from actors.events import AgentRunner
+from actors.limits import Limits
 from actors.model import Containment, Isolation
 from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar
+from supervisor.config_limits import read_limits
 
 MOST_PARALLEL: Final = 1_000
 """The largest value of ``max_parallel``."""
@@ -30,14 +32,6 @@ _PROMPT: Final = "{prompt}"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REMOTE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SIZE: Final = re.compile(r"([0-9]{1,19}) ?((?:[kmgt]i?)?b|)", re.IGNORECASE | re.ASCII)
-_UNITS: Final = {
-    "": 1,
-    "b": 1,
-    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
-    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
-}
-_LARGEST: Final = 1 << 60
 _FLAGS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -164,20 +158,7 @@ def _duration(*, zero: bool = False) -> Callable[[Fields, str, Layer], float | N
 
 
 def _size(held: Fields, name: str, layer: Layer) -> int | None:
-    """Read a number of bytes, or a text such as ``500MB`` or ``1GiB``."""
-    found = fields.scalar(held, name, layer.notes)
-    if found is None:
-        return None
-    parts = _SIZE.fullmatch(found.text.strip())
-    if parts is None:
-        what = f"must be bytes, or a text such as 500MB or 1GiB, not {quoted(found.text)}"
-        layer.notes.error(found.start, f"{quoted(name)} {what}")
-        return None
-    size: int = int(parts[1]) * _UNITS[parts[2].lower()]
-    if size > _LARGEST:
-        layer.notes.error(found.start, f"{quoted(name)} must be at most {_LARGEST:,} bytes")
-        return None
-    return size
+    return fields.size(held, name, layer.notes)
 
 
 def _flag(held: Fields, name: str, layer: Layer) -> bool | None:
@@ -270,6 +251,10 @@ def _url(held: Fields, name: str, layer: Layer) -> str | None:
     return found.text
 
 
+def _limits(held: Fields, name: str, layer: Layer) -> Limits | None:
+    return read_limits(held, name, layer.notes)
+
+
 def _default_agent(held: Fields, name: str, layer: Layer) -> str | None:
     layer.default_at = _start(held, name)
     return _matching(_NAME, "the name of an agent runner")(held, name, layer)
@@ -336,10 +321,12 @@ _KEYS: Final[dict[str, _Take]] = {
     "fail_fast": _Value("fail_fast", _flag),
     "stop_grace": _Value("stop_grace", _duration(zero=True)),
     "conflict_reruns": _Value("conflict_reruns", _whole(0, _NEVER_MANY)),
+    "limits": _Value("task_limits", _limits),
     "secrets": _Value("secrets", _variables),
     "output_limit": _Value("output_limit", _size),
     "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,
+    "roles": _Section("roles.", {"limits": _Value("role_limits", _limits)}),
     "agents": _Section("agents.", {"default": _Value("default_agent", _default_agent), "runners": _runners}),
     "git": _Section(
         "git.",

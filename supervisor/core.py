@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from supervisor import exits
-from supervisor.children import Child, Desired, Running, Starting, StateName, Transition
+from supervisor.children import Child, Desired, Running, Starting, StateName, Stopping, Transition
 from supervisor.core_effects import Effect
 from supervisor.core_events import (
     Beat,
@@ -215,11 +215,23 @@ class Core:
                 assert_never(event)
 
     def _replace(self, child: Child, why: ExitReason, *, hard: bool) -> None:
-        """End a running child that is over a limit; its end is then decided about as any other."""
-        if self.flags.strict or not isinstance(child.state, Running):
+        """End a child that is over a limit; its end is then decided about as any other.
+
+        A soft limit is for those that run. A hard one holds also while a child starts or is on its way out: what
+        it was ending for stays its reason.
+        """
+        if self.flags.strict:
             return
-        child.alone = not hard
-        if hard:
-            self._life.kill(child, self._course.now, why)
-        else:
-            self._life.stop(child, self._course.now, why)
+        match child.state:
+            case Running():
+                child.alone = not hard
+                if hard:
+                    self._life.kill(child, self._course.now, why)
+                else:
+                    self._life.stop(child, self._course.now, why)
+            case Starting() if hard:
+                self._life.kill(child, self._course.now, why)
+            case Stopping(killed=False, why=former) if hard:
+                self._life.kill(child, self._course.now, former)
+            case _:
+                pass

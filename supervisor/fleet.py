@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import time
@@ -25,6 +26,7 @@ from supervisor.exits import Shutdown, Unknown, from_wait
 from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 from supervisor.links import Link
+from supervisor.linux import start_ticks
 from supervisor.offspring import EMPTY_SECONDS
 
 if TYPE_CHECKING:
@@ -155,6 +157,19 @@ class Fleet(Generic[F]):
         """Return an incarnation, ``None`` when it is gone."""
         found = self._children.get(f"{session}/{child}")
         return found if found is not None and found.incarnation == incarnation else None
+
+    def identity(self, session: str, child: str, incarnation: int) -> tuple[int, int] | None:
+        """Return pid and start time (clock ticks since boot) of an incarnation that lives, else ``None``.
+
+        Exact: the pidfd is looked at after the start time was read, so that is no later process's.
+        """
+        found = self.find(session, child, incarnation)
+        if found is None or found.pidfd < 0:
+            return None
+        ticks = start_ticks(found.pid)
+        ended = select.poll()
+        ended.register(found.pidfd, select.POLLIN)
+        return None if ticks is None or ended.poll(0) else (found.pid, ticks)
 
     # --- doing ---------------------------------------------------------------------------------------------------
 

@@ -226,6 +226,10 @@ class Hub(threading.Thread):
         """Process id of the fork server, 0 without one."""
         return self._fleet.server_pid
 
+    def identity(self, session: str, child: str, incarnation: int) -> tuple[int, int] | None:
+        """Return pid and start time (clock ticks since boot) of an incarnation that lives; in the hub's thread."""
+        return self._fleet.identity(session, child, incarnation)
+
     # --- the loop ------------------------------------------------------------------------------------------------
 
     def run(self) -> None:

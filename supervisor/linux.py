@@ -172,7 +172,7 @@ def mount_own_proc() -> None:
 
 def can_administer() -> bool:
     """Tell whether the calling process has the effective capability CAP_SYS_ADMIN."""
-    for line in (_read("self", "status") or b"").splitlines():
+    for line in (read_proc("self", "status") or b"").splitlines():
         if line.startswith(b"CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
     return False
@@ -264,7 +264,8 @@ def _wait_for_ends(descriptors: list[int], give_up_at: float) -> None:
 # --- /proc -----------------------------------------------------------------------------------------------
 
 
-def _read(pid: int | str, name: str) -> bytes | None:
+def read_proc(pid: int | str, name: str) -> bytes | None:
+    """Read a file of /proc/PID; ``None`` when it is not there or cannot be read."""
     # Plain system calls: this is what crash-to-ready waits for, and half as long as through a file object.
     try:
         descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -284,7 +285,7 @@ def _read(pid: int | str, name: str) -> bytes | None:
 
 def stat_of(pid: int) -> Stat | None:
     """Read what the kernel says about a process, zombies included; ``None`` when it is not there."""
-    line = _read(pid, "stat")
+    line = read_proc(pid, "stat")
     if not line:
         return None
     # The name stands in parentheses and may hold anything, parentheses and spaces too: count from its end.
@@ -342,7 +343,7 @@ def children_of(pid: int) -> tuple[int, ...]:
             threads = [entry.name for entry in listing]
     except OSError:
         return ()
-    lists = (_read(pid, f"task/{thread}/children") for thread in threads)
+    lists = (read_proc(pid, f"task/{thread}/children") for thread in threads)
     return tuple(int(number) for one in lists if one for number in one.split())
 
 
@@ -376,7 +377,7 @@ def environment_of(pid: int) -> dict[bytes, bytes]:
 
     What a process changed since, and what a forked child set without exec, does not show.
     """
-    block = _read(pid, "environ") or b""
+    block = read_proc(pid, "environ") or b""
     entries = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
     return {name: value for name, _, value in entries}
 
@@ -394,7 +395,7 @@ def find_marked(name: str, values: str | Collection[str]) -> tuple[int, ...]:
 
 
 def _has_entry(pid: int, key: bytes, wanted: Collection[bytes]) -> bool:
-    block = _read(pid, "environ")
+    block = read_proc(pid, "environ")
     if block is None or key not in block:
         return False
     return any(entry.startswith(key) and entry[len(key) :] in wanted for entry in block.split(b"\0"))

@@ -12,6 +12,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
@@ -23,14 +24,16 @@ from actors.events import (
     SessionStatus,
     StopRequested,
 )
-from actors.state import decode_state, encode_state
+from actors.state import RUNNER, decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
 from supervisor.core_effects import EndCause, Ended, FailedToStart
 from supervisor.exits import SpawnFailed
 from supervisor.hub import Hub
+from supervisor.limits import Sample
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
+from supervisor.sampling import Follower, Sampler
 from supervisor.shortage import starting_threads
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
@@ -128,6 +131,8 @@ class MilestoneRun:
             self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
             self._watch = Watch(self.paths, self.session, opening.ledger.state, self.notices.put)
             self._conduct = Conduct(self._hub, self.session, self._shown, self._ended)
+            self._sampler = Sampler()
+            self._follower = self._new_follower()
             self._port = HubPort(self._hub, self.session, self._specs)
             self._supervisor = self._new_supervisor()
             undo.pop_all()
@@ -140,6 +145,7 @@ class MilestoneRun:
         """
         with starting_threads():
             self._watch.start()
+            self._sampler.start()
             self._hub.start()
         self._hub.open_session(self._ledger, self, self._observe)
         self._hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
@@ -206,6 +212,7 @@ class MilestoneRun:
         # With the hub closed nobody tells it any more that its children are gone, which they are.
         with contextlib.suppress(pykka.Timeout):
             self._supervisor.stop(timeout=_ACTOR_SECONDS)
+        self._sampler.stop()
         self._watch.stop()
         if self._hub.is_alive():
             return False
@@ -223,8 +230,13 @@ class MilestoneRun:
 
     def tell(self, message: told.Event) -> None:
         """Pass on what happened to a child; the hub's :class:`~supervisor.hub.Teller`."""
+        self._tell_supervisor(message)
         if isinstance(message, told.Beat):
             self._watch.beaten(message)
+        else:
+            self._follower.heed(message)
+
+    def _tell_supervisor(self, message: told.Event) -> None:
         with contextlib.suppress(pykka.ActorDeadError):  # it has ended, and so have all that it looked after
             self._supervisor.tell(message)
 
@@ -303,6 +315,12 @@ class MilestoneRun:
         with starting_threads():
             return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former=former)
 
+    def _new_follower(self) -> Follower:
+        feed = self._sampler.open(self._sampled, self._tell_supervisor, self.notices.put)
+        limits = {spec.id: spec.limits for spec in self._specs}
+        # What is below the runner are the tasks, which have limits of their own.
+        return Follower(feed, limits, partial(self._hub.identity, self.session), {RUNNER})
+
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""
         if not self._children_gone:
@@ -326,6 +344,13 @@ class MilestoneRun:
         if not self._over:
             self._over = True
             self.notices.put(over)
+
+    # --- called in the sampler's thread --------------------------------------------------------------------------
+
+    def _sampled(self, samples: dict[str, Sample]) -> None:
+        sampled = Sampled(samples)
+        self._watch.sampled(sampled)
+        self.notices.put(sampled)
 
     # --- called in the supervisor's thread -----------------------------------------------------------------------
 

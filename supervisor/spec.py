@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from actors.limits import QUANTITIES, Limit, LimitError, Limits
 from supervisor.program_spec import ProgramSpec, as_program
 from supervisor.spec_checks import SpecError, is_number, require, require_choice
 from supervisor.target_path import path_of
@@ -159,6 +160,8 @@ class ChildSpec:
         program: a program instead of a target: a ProgramSpec, or its argv list.
         flags: of a supervisor: how it treats its children; the defaults when not given.
         children: of a supervisor: its children, in start order.
+        limits: what its processes may use; None: anything. Over a soft limit it is replaced alone and
+            politely, over a hard one it is killed.
 
     Raises:
         SpecError: a value is not allowed; OTP's error terms are in reference row 20.
@@ -178,6 +181,7 @@ class ChildSpec:
     program: ProgramSpec | None = attrs.field(default=None, converter=as_program, kw_only=True)
     flags: "SupervisorFlags | None" = attrs.field(default=None, kw_only=True)
     children: tuple["ChildSpec", ...] = attrs.field(default=(), converter=_as_children, kw_only=True)
+    limits: Limits | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Check every field, then the pairs that exclude each other."""
@@ -194,6 +198,8 @@ class ChildSpec:
         _check_times(owner, self)
         backed = self.backoff is None or isinstance(self.backoff, Backoff)
         require(owner, "backoff", self.backoff, ok=backed, why="must be a Backoff or nothing")
+        limited = self.limits is None or isinstance(self.limits, Limits)
+        require(owner, "limits", self.limits, ok=limited, why="must be Limits or nothing")
         self._check_pairs(owner)
 
     def _needs_no_target(self) -> bool:
@@ -334,7 +340,27 @@ def parse_child(data: object) -> ChildSpec:
         known["children"] = tuple(
             child if isinstance(child, ChildSpec) else parse_child(child) for child in known["children"]
         )
+    if known.get("limits") is not None:
+        known["limits"] = _parse_limits(owner, known["limits"])
     return ChildSpec(**known)
+
+
+def _parse_limits(owner: str, data: object) -> Limits:
+    if isinstance(data, Limits):
+        return data
+    known = _known(f"{owner}: limits", data, Limits)
+    for quantity in QUANTITIES:
+        held = known.get(quantity)
+        if held is None or isinstance(held, Limit):
+            continue
+        try:
+            known[quantity] = Limit(**_known(f"{owner}: limits: {quantity}", held, Limit))
+        except LimitError as error:
+            raise SpecError(owner, f"limits.{quantity}.{error.field}", error.value, error.why) from error
+    try:
+        return Limits(**known)
+    except LimitError as error:
+        raise SpecError(owner, f"limits.{error.field}", error.value, error.why) from error
 
 
 def parse_flags(data: object) -> SupervisorFlags:

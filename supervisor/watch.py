@@ -1,4 +1,4 @@
-"""What a session shows to the outside: ``session.json``, ``agents/<role>.json`` and the samples of its processes.
+"""What a session shows to the outside: ``session.json`` and ``agents/<role>.json``.
 
 A projection, rebuilt from the journal and the supervisor's views at any time; nothing reads it back but ``status``
 and people. One daemon thread owns it: others tell it what happened. Writes are coalesced: a file is written no more
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import attrs
-import psutil
 
 from actors.events import Event, Record
 from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
 from supervisor.conduct import ChildView
 from supervisor.core_events import Beat
+from supervisor.limits import Sample
 from supervisor.notices import Troubled
 from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
 
@@ -31,11 +31,8 @@ if TYPE_CHECKING:
 
     from actors.paths import ProjectPaths
 
-SAMPLE_SECONDS: Final = 2.0
-"""Seconds between two samples of the session's processes."""
-
-FIRST_SAMPLE_SECONDS: Final = 0.3
-"""Seconds until a child that was never sampled is, so that a table is not empty for long."""
+RETRY_SECONDS: Final = 2.0
+"""Seconds until what failed is tried again."""
 
 WRITE_SECONDS: Final = 0.25
 """Shortest time between two writings of ``session.json``."""
@@ -45,19 +42,6 @@ GATHER_SECONDS: Final = 0.05
 
 WRITE_SHARE: Final = 10.0
 """After a writing that took t seconds the next one waits t times this."""
-
-
-@attrs.frozen
-class Sample:
-    """What psutil saw of a process.
-
-    Attributes:
-        cpu_percent: Of one core, since the sample before.
-        rss_bytes: Resident set.
-    """
-
-    cpu_percent: float
-    rss_bytes: int
 
 
 @attrs.frozen
@@ -82,12 +66,12 @@ class Watch(threading.Thread):
         paths: Of the project.
         session: Session id.
         state: The fold so far; copied.
-        notify: Is called with each :class:`Sampled`, in this thread; must not block. Also once with a
-            :class:`Troubled`, should our own code fail: what is shown may then be behind.
+        notify: Is called once with a :class:`Troubled`, in this thread, should our own code fail: what is shown may
+            then be behind. Must not block.
     """
 
     def __init__(
-        self, paths: ProjectPaths, session: str, state: SessionState, notify: Callable[[Sampled | Troubled], None]
+        self, paths: ProjectPaths, session: str, state: SessionState, notify: Callable[[Troubled], None]
     ) -> None:
         super().__init__(name="watch", daemon=True)
         self._paths = paths
@@ -95,16 +79,14 @@ class Watch(threading.Thread):
         self._state = decode_state(encode_state(state))
         self._plan = Plan.of(state.milestone)
         self._notify = notify
-        self._inbox: queue.SimpleQueue[Items | ChildView | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Items | ChildView | Sampled | _Stop] = queue.SimpleQueue()
         self._views: dict[str, ChildView] = {}
-        self._processes: dict[str, psutil.Process] = {}
         self._samples: dict[str, Sample] = {}
         self._beats: dict[str, float] = {}
         self._stopping = threading.Event()
         self._dirty = True
         self._is_troubled = False
         self._next_write = 0.0
-        self._next_sample = 0.0
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -115,6 +97,10 @@ class Watch(threading.Thread):
     def shown(self, view: ChildView) -> None:
         """Tell of a child."""
         self._inbox.put(view)
+
+    def sampled(self, sampled: Sampled) -> None:
+        """Tell what the children use."""
+        self._inbox.put(sampled)
 
     def beaten(self, beat: Beat) -> None:
         """Tell of a child's heartbeat: noted for the next writing, which it is not worth waking the thread for."""
@@ -130,7 +116,7 @@ class Watch(threading.Thread):
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Fold, sample and write until told to stop."""
+        """Fold and write until told to stop."""
         while self._turn():
             pass
         self._turn(self._write)
@@ -144,25 +130,20 @@ class Watch(threading.Thread):
                 self._is_troubled = True
                 reason = f"what is shown may be behind: {type(error).__name__}: {error}"
                 self._notify(Troubled(reason, traceback.format_exc()))
-            self._next_write = self._next_sample = time.monotonic() + SAMPLE_SECONDS
+            self._next_write = time.monotonic() + RETRY_SECONDS
             return True
 
     def _work(self) -> bool:
         if not self._take(self._wait()):
             return False
-        now = time.monotonic()
-        if now >= self._next_sample:
-            self._next_sample = now + SAMPLE_SECONDS
-            self._sample()
-        if self._dirty and now >= self._next_write:
+        if self._dirty and time.monotonic() >= self._next_write:
             self._write()
         return True
 
-    def _wait(self) -> float:
-        moments = [self._next_sample, *([self._next_write] if self._dirty else [])]
-        return max(0.0, min(moments) - time.monotonic())
+    def _wait(self) -> float | None:
+        return max(0.0, self._next_write - time.monotonic()) if self._dirty else None
 
-    def _take(self, timeout: float) -> bool:
+    def _take(self, timeout: float | None) -> bool:
         try:
             message = self._inbox.get(timeout=timeout)
         except queue.Empty:
@@ -175,11 +156,14 @@ class Watch(threading.Thread):
                     for record, event in message:
                         self._state.apply(record, event)
                     self._dirty = True
-                case ChildView(child=child, pid=pid):
-                    if pid is not None and child not in self._samples:
-                        self._next_sample = min(self._next_sample, time.monotonic() + FIRST_SAMPLE_SECONDS)
+                case ChildView(child=child):
                     self._views[child] = message
                     self._write_agent(child)
+                case Sampled(samples=samples):
+                    self._samples = samples
+                    for role in ROLES:
+                        if role in samples and role in self._views:
+                            self._write_agent(role)
                 case _Stop():
                     return False
                 case _:
@@ -188,31 +172,6 @@ class Watch(threading.Thread):
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return True
-
-    def _sample(self) -> None:
-        samples: dict[str, Sample] = {}
-        for child, view in self._views.items():
-            sample = self._sample_one(child, view.pid)
-            if sample is not None:
-                samples[child] = sample
-        self._samples = samples
-        for role in ROLES:
-            if role in samples:
-                self._write_agent(role)
-        self._notify(Sampled(samples))
-
-    def _sample_one(self, child: str, pid: int | None) -> Sample | None:
-        if pid is None:
-            self._processes.pop(child, None)
-            return None
-        try:
-            process = self._processes.get(child)
-            if process is None or process.pid != pid:
-                process = self._processes[child] = psutil.Process(pid)
-            return Sample(process.cpu_percent(), process.memory_info().rss)
-        except psutil.Error:
-            self._processes.pop(child, None)
-            return None
 
     def _write(self) -> None:
         started = time.monotonic()

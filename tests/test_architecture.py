@@ -29,6 +29,7 @@ LAYERS: Final[dict[str, frozenset[str]]] = {
             "supervisor.core_events",
             "supervisor.exits",
             "supervisor.intensity",
+            "supervisor.limits",
             "supervisor.program_spec",
             "supervisor.spec",
             "supervisor.spec_checks",

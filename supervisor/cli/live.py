@@ -19,8 +19,9 @@ from supervisor.cli.narration import TITLES, Line, Tone, roles_in_order
 from supervisor.cli.output import visible
 from supervisor.cli.view import View, line_text
 from supervisor.conduct import ChildView
+from supervisor.limits import Sample
 from supervisor.notices import Recorded
-from supervisor.watch import Sample, Sampled
+from supervisor.watch import Sampled
 
 if TYPE_CHECKING:
     from supervisor.run import MilestoneRun, Over, RunNotice

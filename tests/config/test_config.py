@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from actors.events import AgentRunner, Settings
+from actors.limits import Limit, Limits
 from actors.model import Containment, Isolation
 from supervisor.config import Config, ConfigError, load_config, merge_options
 from supervisor.config_keys import LogLevel, known_keys
@@ -59,7 +60,7 @@ def test_without_any_file_the_defaults_count(project: Path) -> None:
 def test_the_shipped_file_documents_every_key_and_no_other() -> None:
     def dotted(held: Mapping[str, object], prefix: str = "") -> Iterator[str]:
         for name, value in held.items():
-            if isinstance(value, dict) and name != "runners":
+            if isinstance(value, dict) and name not in {"runners", "limits"}:
                 yield from dotted(value, f"{prefix}{name}.")
             else:
                 yield prefix + name
@@ -98,6 +99,11 @@ isolation: none
 fail_fast: true
 stop_grace: 1m30s
 conflict_reruns: 0
+limits:
+  memory: {soft: 1536MiB, hard: 2GB}
+  cpu: {soft: 380, for: 10m}
+  threads: 500
+roles: {limits: {descriptors: {hard: 1000}}}
 secrets: [API_TOKEN, DB_PASSWORD]
 output_limit: 500 MB
 containment: sweep
@@ -150,6 +156,10 @@ blockers:
         secrets=("API_TOKEN", "DB_PASSWORD"),
         output_limit=500_000_000,
         containment=Containment.SWEEP,
+        task_limits=Limits(
+            memory=Limit(1.5 * 1024**3, 2e9), cpu=Limit(380.0, seconds=600.0), threads=Limit(hard=500.0)
+        ),
+        role_limits=Limits(descriptors=Limit(hard=1000.0)),
     )
 
 
@@ -320,3 +330,33 @@ def test_options_out_of_range_are_refused_in_words() -> None:
         merge_options(Settings(), progress_interval=0)
     with pytest.raises(ValueError, match="there is no agent runner 'x'; configured: a, b"):
         merge_options(Settings(agents=(AgentRunner("a", ("y",)), AgentRunner("b", ("y",)))), default_agent="x")
+
+
+# --- limits -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("limits: 4GiB", "1:1: 'limits' must be a map of memory, cpu, descriptors, threads, such as"),
+        ("limits: {memori: 4GiB}", "1:10: unknown key 'memori' in 'limits'; known: memory, cpu, descriptors, threads"),
+        ("limits: {memory: much}", "1:18: 'memory' must be bytes, or a text such as 500MB or 1GiB, not 'much'"),
+        ("limits: {memory: [1]}", "1:10: 'memory' must be a map of soft, hard, for, or the hard limit alone"),
+        ("limits: {memory: {soft: 2GB, hard: 1GB}}", "1:36: 'hard' of 'memory' must be at least the soft limit"),
+        ("limits: {threads: {soft: 0}}", "1:26: 'soft' of 'threads' must be a number, more than 0, or nothing"),
+        ("limits: {threads: {most: 1}}", "1:20: unknown key 'most' in 'threads'; known: soft, hard, for"),
+        ("limits: {cpu: {soft: 90, for: 0s}}", "1:10: 'for' must be more than 0: a moment's use of the processor"),
+        ("roles: {limits: {cpu: {for: soon}}}", "1:29: 'for' must be seconds, or a text such as 90s"),
+    ],
+    ids=map(str, range(9)),
+)
+def test_a_limit_that_cannot_be_kept_is_refused_where_it_stands(project: Path, text: str, message: str) -> None:
+    (found,) = refused(project, text)
+    assert found.partition(": ")[0] == message.partition(": ")[0]
+    assert message.partition(": ")[2] in found
+
+
+def test_limits_of_another_file_can_be_taken_back(project: Path) -> None:
+    limited = "limits: {memory: 1GB}"
+    assert load(project, limited).settings.task_limits
+    assert load(project, limited, explicit="limits: {}").settings.task_limits == Limits()

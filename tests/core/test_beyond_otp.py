@@ -171,6 +171,22 @@ def test_a_replacement_can_be_overtaken_by_a_termination() -> None:
     assert world.log.count("ask a") == 1
 
 
+def test_a_hard_limit_does_not_wait_for_a_child_that_takes_its_time_to_leave() -> None:
+    world = World(child("a", shutdown=60.0), stubborn=["a"]).begin()
+    world.over_limit("a", "rss, soft", hard=False)
+    world.over_limit("a", "rss, hard", hard=True)
+    assert world.log[-3:] == ["kill a", "gone a", "spawn a"]
+    assert reasons(world) == [OverLimit("rss, soft")]
+
+
+def test_a_hard_limit_holds_while_a_child_starts_and_a_soft_one_does_not() -> None:
+    world = World(child("a"), starts={"a": [HANG]}).begin()
+    world.over_limit("a", "rss", hard=False)
+    assert world.log == ["spawn a"]
+    world.over_limit("a", "rss", hard=True)
+    assert world.end() == Ended(FailedToStart("a", OverLimit("rss")), EndCause.START_FAILED)
+
+
 # --- backoff -----------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ import attrs
 import msgspec
 from hypothesis import strategies as st
 
+from actors.limits import Limit, Limits
+
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 _PLAIN: dict[object, st.SearchStrategy[Any]] = {
     str: _TEXT,
@@ -20,6 +22,10 @@ _PLAIN: dict[object, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     type(None): st.none(),
 }
+_AMOUNTS = st.none() | st.floats(1e-3, 1e15)
+_LIMIT = st.builds(Limit, soft=_AMOUNTS, seconds=_AMOUNTS) | st.builds(Limit, st.just(1e-3), _AMOUNTS)
+# Not from the types of its fields: a limit refuses most of what these would let through.
+_PLAIN[Limits] = st.builds(Limits, *[st.none() | _LIMIT] * 4)
 
 
 def values_of(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any type of the vocabulary

@@ -1,0 +1,1 @@
+"""Limits, samples, the conformance rows of operating-system processes, and kill storms."""
