@@ -84,6 +84,13 @@ BENCHES := reader plan journal restart tasks makespan idle git
 bench: install ## Measure what docs/benchmarks.md lists
 	@for one in $(BENCHES); do echo "== bench/$$one.py"; $(BIN)/python -m bench.$$one || exit 1; done
 
+KILLS ?= 1000
+SEED ?= 0
+
+.PHONY: storm
+storm: install ## Kill and stop children of a tree at random; compare the books: make storm KILLS=1000 SEED=7
+	$(BIN)/python -m tests.health.storm --kills $(KILLS) --seed $(SEED)
+
 .PHONY: install
 install: check-tools $(STAMP) ## Create .venv and install milestoned and its tools into it
 
