@@ -20,6 +20,7 @@ from actors.blockers import changes, due_for_hooks
 from actors.builtin_rules import BUILTIN_RULES
 from actors.events import (
     AttemptEnded,
+    AttemptOverLimit,
     AttemptStarted,
     BlockerRaised,
     BlockerResolved,
@@ -114,6 +115,8 @@ class BlockerDetector(RoleActor):
             attempt = task.attempt
             if attempt is None or task.phase is Phase.COMPLETED:
                 continue
+            if attempt.over_limit and attempt.stage is Stage.STARTED:
+                self._suspects.add(task_id)
             if attempt.stage is Stage.STARTED:
                 self._running[attempt.id] = Output(attempt.id, task_id)
             elif attempt.outcome in _ENDED_BADLY and f"failed:{task_id}" not in state.blockers:
@@ -131,6 +134,8 @@ class BlockerDetector(RoleActor):
                     self._ended[attempt] = output
                     self._suspect(output.task)
             case SlotFailed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
+                self._suspect(task_of(attempt))
+            case AttemptOverLimit(attempt=attempt):
                 self._suspect(task_of(attempt))
             case TaskFailed(task=task):
                 self._suspect(task)

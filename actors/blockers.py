@@ -256,7 +256,7 @@ def _how(state: SessionState, claim: str) -> str:
                 Phase.SKIPPED: "the task was cancelled",
             }
             return ends[task.phase]
-        return "the task is attempted again"
+        return "that attempt is over" if kind == "limit" else "the task is attempted again"
     if state.settled is not None and claim.startswith(_PASSING):
         return "the session is over"
     texts = {

@@ -368,6 +368,18 @@ class AttemptStarted(msgspec.Struct, frozen=True):
     pid: int
 
 
+class AttemptOverLimit(msgspec.Struct, frozen=True):
+    """The attempt uses more than its soft limit; it goes on.
+
+    Attributes:
+        attempt: Which one.
+        what: Figure, limit and how long, in one line.
+    """
+
+    attempt: str
+    what: str
+
+
 class AttemptEnded(msgspec.Struct, frozen=True):
     """The attempt is over and no process of it lives.
 
@@ -706,7 +718,15 @@ ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished | Containm
 """What concerns a role or the runner."""
 
 AttemptEvent = (
-    AttemptStarted | AttemptEnded | SlotPrepared | SlotFailed | Landed | LandConflicted | LandFailed | TaskCompleted
+    AttemptStarted
+    | AttemptOverLimit
+    | AttemptEnded
+    | SlotPrepared
+    | SlotFailed
+    | Landed
+    | LandConflicted
+    | LandFailed
+    | TaskCompleted
 )
 """What concerns an attempt that was granted."""
 

@@ -43,6 +43,7 @@ _NAMES: Final[dict[str, dict[type[Event], str]]] = {
         facts.ContainmentChosen: "containment_chosen",
         facts.AttemptGranted: "attempt_granted",
         facts.AttemptStarted: "task_started",
+        facts.AttemptOverLimit: "task_over_limit",
         facts.AttemptEnded: "attempt_ended",
         facts.TaskCompleted: "task_completed",
         facts.TaskFailed: "task_failed",

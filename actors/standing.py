@@ -72,6 +72,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
         sha: Commit that it became, ``""`` for none.
         stopped: Whether the session was told to stop while its programs could run: if it is interrupted then, that is
             no crash.
+        over_limit: The soft limit that it is over, with the figures; ``""`` for none.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     sha: str = ""
     stopped: bool = False
+    over_limit: str = ""
 
 
 class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from actors.events import (
     AttemptEnded,
     AttemptEvent,
     AttemptGranted,
+    AttemptOverLimit,
     AttemptStarted,
     BlockerEscalated,
     BlockerEvent,
@@ -138,7 +139,7 @@ class SessionState(Knowledge):
                 return self._expect(attempt, Stage.ENDED)
             case TaskCompleted():
                 return self._admits_completion(event)
-            case TaskStalled(attempt=attempt):
+            case TaskStalled(attempt=attempt) | AttemptOverLimit(attempt=attempt):
                 return self._expect(attempt, Stage.STARTED)
             case TaskFailed(task=task):
                 return self._admits_failure(task)
@@ -303,7 +304,8 @@ class SessionState(Knowledge):
         self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.SKIPPED, reason=event.reason)
 
     def _fold_attempt(self, event: AttemptEvent, wall: float) -> None:
-        self.progress_wall = wall
+        if not isinstance(event, AttemptOverLimit):
+            self.progress_wall = wall
         found = self.attempt(event.attempt)
         if found is None:  # admits() keeps such facts out; a journal written by hand might hold one
             return
@@ -322,6 +324,9 @@ class SessionState(Knowledge):
 
     def _started(self, _event: AttemptStarted, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
         return evolve(task, phase=_RUNNING, attempt=evolve(attempt, stage=_STARTED, started_wall=wall))
+
+    def _exceeded(self, event: AttemptOverLimit, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:
+        return evolve(task, attempt=evolve(attempt, over_limit=event.what))
 
     def _ended(self, event: AttemptEnded, task: TaskState, attempt: Attempt, wall: float) -> TaskState:
         outcome, seconds = event.outcome, event.seconds
@@ -466,6 +471,7 @@ class SessionState(Knowledge):
         SlotPrepared: _prepared,
         SlotFailed: _unprepared,
         AttemptStarted: _started,
+        AttemptOverLimit: _exceeded,
         AttemptEnded: _ended,
         Landed: _landed,
         LandConflicted: _conflicted,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from actors.events import BlockerRaised, Outcome, Severity
 from actors.observations import View
 from actors.outputs import Match, Tail
-from actors.state import Phase, SessionState, TaskState
+from actors.state import Phase, SessionState, Stage, TaskState
 from actors.wording import attempts_text, joined, seconds_text
 
 
@@ -33,6 +33,7 @@ def of_task(
     yield from _timeout(state, task_id, task, to_come)
     yield from _repeated(state, view, task_id, task, to_come)
     yield from _without_slot(task_id, task)
+    yield from _over_limit(task_id, task)
     if task.conflicts:
         last = task.conflicts > state.settings.conflict_reruns
         yield BlockerRaised(
@@ -62,6 +63,20 @@ def _timeout(state: SessionState, task_id: str, task: TaskState, to_come: int) -
             task=task_id,
             evidence=f"attempt {task.attempts} of {task_id} was ended after {seconds_text(limit)}",
             proposal=f"retry: {attempts_text(to_come)} to come; if it needs more time, raise `timeout` of the task",
+        )
+
+
+def _over_limit(task_id: str, task: TaskState) -> Iterator[BlockerRaised]:
+    attempt = task.attempt
+    if attempt is not None and attempt.stage is Stage.STARTED and attempt.over_limit:
+        yield BlockerRaised(
+            claim=f"limit:{task_id}",
+            category="resource_pressure",
+            severity=Severity.WARNING,
+            task=task_id,
+            evidence=f"attempt {task.attempts} of {task_id} {attempt.over_limit}",
+            proposal="resource reallocation: it goes on; if it needs that much, raise `limits` in the configuration, "
+            "and lower `max_parallel` if several such tasks do not fit into the machine",
         )
 
 

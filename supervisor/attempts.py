@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 
-from actors.events import AttemptEnded, AttemptGranted, AttemptStarted, Outcome
+from actors.events import AttemptEnded, AttemptGranted, AttemptOverLimit, AttemptStarted, Outcome
 from supervisor.memory_kills import KILLED, MemoryKills
 from supervisor.steps import CannotStartError, Place, log_size, note_in_log, start_step
 
 if TYPE_CHECKING:
     from actors.events import Event, Step
     from supervisor.containment import Trees
+    from supervisor.limits import Excess
 
 LEFTOVER_GRACE: Final = 0.2
 """Seconds between TERM and KILL for what a step leaves behind after its leader has exited."""
@@ -191,6 +192,24 @@ class Attempts:
                 reason = f"its output is larger than output_limit ({limit:,} bytes): {attempt.place.log}"
                 grace = min(OUTPUT_GRACE, self.grace)
                 self._end(attempt, attempt.state.leader, Verdict(Outcome.FAILED, 0, reason), now + grace)
+
+    def roots(self) -> dict[str, list[int]]:
+        """Return the tops of the trees of the attempts that run: their leaders, and what these have orphaned."""
+        if not self._trees.quiet:
+            self._trees.look()
+        return {
+            attempt.id: [attempt.state.leader, *self._trees.leftovers(attempt.id)]
+            for attempt in self._live.values()
+            if isinstance(attempt.state, Running)
+        }
+
+    def over_limit(self, attempt_id: str, excess: Excess, now: float) -> None:
+        """State that an attempt is over a soft limit; end one that is over a hard limit, which has failed."""
+        attempt = self._live[attempt_id]
+        if not excess.hard:
+            self._facts.append(AttemptOverLimit(attempt_id, excess.what))
+        elif isinstance(attempt.state, Running):
+            self._end(attempt, attempt.state.leader, Verdict(Outcome.FAILED, 0, excess.what), now + self.grace)
 
     def end_all(self, verdict: Verdict, grace: float, now: float) -> None:
         """End everything that lives; an attempt whose last step has already decided keeps its verdict.

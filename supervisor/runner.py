@@ -40,6 +40,7 @@ from supervisor.environment import SESSION_MARK, SWEEP_SECONDS, TaskEnvironment
 from supervisor.ladder import choose
 from supervisor.links import Link
 from supervisor.steps import Place
+from supervisor.task_meters import TaskMeters
 
 if TYPE_CHECKING:
     import socket
@@ -110,6 +111,7 @@ class Runner:
         chosen = choose(self._session, args)
         self._trees, self._containment = chosen.trees, chosen.fact
         self._attempts = Attempts(self._trees, 0.0)
+        self._meters = TaskMeters()
         self._state: SessionState | None = None
         self._environment: TaskEnvironment | None = None
         self._begun: set[str] = set()
@@ -134,6 +136,7 @@ class Runner:
             if self._linked and self._link.sock.fileno() in ready:
                 self._read_link(now)
             self._attempts.tick(now)
+            self._look_at_usage(now)
             self._gather_facts(now)
             self._say_alive(now)
         return self._status
@@ -159,8 +162,14 @@ class Runner:
         return not len(self._attempts) and told
 
     def _patience(self) -> float:
-        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by, self._state_by)
+        look_at = self._meters.next_look(alive=len(self._attempts) > 0)
+        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by, self._state_by, look_at)
         return max(0.0, moment - time.monotonic())
+
+    def _look_at_usage(self, now: float) -> None:
+        if now >= self._meters.next_look(alive=len(self._attempts) > 0):
+            for attempt, excess in self._meters.look(self._attempts.roots(), now):
+                self._attempts.over_limit(attempt, excess, now)
 
     def _say_alive(self, now: float) -> None:
         if now < self._beat_at:
@@ -272,6 +281,7 @@ class Runner:
         if state is None or environment is None:
             return
         self._attempts.grace = state.settings.stop_grace
+        self._meters.limit(state.settings.task_limits)
         if state.stop is not None:
             self._stop(state, state.stop, now)
             return

@@ -1,9 +1,9 @@
 """The sampler: the one thread of a process that measures what children use, and says who uses too much.
 
 A round measures every child that is followed, with what is below it, and judges it by its limits. What rounds cost
-is bounded: the thread's own processor time of a round, over the time to the next, stays below :data:`SHARE` of a
-core, so that a tree of five hundred children is looked at less often instead of more expensively. A child that was
-never measured is, soon after it is ready.
+is bounded: the thread's own processor time of a round, over the time to the next, stays below
+:data:`~supervisor.usage.SHARE` of a core, so that a tree of five hundred children is looked at less often instead of
+more expensively. A child that was never measured is, soon after it is ready.
 
 Several supervisors share one sampler, each through a :class:`Feed` of its own. A child is followed by its process id
 and start time, and let go when its end is told: who gets its number later is neither measured nor blamed, and what
@@ -27,44 +27,10 @@ from actors.limits import Limits
 from supervisor.core_events import Event, Exited, OverLimitSeen, Ready
 from supervisor.limits import Judge, Sample
 from supervisor.notices import Troubled
-from supervisor.usage import Meter
-
-SAMPLE_SECONDS: Final = 2.0
-"""Shortest time between two rounds that measure everybody."""
+from supervisor.usage import Meter, Pace
 
 FIRST_SAMPLE_SECONDS: Final = 0.3
 """Seconds until a child that was never measured is, so that a table is not empty for long."""
-
-SHARE: Final = 0.01
-"""Share of a core that rounds may take."""
-
-
-class Pace:
-    """When the next round may be, by what the former ones cost.
-
-    Args:
-        interval: Shortest seconds between two rounds.
-        share: Share of a core that rounds may take.
-    """
-
-    def __init__(self, interval: float = SAMPLE_SECONDS, share: float = SHARE) -> None:
-        self._interval = interval
-        self._share = share
-        self._cost = 0.0
-
-    def spent(self, cost: float) -> None:
-        """Take in what a round cost, in processor seconds; a costly one counts at once, cheap ones by and by."""
-        self._cost = max(cost, (self._cost + cost) / 2)
-
-    @property
-    def rest(self) -> float:
-        """Seconds to let go by before any further round."""
-        return self._cost / self._share
-
-    @property
-    def interval(self) -> float:
-        """Seconds from one round to the next."""
-        return max(self._interval, self.rest)
 
 
 @attrs.frozen(eq=False)

@@ -1,4 +1,4 @@
-"""What processes use, read from /proc.
+"""What processes use, read from /proc, and how often that may be.
 
 One file is read for each process: ``stat`` has its times, its threads and its resident pages. That costs some ten
 microseconds; the same through psutil's objects costs ten times as much. What is below a process is found by the
@@ -7,7 +7,8 @@ kernel's lists of children. Only who asks for descriptors pays for counting them
 A process is named by its id and its start time, so a number that came round is not taken for it; a child is counted
 only while its parent is the one below which it was found. A process that ends while it is looked at is left out.
 
-Owns the reading. Refuses to know limits and what the processes are for. Not thread-safe: each meter has one owner.
+Owns the reading and its pace. Refuses to know limits and what the processes are for. Not thread-safe: each meter has
+one owner.
 """
 
 from __future__ import annotations
@@ -22,10 +23,44 @@ import attrs
 from supervisor import linux
 from supervisor.limits import Sample
 
+SAMPLE_SECONDS: Final = 2.0
+"""Shortest time between two rounds that measure everybody."""
+
+SHARE: Final = 0.01
+"""Share of a core that rounds may take."""
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MOST_PROCESSES: Final = 100_000
 """Processes of one tree at which a walk is given up: it grows faster than it can be read."""
+
+
+class Pace:
+    """When the next round may be, by what the former ones cost.
+
+    Args:
+        interval: Shortest seconds between two rounds.
+        share: Share of a core that rounds may take.
+    """
+
+    def __init__(self, interval: float = SAMPLE_SECONDS, share: float = SHARE) -> None:
+        self._interval = interval
+        self._share = share
+        self._cost = 0.0
+
+    def spent(self, cost: float) -> None:
+        """Take in what a round cost, in processor seconds; a costly one counts at once, cheap ones by and by."""
+        self._cost = max(cost, (self._cost + cost) / 2)
+
+    @property
+    def rest(self) -> float:
+        """Seconds to let go by before any further round."""
+        return self._cost / self._share
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one round to the next."""
+        return max(self._interval, self.rest)
 
 
 @attrs.frozen

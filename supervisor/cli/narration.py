@@ -91,6 +91,8 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
             title = state.milestone.by_id[task].title if task in state.milestone.by_id else ""
             again = "" if attempt.endswith(".1") else f" (attempt {attempt.rpartition('.')[2]})"
             yield executor, f"Starting {task}{again}: {title}", Tone.PLAIN
+        case facts.AttemptOverLimit(attempt=attempt, what=what):
+            yield executor, f"{facts.task_of(attempt)} {what}", Tone.WARNING
         case facts.AttemptEnded(outcome=facts.Outcome.OK):
             pass
         case facts.AttemptEnded(attempt=attempt, outcome=outcome, explanation=detail, seconds=seconds):

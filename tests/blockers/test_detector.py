@@ -9,6 +9,7 @@ from actors.blockers import ESCALATE_AFTER, STRATEGIES, escalation_level
 from actors.events import (
     AttemptEnded,
     AttemptGranted,
+    AttemptOverLimit,
     AttemptStarted,
     BlockerEscalated,
     BlockerRaised,
@@ -375,6 +376,23 @@ def test_three_falls_within_a_minute_are_a_storm_and_five_quiet_minutes_end_it()
     assert falls.is_stormy(69)
     assert falls.is_stormy(368)
     assert not falls.is_stormy(369)
+
+
+def test_a_task_over_its_soft_limit_is_a_warning_until_the_attempt_is_over(tmp_path: Path) -> None:
+    with bench(tmp_path) as stage:
+        stage.happen(GitIdle("no repository"))
+        attempt = stage.grant("one")
+        stage.happen(AttemptOverLimit(attempt, "used 5.1 GiB of memory, its soft limit is 4 GiB"))
+        stage.pass_time(2)
+        blocker = raised(stage)["limit:one"]
+        assert (blocker.category, blocker.severity, blocker.task) == ("resource_pressure", Severity.WARNING, "one")
+        assert blocker.evidence == "attempt 1 of one used 5.1 GiB of memory, its soft limit is 4 GiB"
+        stage.restart()
+        stage.pass_time(2)
+        assert (claims(stage), resolved(stage)) == (["limit:one"], {})
+        stage.end(attempt, Outcome.OK)
+        stage.pass_time(2)
+        assert resolved(stage) == {"limit:one": "that attempt is over"}
 
 
 def test_a_restart_storm_is_a_blocker(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import attrs
 from actors.events import (
     AttemptEnded,
     AttemptGranted,
+    AttemptOverLimit,
     AttemptStarted,
     BlockerEscalated,
     BlockerRaised,
@@ -121,6 +122,7 @@ def _work(chance: random.Random, state: SessionState) -> list[Callable[[], Event
         *[lambda: AttemptGranted(f"{task}.{number}", task, number, chance.randrange(SLOTS), _STEPS)] * 5,
         lambda: AttemptGranted(attempt, task, number, chance.randrange(SLOTS), _STEPS),
         lambda: AttemptStarted(attempt, 4711),
+        lambda: AttemptOverLimit(attempt, "used 2 GiB of memory, its soft limit is 1 GiB"),
         lambda: SlotPrepared(attempt, path, "base"),
         lambda: SlotFailed(attempt, "no space"),
         *[lambda: AttemptEnded(attempt, outcome, "run", 0, "", float(number))] * 2,

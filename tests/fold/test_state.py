@@ -12,6 +12,7 @@ from actors.events import (
     EVENT_TYPES,
     AttemptEnded,
     AttemptGranted,
+    AttemptOverLimit,
     AttemptStarted,
     BlockerEscalated,
     BlockerRaised,
@@ -332,6 +333,18 @@ def test_a_next_life_forgets_what_belongs_to_a_life_and_nothing_else() -> None:
 def test_a_next_life_begins_without(events: tuple[Event, ...], field: str, value: object) -> None:
     assert getattr(folded(*events), field) != value
     assert getattr(folded(*events, SessionResumed(Settings(), "boot", 2)), field) == value
+
+
+def test_an_attempt_over_a_soft_limit_is_remembered_and_is_no_progress() -> None:
+    before = folded(READY, *RUNNING)
+    after = folded(READY, *RUNNING, 60, AttemptOverLimit("a.1", "used much"))
+    attempt, former = after.tasks["a"].attempt, before.tasks["a"].attempt
+    assert attempt is not None
+    assert former is not None
+    assert attempt == msgspec.structs.replace(former, over_limit="used much")
+    assert after.progress_wall == before.progress_wall
+    assert before.admits(AttemptOverLimit("a.1", "used much")) == ""
+    assert before.admits(AttemptOverLimit("a.2", "used much")) == "attempt a.2 is not alive"
 
 
 @pytest.mark.parametrize("git", [GitIdle("none"), GitRefused("bare", "clone it")])

@@ -40,12 +40,12 @@ def test_a_dead_child_s_group_is_empty_before_its_replacement_starts(tmp_path: P
 
 @pytest.mark.row("P5")
 def test_a_stopped_child_is_found_by_its_heartbeat_killed_and_counted(tmp_path: Path) -> None:
-    with Tree(tmp_path, spec("a", heartbeat_timeout=1.5), spec("b", heartbeat_timeout=15.0)) as tree:
+    with Tree(tmp_path, spec("a", heartbeat_timeout=2.5), spec("b", heartbeat_timeout=15.0)) as tree:
         tree.all_ready()
         kept = tree.running("b")
         os.kill(tree.running("a"), signal.SIGSTOP)
         tree.running("a", 2)
-        assert tree.reasons("a") == [Silent(1.5)]
+        assert tree.reasons("a") == [Silent(2.5)]
         assert tree.ask(lambda core: (core.restarts("a"), core.restarts("b"))) == (1, 0)
         assert tree.running("b") == kept
 
@@ -53,12 +53,12 @@ def test_a_stopped_child_is_found_by_its_heartbeat_killed_and_counted(tmp_path: 
 @pytest.mark.row("P5", "P6")
 def test_a_child_whose_loop_hangs_is_found_though_a_thread_of_it_lives(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    with Tree(tmp_path, spec("c", "stuck", "live", heartbeat_timeout=1.0, args={"note": str(note)})) as tree:
+    with Tree(tmp_path, spec("c", "stuck", "live", heartbeat_timeout=2.0, args={"note": str(note)})) as tree:
         first = tree.running("c")
         wait_until(lambda: note.exists() and note.read_text(encoding="ascii").count("thread lives") > 1)
         assert is_alive(first)
         tree.running("c", 2)
-        assert tree.reasons("c") == [Silent(1.0)]
+        assert tree.reasons("c") == [Silent(2.0)]
         assert tree.ask(lambda core: core.restarts("c")) == 1
 
 
@@ -100,11 +100,12 @@ def test_a_start_that_never_gets_ready_is_killed_and_has_failed(tmp_path: Path) 
 @pytest.mark.row("P9")
 def test_a_restart_that_never_gets_ready_costs_a_unit_of_the_budget(tmp_path: Path) -> None:
     flags = SupervisorFlags(intensity=2, period=60.0)
-    with Tree(tmp_path, spec("c", "live", "mute", start_timeout=0.5), flags=flags) as tree:
+    # The first child's start has waited for the fork server to load; the second's is short.
+    with Tree(tmp_path, spec("a"), spec("c", "live", "mute", start_timeout=1.0), flags=flags) as tree:
         os.kill(tree.running("c"), signal.SIGKILL)
         end = tree.wait_end()
         assert end.cause is EndCause.INTENSITY
-        assert tree.reasons("c") == [Crashed(signal=signal.SIGKILL), Unready(0.5), Unready(0.5)]
+        assert tree.reasons("c") == [Crashed(signal=signal.SIGKILL), Unready(1.0), Unready(1.0)]
 
 
 @pytest.mark.row("P13")

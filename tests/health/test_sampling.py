@@ -12,7 +12,8 @@ from supervisor.core_events import OverLimitSeen
 from supervisor.limits import Sample
 from supervisor.linux import start_ticks
 from supervisor.notices import Troubled
-from supervisor.sampling import SHARE, Feed, Pace, Sampler, Subject
+from supervisor.sampling import Feed, Sampler, Subject
+from supervisor.usage import SHARE, Pace
 from tests.health.programs import Glutton, glutton
 from tests.waiting import wait_until
 

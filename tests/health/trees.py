@@ -18,9 +18,10 @@ from supervisor.core import Core
 from supervisor.core_effects import ChildExited, ChildRunning, Ended, SupervisorEvent
 from supervisor.exits import ExitReason
 from supervisor.limits import Sample
-from supervisor.sampling import Follower, Pace, Sampler
+from supervisor.sampling import Follower, Sampler
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervisor_actor import Call, SupervisorActor, stop_now
+from supervisor.usage import Pace
 from tests.shell.hosting import SESSION
 from tests.shell.hubs import Stage
 from tests.waiting import wait_until
