@@ -8,7 +8,6 @@ logging. Refuses to know terminals and command lines.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from supervisor.hub import Hub
 from supervisor.limits import Sample
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
+from supervisor.printout import Printout
 from supervisor.sampling import Follower, Sampler
 from supervisor.shortage import starting_threads
 from supervisor.supervisor_actor import SupervisorActor, stop_now
@@ -122,10 +122,9 @@ class MilestoneRun:
             undo.callback(opening.journal.close)
             self.paths.prepare_session(self.session)
             # What a child prints (a crash, as a rule) is for who looks after it, not for the terminal.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._output = os.open(self.paths.logs(self.session) / "children.log", flags, 0o600)
-            undo.callback(os.close, self._output)
-            self._hub = Hub(opening.journal, PRELOAD, self._output)
+            self._printout = Printout(self.paths.logs(self.session) / "children.log")
+            undo.callback(self._printout.close)
+            self._hub = Hub(opening.journal, PRELOAD, self._printout.descriptor)
             undo.callback(self._hub.close)
             logs = str(self.paths.logs(self.session))
             self._specs = session_specs(self.session, str(self.paths.project), logs, self.settings)
@@ -218,7 +217,7 @@ class MilestoneRun:
             return False
         self._closed = True
         self._lock.close()
-        os.close(self._output)
+        self._printout.close()
         return True
 
     @property
@@ -348,6 +347,8 @@ class MilestoneRun:
     # --- called in the sampler's thread --------------------------------------------------------------------------
 
     def _sampled(self, samples: dict[str, Sample]) -> None:
+        with contextlib.suppress(OSError):  # a full disk, say: it is cut next time
+            self._printout.cut()
         sampled = Sampled(samples)
         self._watch.sampled(sampled)
         self.notices.put(sampled)

@@ -247,6 +247,7 @@ def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(projec
     assert_resumes(project, place / "go", {"t1": ()})
 
 
+@pytest.mark.row("P4")
 def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(project: Project, place: Path) -> None:
     """The runner holds the dead-man's link: TERM and CONT, then KILL, until the tree is empty."""
     project.configure("stop_grace: 60s\n")
@@ -262,6 +263,7 @@ def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(pr
     assert not (place / "living").exists()
 
 
+@pytest.mark.row("P4")
 @pytest.mark.parametrize("follower", ["m1", "m2"])
 def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
     project: Project, place: Path, follower: str

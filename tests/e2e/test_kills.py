@@ -156,6 +156,7 @@ def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: st
     _assert_ended_well(project, known, expected)
 
 
+@pytest.mark.row("P4")
 def test_the_run_itself_is_killed_and_started_again(project: Project, expected: dict[str, bytes]) -> None:
     """The runner ends the tasks and the roles go; the next run takes the session up and finishes it."""
     project.write("m1", MILESTONE)
@@ -173,6 +174,7 @@ def test_the_run_itself_is_killed_and_started_again(project: Project, expected: 
     _assert_ended_well(project, known, expected)
 
 
+@pytest.mark.row("P5")
 def test_a_stopped_role_is_found_silent_and_replaced(project: Project, expected: dict[str, bytes]) -> None:
     """A process that lives but does not answer is killed by its heartbeat deadline."""
     project.write("m1", MILESTONE)

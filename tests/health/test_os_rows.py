@@ -3,6 +3,7 @@
 Rows that other tests cover bear their mark there.
 """
 
+import ast
 import os
 import signal
 import statistics
@@ -15,8 +16,10 @@ from actors.limits import Limit, Limits
 from supervisor.core_effects import ChildBackoff, ChildRestarting, ChildStopping, EndCause, FailedToStart
 from supervisor.exits import Crashed, OverLimit, Shutdown, Silent, Unready
 from supervisor.linux import is_alive, members_of_group
+from supervisor.printout import Printout
 from supervisor.spec import Backoff, SupervisorFlags
 from tests.health.trees import Tree, spec
+from tests.test_architecture import LAYERS, MODULES
 from tests.waiting import wait_until
 
 MIB = 1024**2
@@ -148,3 +151,47 @@ def test_a_child_that_ignores_its_order_to_leave_is_killed_after_its_time(tmp_pa
             "Killed",
             "Shutdown",
         ]
+
+
+@pytest.mark.row("P11")
+def test_a_flood_of_output_stays_within_its_bound_and_blocks_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "children.log"
+    printout = Printout(path, 256 * 1024)
+    with Tree(tmp_path, spec("c", "flood", heartbeat_timeout=15.0), output=printout.descriptor) as tree:
+        tree.running("c")
+        given_up = wait_until(printout.cut, 20.0, "a megabyte is too much")
+        assert given_up > 700 * 1024
+        assert path.stat().st_size < 256 * 1024
+        written = path.stat().st_size
+        wait_until(lambda: path.stat().st_size > written, 20.0, "the child goes on printing to what is left")
+        assert path.read_bytes().startswith(b"milestoned: %d bytes were left out here\n" % given_up)
+        assert not tree.reasons("c")
+    printout.close()
+
+
+def test_what_children_print_is_kept_whole_below_the_bound(tmp_path: Path) -> None:
+    path = tmp_path / "children.log"
+    printout = Printout(path)
+    os.write(printout.descriptor, b"one\ntwo\n")
+    assert printout.cut() == 0
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    printout.close()
+
+
+DECIDING = {
+    *(f"supervisor.{name}" for name in ("supervisor_actor", "fleet", "deliveries", "launcher", "links")),
+    *(f"supervisor.{name}" for name in ("forkserver", "offspring", "forked", "linux", "sampling", "usage")),
+    *(f"supervisor.{name}" for name in ("runner", "attempts", "containment", "cgroups", "task_meters", "steps")),
+    *(name for layer in LAYERS.values() for name in layer),
+}
+"""Modules that decide when a child or a task is started, silent, over a limit, killed or given up."""
+
+
+@pytest.mark.row("P8")
+@pytest.mark.parametrize("name", sorted(DECIDING))
+def test_no_decision_about_a_process_reads_the_wall_clock(name: str) -> None:
+    """A jump of an hour moves what these return, and nothing else: whoever does not read it does not notice."""
+    wall = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.now", "datetime.datetime.now"}
+    calls = [ast.unparse(node.func) for node in ast.walk(MODULES[name].tree) if isinstance(node, ast.Call)]
+    assert not wall & set(calls)

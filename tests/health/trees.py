@@ -45,10 +45,13 @@ class Tree(Stage):
         directory: Where the journal is.
         specs: The children.
         flags: Of the supervisor.
+        output: Where the children print; standard error when not given.
     """
 
-    def __init__(self, directory: Path, *specs: ChildSpec, flags: SupervisorFlags | None = None) -> None:
-        super().__init__(directory, (PUPPETS,))
+    def __init__(
+        self, directory: Path, *specs: ChildSpec, flags: SupervisorFlags | None = None, output: int | None = None
+    ) -> None:
+        super().__init__(directory, (PUPPETS,), output)
         self.specs = specs
         self.flags = flags or SupervisorFlags(intensity=1_000, period=60.0)
         self.port = HubPort(self.hub, SESSION, specs)

@@ -214,6 +214,7 @@ def test_the_database_of_another_program_is_refused(path: Path) -> None:
         Journal.open(path)
 
 
+@pytest.mark.row("P12")
 def test_a_journal_of_a_newer_form_is_refused_by_name(path: Path) -> None:
     written(path)
     with closing(sqlite3.connect(path)) as connection:
@@ -251,6 +252,7 @@ def test_a_journal_of_an_older_form_is_rewritten_and_the_old_one_kept(path: Path
         Journal.open(path)
 
 
+@pytest.mark.row("P12")
 def test_a_form_without_a_way_to_ours_is_refused_and_left_alone(path: Path) -> None:
     written(path)
     before = path.read_bytes()

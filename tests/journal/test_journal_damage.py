@@ -96,6 +96,7 @@ def test_a_single_damaged_byte_is_noticed_or_does_not_matter(
     assert refused > 0
 
 
+@pytest.mark.row("P12")
 @pytest.mark.parametrize(("state", "name"), [("closed", "state.db"), ("killed", "state.db-wal")])
 def test_a_truncated_file_is_noticed(state: str, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     image: Image = request.getfixturevalue(state)
@@ -133,6 +134,7 @@ def test_what_a_killed_writer_left_is_taken_up_whole(killed: Image, tmp_path: Pa
         assert path.with_name("state.db-wal").stat().st_size == 0
 
 
+@pytest.mark.row("P12")
 def test_a_refused_journal_is_left_as_it_was_found(killed: Image, tmp_path: Path) -> None:
     log = bytearray(killed.files["state.db-wal"])
     log[len(log) // 2] ^= 1

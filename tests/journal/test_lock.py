@@ -64,6 +64,7 @@ def answer(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.row("P4")
 def test_a_second_start_is_refused_with_the_name_of_the_first(paths: ProjectPaths) -> None:
     with ProjectLock.acquire(paths, "milestonectl run m1"):
         with pytest.raises(LockHeldError, match=r" \(milestonectl run m1\) since 20") as caught:

@@ -135,6 +135,7 @@ def test_preloaded_modules_are_there_in_the_child_and_warm_ups_were_called() -> 
 # --- what a dead child leaves behind ---------------------------------------------------------------------
 
 
+@pytest.mark.row("P1", "P2")
 @pytest.mark.parametrize("how", ["group", "session", "bare"])
 @pytest.mark.parametrize("verb", ["spawn", "forget"])
 def test_what_a_dead_child_left_behind_is_gone_before_its_end_is_reported(verb: str, how: str) -> None:
@@ -158,6 +159,7 @@ def test_what_an_orderly_child_left_behind_is_gone_too() -> None:
         assert gone(left)
 
 
+@pytest.mark.row("P2")
 def test_the_trees_of_a_dead_runner_are_emptied_however_deep_they_are() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="subreaper", dies_with_server=False)
@@ -167,6 +169,7 @@ def test_the_trees_of_a_dead_runner_are_emptied_however_deep_they_are() -> None:
         assert gone(*tasks)
 
 
+@pytest.mark.row("P2")
 def test_a_program_that_forks_for_ever_does_not_get_away() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="subreaper", dies_with_server=False)

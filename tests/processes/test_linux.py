@@ -110,6 +110,7 @@ def test_processes_are_found_by_a_mark_in_their_environment_and_by_nothing_like_
         assert linux.environment_of(process.pid)[b"MILESTONED_MARK"] == mark.encode()
 
 
+@pytest.mark.row("P3")
 def test_only_the_process_that_started_then_gets_the_signal() -> None:
     with program() as (process, _):
         ticks = linux.start_ticks(process.pid)
@@ -128,6 +129,7 @@ def test_killing_goes_on_until_nothing_is_found_and_says_what_is_left() -> None:
     assert linux.kill_until_gone(lambda: [1 << 22], 0.02) == (1 << 22,)
 
 
+@pytest.mark.row("P3")
 def test_what_is_no_longer_meant_after_it_was_opened_is_not_killed() -> None:
     answers = iter([True, False, False])
     with program() as (process, _):

@@ -171,6 +171,7 @@ def test_output_that_is_no_text_is_kept_byte_for_byte(stage: Stage) -> None:
     assert stage.log().partition(b"\n")[2] == b"\xff\x00\x80\r\x1b[1m"
 
 
+@pytest.mark.row("P11")
 def test_ten_megabytes_of_output_block_nobody(stage: Stage) -> None:
     ended = stage.run(sh("head -c 10000000 /dev/zero"))
     assert ended.outcome is Outcome.OK

@@ -19,6 +19,7 @@ def test_background_processes_that_the_leader_leaves_are_ended_first(stage: Stag
     assert ended.seconds < 1.0
 
 
+@pytest.mark.row("P2", "P10")
 def test_a_daemonised_grandchild_that_holds_the_output_is_ended_first(stage: Stage) -> None:
     ended = stage.run(sh(program(DAEMON, "pid") + "; while ! test -s pid; do :; done"))
     assert ended.outcome is Outcome.OK
@@ -37,6 +38,7 @@ def test_what_is_left_may_clean_up_when_it_is_asked_to_end(stage: Stage) -> None
     assert (stage.project / "cleaned").exists()
 
 
+@pytest.mark.row("P1")
 def test_a_left_process_that_ignores_term_is_killed(stage: Stage) -> None:
     ended = stage.run(sh(program(STUBBORN, "pid") + " & while ! test -s pid; do :; done"))
     assert ended.outcome is Outcome.OK

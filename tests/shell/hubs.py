@@ -114,12 +114,13 @@ class Stage:
     Args:
         directory: Where the journal is.
         preload: Modules for the fork server.
+        output: Where children print; standard error when not given.
     """
 
-    def __init__(self, directory: Path, preload: tuple[str, ...] = (PUPPETS,)) -> None:
+    def __init__(self, directory: Path, preload: tuple[str, ...] = (PUPPETS,), output: int | None = None) -> None:
         self.directory = directory
         self.journal = Journal.open(directory / "state.db")
-        self.hub = Hub(self.journal, preload)
+        self.hub = Hub(self.journal, preload, output)
         self.told: list[told.Event] = []
         self.notices: list[Notice] = []
         self.commits: list[str] = []

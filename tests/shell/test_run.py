@@ -248,6 +248,7 @@ def test_an_invalid_file_is_refused_with_the_place(project: Path) -> None:
     assert refused.lines[0].startswith(f"{path}:4:")
 
 
+@pytest.mark.row("P12")
 def test_a_journal_that_is_damaged_is_refused_and_the_lock_given_back(project: Path) -> None:
     given_up(opened(project))
     database = project / ".milestones" / "state.db"
