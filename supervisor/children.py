@@ -80,7 +80,10 @@ class Running:
 
 @attrs.frozen
 class Stopping:
-    """On its way out. `why` replaces the reported reason; None for an ordinary stop."""
+    """On its way out. `why` replaces the reported reason; None for an ordinary stop.
+
+    `kill_at` is when patience ends: with a kill, and once killed with the word that it cannot be.
+    """
 
     kill_at: float | None
     killed: bool

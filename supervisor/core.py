@@ -185,8 +185,12 @@ class Core:
                 self._life.discount(child, at - due, at)
         for name in self._life.deadlines.due(at):
             known = self._roster.children.get(name)
-            if known is not None and self._life.look(known, at):
+            if known is None:
+                continue
+            if self._life.look(known, at):
                 self._course.queue.append(BackoffOver(known.id, known.incarnation))
+            elif isinstance(known.state, Stopping) and known.state.killed and known.state.kill_at is None:
+                self._course.leave_behind(known)
 
     # --- what is seen of children ------------------------------------------------------------------
 

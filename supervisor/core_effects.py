@@ -215,6 +215,21 @@ class ChildStopping:
 
 
 @attrs.frozen
+class ChildUnkillable:
+    """An incarnation is still there `after` seconds after its SIGKILL.
+
+    When the supervisor is ending, it goes on without it. Otherwise the child stays where it is, for a second copy of it
+    is never started.
+    """
+
+    at: float
+    child: str
+    incarnation: int
+    pid: int | None
+    after: float
+
+
+@attrs.frozen
 class ChildStopped:
     """The child is down because it was stopped, and stays down."""
 
@@ -236,6 +251,7 @@ SupervisorEvent = (
     | ChildBackoff
     | ChildFatal
     | ChildStopping
+    | ChildUnkillable
     | ChildStopped
 )
 

@@ -11,6 +11,7 @@ about it. The mapping is the table of reference 1.13:
     killed            Killed                             was killed because it did not stop in time
     anything else     Crashed, Unready, Silent,          failed
                       OverLimit, SpawnFailed, Unknown
+    (waits for ever)  Unkillable                         did not end by SIGKILL, and is not waited for any more
 """
 
 import signal as signals
@@ -111,13 +112,32 @@ class SpawnFailed:
 
 
 @attrs.frozen
+class Unkillable:
+    """Still there `after` seconds after its SIGKILL (it waits for a device that does not answer, say)."""
+
+    after: float
+
+
+@attrs.frozen
 class Unknown:
     """Gone, and nobody can say why (its parent died first, say)."""
 
     why: str = attrs.field(converter=bounded)
 
 
-ExitReason = Normal | Shutdown | ShutdownTerm | Killed | Crashed | Unready | Silent | OverLimit | SpawnFailed | Unknown
+ExitReason = (
+    Normal
+    | Shutdown
+    | ShutdownTerm
+    | Killed
+    | Crashed
+    | Unready
+    | Silent
+    | OverLimit
+    | SpawnFailed
+    | Unkillable
+    | Unknown
+)
 
 
 def from_wait(code: int | None, signal: int | None, success: frozenset[int] = frozenset({0})) -> ExitReason:
@@ -213,6 +233,8 @@ def describe(reason: ExitReason) -> str:
             return f"over its limit: {what}"
         case SpawnFailed(error):
             return f"could not be spawned: {error}"
+        case Unkillable(after):
+            return f"still there {after:g} s after it was killed, and left behind"
         case Unknown(why):
             return f"ended for an unknown reason: {why}"
         case _:

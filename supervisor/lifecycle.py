@@ -20,6 +20,7 @@ from supervisor.core_effects import (
     ChildStarting,
     ChildStopped,
     ChildStopping,
+    ChildUnkillable,
     Effect,
     Kill,
     Publish,
@@ -32,6 +33,10 @@ from supervisor.spec import BRUTAL_KILL, INFINITY
 
 LOOKS: Final = 4
 """How often a heartbeat is looked at within its timeout."""
+
+UNKILLABLE_SECONDS: Final = 10.0
+"""Seconds after its SIGKILL at which a child that is still there is called unkillable. The fork server takes less to
+empty what a dead child has left."""
 
 LATE: Final = 0.5
 """Seconds that a tick may be late before the supervisor itself counts as having been held up."""
@@ -89,6 +94,8 @@ class Lifecycle:
         """
         time = child.spec.shutdown
         if isinstance(child.state, Stopping):
+            if child.state.killed and child.state.kill_at is None:
+                self._await_death(child, now)  # it was called unkillable before; now somebody else waits for it
             return
         if time is BRUTAL_KILL:
             self.kill(child, now, why)
@@ -103,12 +110,18 @@ class Lifecycle:
             self.kill(child, now, why)
 
     def kill(self, child: Child, now: float, why: ExitReason | None) -> None:
-        """Kill a child's group and wait without limit for its death."""
+        """Kill a child's group and wait for its death; in strict mode without limit."""
         self._note_health(child, now)
         child.become(Stopping(None, killed=True, why=why, pid=child.pid), now)
-        self.deadlines.set(child.id, None)
+        self._await_death(child, now)
         self.publish(ChildStopping(now, child.id, child.incarnation, why, killed=True))
         self.effects.append(Kill(child.id, child.incarnation))
+
+    def _await_death(self, child: Child, now: float) -> None:
+        until = None if self.strict else now + UNKILLABLE_SECONDS
+        self.deadlines.set(child.id, until)
+        if isinstance(child.state, Stopping):
+            child.revise(attrs.evolve(child.state, kill_at=until))
 
     def ended(self, child: Child, raw: ExitReason, now: float) -> ExitReason:
         """Name the end of a child's process, report it, and return the name.
@@ -172,8 +185,11 @@ class Lifecycle:
                 self.kill(child, now, Unready(timeout if timeout is not None else now - since))
             case Running():
                 self.listen(child, now)
-            case Stopping(kill_at=kill_at, why=why) if kill_at is not None and kill_at <= now:
+            case Stopping(kill_at=kill_at, why=why, killed=False) if kill_at is not None and kill_at <= now:
                 self.kill(child, now, why)
+            case Stopping(kill_at=kill_at, killed=True) as state if kill_at is not None and kill_at <= now:
+                child.revise(attrs.evolve(state, kill_at=None))
+                self.publish(ChildUnkillable(now, child.id, child.incarnation, child.pid, UNKILLABLE_SECONDS))
             case Backoff(until=until) if until is not None and until <= now:
                 return True
             case _:

@@ -36,7 +36,7 @@ from supervisor.core_effects import (
 from supervisor.core_events import ChangeSpecs, Mutation, TerminateChild, TryAgain
 from supervisor.exits import ExitReason, calls_for_restart
 from supervisor.intensity import RestartRecord
-from supervisor.lifecycle import Lifecycle
+from supervisor.lifecycle import UNKILLABLE_SECONDS, Lifecycle
 from supervisor.roster import Roster
 from supervisor.sequence import (
     BackoffOver,
@@ -163,6 +163,11 @@ class Sequencer:
         else:
             child.become(Gone(reason), self.now)
             self.queue.append(Decision(child.id, child.incarnation))
+
+    def leave_behind(self, child: Child) -> None:
+        """Go on without a child that cannot be killed, if the supervisor is ending; else go on waiting for it."""
+        if self.phase is Phase.ENDING and child.id in self.waiting:
+            self.ended(child, exits.Unkillable(UNKILLABLE_SECONDS))
 
     # --- sequences ---------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class World:
         self.starts = {name: deque(words) for name, words in (starts or {}).items()}
         self.stubborn = set(stubborn)
         self.parting = dict(parting or {})
+        self.undying: set[str] = set()  # what even a kill does not end
         self._pids = 100
         self._requests = 0
 
@@ -204,6 +205,8 @@ class World:
                     self._end(name, incarnation, self.parting.get(name, Crashed(signal=15)))
             case Kill(name, incarnation):
                 self.log.append(f"kill {name}")
+                if name in self.undying:
+                    return
                 self._end(name, incarnation, Crashed(signal=9))
             case TellSelf(event):
                 self.mailbox.append(event)
@@ -214,7 +217,7 @@ class World:
                 self.published.append(event)
             case Ended():
                 assert self._ended is None, "ended twice"
-                assert not self.alive
+                assert self.alive.keys() <= self.undying
                 self._ended = effect
             case _:
                 assert_never(effect)

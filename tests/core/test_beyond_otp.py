@@ -8,6 +8,7 @@ from supervisor.core_effects import (
     ChildExited,
     ChildFatal,
     ChildRunning,
+    ChildUnkillable,
     Done,
     EndCause,
     Ended,
@@ -17,8 +18,8 @@ from supervisor.core_effects import (
     Started,
 )
 from supervisor.core_events import ChangeSpecs, RestartChild, TerminateChild, Tick
-from supervisor.exits import OverLimit, Shutdown, Silent, Unready
-from supervisor.spec import Backoff, Strategy
+from supervisor.exits import OverLimit, Shutdown, Silent, Unkillable, Unready
+from supervisor.spec import BRUTAL_KILL, Backoff, Strategy
 from tests.core.puppets import DIE, FAIL, HANG, READY, World, child, temporary, transient
 
 STEADY = Backoff(initial=1.0, maximum=8.0, factor=2.0, jitter=0.0, healthy_after=10.0)
@@ -126,6 +127,55 @@ def test_heartbeats_can_be_asked_for_while_a_child_runs() -> None:
     assert not reasons(world)
     world.pass_time(0.2)
     assert reasons(world) == [Silent(2.0)]
+
+
+# --- unkillable --------------------------------------------------------------------------------------
+
+
+def test_an_end_goes_on_without_a_child_that_cannot_be_killed_and_says_so() -> None:
+    """OTP row P15."""
+    world = World(child("a"), child("b", shutdown=1.0), child("c"), stubborn=["b"]).begin()
+    world.undying.add("b")
+    pid = world.pid("b")
+    request = world.stop()
+    world.pass_time(10.9)
+    assert (world.end(), world.log[-3:]) == (None, ["gone c", "ask b", "kill b"])
+    world.pass_time(0.2)
+    assert world.seen(ChildUnkillable) == [ChildUnkillable(1011.0, "b", 1, pid, 10.0)]
+    assert reasons(world) == [Shutdown(), Unkillable(10.0), Shutdown()]
+    assert world.end() == Ended(Shutdown(), EndCause.ASKED)
+    assert world.replies[request] == Done()
+    world.die("b")
+
+
+def test_no_second_copy_of_a_child_that_cannot_be_killed_is_started() -> None:
+    world = World(child("c", heartbeat_timeout=4.0)).begin()
+    world.undying.add("c")
+    world.pass_time(1000.0)
+    assert len(world.seen(ChildUnkillable)) == 1
+    assert (len(world.spawns), world.core.state("c")) == (1, "STOPPING")
+    world.die("c")
+    assert (reasons(world), world.core.state("c")) == ([Silent(4.0)], "RUNNING")
+
+
+def test_an_end_that_comes_after_the_word_gives_the_child_the_same_time_again() -> None:
+    world = World(child("c", heartbeat_timeout=4.0)).begin()
+    world.undying.add("c")
+    world.pass_time(60.0)
+    world.stop()
+    world.pass_time(9.9)
+    assert world.end() is None
+    world.pass_time(0.2)
+    assert world.end() == Ended(Shutdown(), EndCause.ASKED)
+
+
+def test_strict_mode_waits_for_a_killed_child_for_ever() -> None:
+    world = World(child("c", shutdown=BRUTAL_KILL), strict=True).begin()
+    world.undying.add("c")
+    world.stop()
+    assert world.core.next_deadline is None
+    world.pass_time(1000.0)
+    assert world.end() is None
 
 
 # --- limits ------------------------------------------------------------------------------------------

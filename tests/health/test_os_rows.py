@@ -4,17 +4,26 @@ Rows that other tests cover bear their mark there.
 """
 
 import ast
+import contextlib
 import os
 import signal
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from actors.limits import Limit, Limits
-from supervisor.core_effects import ChildBackoff, ChildRestarting, ChildStopping, EndCause, FailedToStart
-from supervisor.exits import Crashed, OverLimit, Shutdown, Silent, Unready
+from supervisor.core_effects import (
+    ChildBackoff,
+    ChildRestarting,
+    ChildStopping,
+    ChildUnkillable,
+    EndCause,
+    FailedToStart,
+)
+from supervisor.exits import Crashed, OverLimit, Shutdown, Silent, Unkillable, Unready
 from supervisor.linux import is_alive, members_of_group
 from supervisor.printout import Printout
 from supervisor.spec import Backoff, SupervisorFlags
@@ -195,3 +204,44 @@ def test_no_decision_about_a_process_reads_the_wall_clock(name: str) -> None:
     wall = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.now", "datetime.datetime.now"}
     calls = [ast.unparse(node.func) for node in ast.walk(MODULES[name].tree) if isinstance(node, ast.Call)]
     assert not wall & set(calls)
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Put a process into uninterruptible sleep (state D) meanwhile: SIGKILL takes effect when it is thawed."""
+    group = FREEZER / f"milestoned-test-{pid}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
+        (group / "freezer.state").write_text("FROZEN", encoding="ascii")
+        wait_until(lambda: (group / "freezer.state").read_text(encoding="ascii").strip() == "FROZEN")
+        yield
+    finally:
+        (group / "freezer.state").write_text("THAWED", encoding="ascii")
+        wait_until(lambda: not (group / "cgroup.procs").read_text(encoding="ascii").strip(), 20.0)
+        group.rmdir()
+
+
+@pytest.mark.row("P15")
+@pytest.mark.skipif(
+    not os.access(FREEZER, os.W_OK), reason="only the old freezer (cgroup v1, root) makes such a process"
+)
+def test_an_end_reports_a_child_in_uninterruptible_sleep_and_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("lifecycle", "sequencer"):
+        monkeypatch.setattr(f"supervisor.{module}.UNKILLABLE_SECONDS", 1.0)
+    with Tree(tmp_path, spec("a"), spec("b", shutdown=0.3), spec("c")) as tree:
+        tree.all_ready()
+        stuck = tree.running("b")
+        with frozen(stuck):
+            tree.stop()
+            assert tree.wait_end().cause is EndCause.ASKED
+            assert [(one.child, one.pid) for one in tree.seen(ChildUnkillable)] == [("b", stuck)]
+            assert [tree.reasons(child) for child in "abc"] == [[Shutdown()], [Unkillable(1.0)], [Shutdown()]]
+            assert is_alive(stuck)
+            assert not is_alive(tree.running("a"))
+        wait_until(lambda: not is_alive(stuck), 10.0, "the kill takes effect once it is thawed")
