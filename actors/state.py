@@ -274,14 +274,12 @@ class SessionState(Knowledge):
         # The former life may have been killed: it was active until its last record, not until now.
         self.active_before += max(0.0, (self.ended_wall or self.wall) - self.life_wall)
         self.life_wall = self.progress_wall = wall
-        self.ended_wall = 0.0
         self.status, self.reason, self.paused = SessionStatus.RUNNING, "", ""
         self.stop = self.settled = self.preflight = self.completion = None
-        self.preflight_problems = ()
-        self.unwritten = ""
+        self.preflight_problems, self.unwritten = (), ""
         self.git = evolve(self.git, ready=None, idle="", refused=None)
         self.children, self.finished, self.stalled = {}, {}, {}
-        self.runner_deaths, self.runner_died_wall = 0, 0.0
+        self.ended_wall, self.runner_deaths, self.runner_died_wall = 0.0, 0, 0.0
         # Whoever ended the former life may have ended the runner too: no task is to blame for that.
         for key, task in self.tasks.items():
             if task.runner_deaths:
@@ -304,8 +302,7 @@ class SessionState(Knowledge):
         self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.SKIPPED, reason=event.reason)
 
     def _fold_attempt(self, event: AttemptEvent, wall: float) -> None:
-        if not isinstance(event, AttemptOverLimit):
-            self.progress_wall = wall
+        self.progress_wall = self.progress_wall if isinstance(event, AttemptOverLimit) else wall
         found = self.attempt(event.attempt)
         if found is None:  # admits() keeps such facts out; a journal written by hand might hold one
             return
