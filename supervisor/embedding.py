@@ -41,8 +41,8 @@ class Supervisor:
     Args:
         children: Specs in start order.
         flags: How it treats them; OTP's defaults when not given (one_for_one, 1 restart in 5 s).
-        on_event: Is called with each public event, one after the other, in a thread of the supervisor's; must not
-            block. What it raises goes to ``threading.excepthook``.
+        on_event: Is called with each public event, one after the other, in a thread of its own. What it raises goes
+            to ``threading.excepthook``.
         preload: Modules, and scripts by absolute path, that are loaded once and shared by all children. By default
             those in which the targets stand. None of them may start a thread while it loads.
         output: Descriptor for what children print, open as long as the supervisor; standard error when not given.
@@ -100,7 +100,8 @@ class Supervisor:
         Args:
             timeout: Seconds after which everything that is left is killed; ``None`` for never.
         """
-        over = self._asked.request_stop()
+        self._tree.check_waiting()
+        over = self._tree.request_stop()
         if over is None:
             return
         try:
@@ -125,7 +126,8 @@ class Supervisor:
             NotRunningError: Supervision itself broke.
         """
         self._tree.check_process()
-        return self._asked.over.result(timeout)
+        self._tree.check_waiting()
+        return self._tree.over.result(timeout)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Supervisor:
             MessageError: The message has no form in JSON.
             NotRunningError: The supervisor does not run.
         """
-        answer = self._asked.ask(child, message)
+        answer = self._tree.ask(child, message)
         try:
             return answer.result(timeout)
         except FutureTimeoutError:
@@ -182,7 +184,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._asked.start_child(spec, under).result(timeout))
+        return cast("Started", self._tree.start_child(spec, under).result(timeout))
 
     def start_instance(self, args: Mapping[str, object], *, under: str = "", timeout: float | None = None) -> Started:
         """Start one more child of a simple_one_for_one supervisor.
@@ -201,7 +203,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._asked.start_instance(args, under).result(timeout))
+        return cast("Started", self._tree.start_instance(args, under).result(timeout))
 
     def terminate_child(self, child: str, *, timeout: float | None = None) -> None:
         """End a child and keep its spec; no error if it is down already.
@@ -215,7 +217,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._asked.terminate_child(child).result(timeout)
+        self._tree.terminate_child(child).result(timeout)
 
     def restart_child(self, child: str, *, timeout: float | None = None) -> Started:
         """Start a child that is down; one that runs is not touched (OTP's word).
@@ -229,7 +231,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._asked.restart_child(child).result(timeout))
+        return cast("Started", self._tree.restart_child(child).result(timeout))
 
     def delete_child(self, child: str, *, timeout: float | None = None) -> None:
         """Forget the spec of a child that is down.
@@ -243,7 +245,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._asked.delete_child(child).result(timeout)
+        self._tree.delete_child(child).result(timeout)
 
     def change_specs(
         self,
@@ -270,7 +272,7 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._asked.change_specs(children, flags, under).result(timeout)
+        self._tree.change_specs(children, flags, under).result(timeout)
 
     def which_children(self, *, under: str = "") -> tuple[ChildRow, ...]:
         """List the children of a supervisor, the newest started first.
@@ -279,7 +281,7 @@ class Supervisor:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
         """
-        return self._asked.read(under, lambda core: core.which_children()).result()
+        return self._tree.read(under, lambda core: core.which_children()).result()
 
     def count_children(self, *, under: str = "") -> Counts:
         """Count specs, running children, supervisors and workers.
@@ -288,7 +290,7 @@ class Supervisor:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
         """
-        return self._asked.read(under, lambda core: core.count_children()).result()
+        return self._tree.read(under, lambda core: core.count_children()).result()
 
     def get_childspec(self, child: str) -> ChildSpec:
         """Return the spec of a child.
@@ -297,7 +299,7 @@ class Supervisor:
             RefusedError: There is no such child.
             NotRunningError: The supervisor does not run.
         """
-        return found_spec(self._asked.read_child(child, lambda core, name: core.get_childspec(name)).result(), child)
+        return found_spec(self._tree.read_child(child, lambda core, name: core.get_childspec(name)).result(), child)
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -312,11 +314,6 @@ class Supervisor:
         """
         self._tree.check_process()
         return self._tree.log.follow(timeout)
-
-    @property
-    def _asked(self) -> Supervision:
-        self._tree.check_waiting()
-        return self._tree
 
     @property
     def fork_server_pid(self) -> int:

@@ -41,7 +41,7 @@ class AsyncSupervisor:
     Args:
         children: Specs in start order.
         flags: How it treats them; OTP's defaults when not given.
-        on_event: As of :class:`~supervisor.embedding.Supervisor`: called in a thread of the supervisor's.
+        on_event: As of :class:`~supervisor.embedding.Supervisor`: called in a thread of its own.
         preload: As of :class:`~supervisor.embedding.Supervisor`.
         output: As of :class:`~supervisor.embedding.Supervisor`.
 

@@ -21,8 +21,8 @@ import msgspec
 from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
-from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused
-from supervisor.event_log import EventLog, SupervisorFailed
+from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, SupervisorStarted
+from supervisor.event_log import EventLog, PublicEvent, SupervisorFailed
 from supervisor.keeper import Keeper, Tree
 from supervisor.spec import ChildSpec, SupervisorFlags, check_specs
 from supervisor.tree_check import check_args, check_tree, preload_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnEvent = Callable[["SupervisorEvent | SupervisorFailed"], None]
+OnEvent = Callable[[PublicEvent], None]
 
 _ALIVE: Final[weakref.WeakSet[Supervision]] = weakref.WeakSet()
 
@@ -44,7 +44,7 @@ class Hosting:
     """How a tree lives in its host.
 
     Attributes:
-        on_event: Is called with each public event, one after the other, in a thread of the supervisor's.
+        on_event: Is called with each public event, one after the other, in a thread of its own.
         preload: Modules, and scripts by absolute path, that are loaded once and shared by all children; ``None`` for
             those in which the targets stand.
         output: Descriptor for what children print, open as long as the supervisor; ``None`` for standard error.
@@ -78,6 +78,8 @@ class Supervision:
         self.started: Future[None] = Future()
         self.over: Future[Ended] = Future()
         self._pid = os.getpid()
+        self._caller: threading.Thread | None = None
+        self._end: Ended | None = None
         self._on_event = hosting.on_event
         self._lock = threading.Lock()  # of the two below
         self._begun = False
@@ -102,6 +104,11 @@ class Supervision:
             self._begun = True
             self._why_not = "the supervisor is still starting"
         self._keeper = Keeper(self._spec)
+        if self._on_event is not None:
+            self._caller = threading.Thread(
+                target=self._call_back, args=(self._on_event,), name="supervisor-events", daemon=True
+            )
+            self._caller.start()
         self._keeper.start()
         return self.started
 
@@ -131,13 +138,13 @@ class Supervision:
             self._keeper.join()
 
     def check_waiting(self) -> None:
-        """Refuse to wait in the thread that would have to bring what is waited for.
+        """Refuse to wait for the end in the thread that is waited for then.
 
         Raises:
             SupervisionError: This is the thread in which ``on_event`` is called.
         """
-        if threading.current_thread() is self._keeper:
-            raise SupervisionError("on_event must not wait for its own supervisor: do it in another thread")
+        if threading.current_thread() is self._caller:
+            raise SupervisionError("on_event cannot wait for the end of its supervisor: do it in another thread")
 
     def check_process(self) -> None:
         """Refuse to act in a process that was forked from the one that the tree belongs to.
@@ -229,22 +236,21 @@ class Supervision:
     # --- called in the threads of the tree -----------------------------------------------------------------------
 
     def _published(self, event: SupervisorEvent) -> None:
+        if isinstance(event, SupervisorStarted) and not event.supervisor:
+            self._why_not = ""  # before anybody reads of it
         self.log.put(event)
-        if self._on_event is not None and self._keeper is not None:
-            self._keeper.call(lambda: self._call_back(event))
 
-    def _call_back(self, event: SupervisorEvent | SupervisorFailed) -> None:
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - the host's code: shown as that of any thread is, and we go on
-            threading.excepthook(
-                threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
-            )
+    def _call_back(self, function: OnEvent) -> None:
+        for event in self.log.follow(None):
+            try:
+                function(event)
+            except Exception as error:  # noqa: BLE001 - the host's code: shown as that of any thread is, and we go on
+                threading.excepthook(
+                    threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+                )
+        self._finish()
 
     def _started(self) -> None:
-        self._why_not = ""
         settle(self.started)
 
     def _stop_root(self) -> None:
@@ -254,19 +260,22 @@ class Supervision:
 
     def _over(self, end: Ended | None, failure: str) -> None:
         self._why_not = failure or (f"the supervisor has ended: {end.cause}" if end else "the supervisor was killed")
-        error = NotRunningError(self._why_not)
+        self._end = end
         if failure:
-            failed = SupervisorFailed(time.monotonic(), failure)
-            self.log.put(failed)
-            self._call_back(failed)
-        self.log.close()
+            self.log.put(SupervisorFailed(time.monotonic(), failure))
         if not self.started.done():
             reason = None if end is None else end.reason
-            settle(self.started, error=StartError(reason) if isinstance(reason, FailedToStart) else error)
-        if end is None:
-            settle(self.over, error=error)
+            error = StartError(reason) if isinstance(reason, FailedToStart) else NotRunningError(self._why_not)
+            settle(self.started, error=error)
+        self.log.close()
+        if self._caller is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._end is None:
+            settle(self.over, error=NotRunningError(self._why_not))
         else:
-            settle(self.over, end)
+            settle(self.over, self._end)
 
     # --- in a forked process -------------------------------------------------------------------------------------
 

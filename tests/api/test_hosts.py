@@ -15,7 +15,7 @@ import psutil
 import pykka
 import pytest
 
-from supervisor import ChildSpec, NotRunningError, SpecError, Supervisor, SupervisorFailed
+from supervisor import ChildSpec, NotRunningError, SpecError, StartError, Supervisor, SupervisorFailed
 from supervisor.linux import is_alive
 from tests.api.cast import Echo
 from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, running, who
@@ -259,3 +259,28 @@ def test_a_class_of_an_interactive_session_is_refused(tmp_path: Path) -> None:
         check=False,
     )
     assert "was defined in an interactive session; put it into a module" in done.stderr
+
+
+# --- what the fork server loads ------------------------------------------------------------------------------------
+
+THREADED: Final = """
+import threading
+import pykka
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+class Own(pykka.ThreadingActor):
+    def on_receive(self, message):
+        return message
+"""
+
+
+def test_a_module_that_starts_a_thread_is_named_and_can_be_left_to_the_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "threaded_by_import.py").write_text(THREADED, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = ChildSpec("own", "threaded_by_import:Own")
+    with pytest.raises(StartError, match=r"preloading left 1 thread\(s\) running"):
+        Supervisor([spec]).start()
+    with Supervisor([spec], preload=[]) as supervisor:
+        assert supervisor.ask("own", 1) == 1
