@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 NOT_FOUND: Final = 127
 """Exit status of a program that could not be executed, as shells have it."""
 
+_OF_THE_HOST: Final = frozenset(
+    {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
+"""Variables by which systemd speaks with the host alone."""
+
 _STDOUT: Final = 1
 _STDERR: Final = 2
 
@@ -98,7 +103,7 @@ def execute(link: socket.socket, args: Mapping[str, object]) -> int:
         The exit status, when the program could not be executed.
     """
     argv = cast("list[str]", args["argv"])
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_HOST}
     for name, value in cast("Mapping[str, str | None]", args["env"]).items():
         if value is None:
             environment.pop(name, None)

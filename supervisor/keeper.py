@@ -12,6 +12,7 @@ ends all that is below it. Refuses to know strategies, and what the children are
 from __future__ import annotations
 
 import contextlib
+import selectors
 import signal
 import threading
 import time
@@ -34,6 +35,7 @@ from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
 from supervisor.linux import find_marked, kill_until_gone
 from supervisor.loop import Loop
+from supervisor.readiness import NotifySocket
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class _Hosted:
     branch: Branch
     spec: ChildSpec
     incarnation: int
+    notify: NotifySocket | None = None
     error: str = ""
     declined: bool = False
     asks: dict[int, Future[Any]] = attrs.Factory(dict)
@@ -184,7 +187,10 @@ class Keeper(threading.Thread):
             self._open(Place(), self._tree.flags, self._tree.specs)
             while not self._closing:
                 for key, events in self._loop.wait(self._fleet.due):
-                    self._fleet.ready(key, events)
+                    if isinstance(key.data, NotifySocket):
+                        self._notified(key.data)
+                    else:
+                        self._fleet.ready(key, events)
                 self._loop.run_calls()
                 self._fleet.look()
                 self._loop.ring()
@@ -208,6 +214,7 @@ class Keeper(threading.Thread):
             branch.drop(failure or "the supervisor was closed")
         for hosted in self._hosted.values():
             self._fail_asks(hosted, Shutdown())
+            self._close_notify(hosted)
         self._loop.close()
         for thread in self._threads:
             thread.join(_THREAD_SECONDS)
@@ -224,8 +231,11 @@ class Keeper(threading.Thread):
             branch.tell(told.Spawned(time.monotonic(), spec.id, incarnation, None))
             self._open(Place(branch, spec.id, incarnation), spec.flags or SupervisorFlags(), spec.children)
             return
-        self._hosted[branch.path_of(spec.id)] = _Hosted(branch, spec, incarnation)
+        hosted = _Hosted(branch, spec, incarnation)
+        self._hosted[branch.path_of(spec.id)] = hosted
         entry, args = _launch(spec, incarnation, last_exit, branch.flags)
+        if spec.program is not None and spec.program.notify:
+            args = {**args, "env": {**spec.program.env, **self._open_notify(hosted)}}
         self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:
@@ -371,7 +381,7 @@ class Keeper(threading.Thread):
         path = child.key.removeprefix("/")
         hosted = self._hosted[path]
         program = hosted.spec.program
-        if program is None or hosted.error:
+        if program is None or program.notify or hosted.error:
             return
 
         def ready() -> None:
@@ -390,6 +400,22 @@ class Keeper(threading.Thread):
     def server_lost(self, reason: str) -> None:
         """Give up."""
         raise _BrokenError(reason)
+
+    def _open_notify(self, hosted: _Hosted) -> Mapping[str, str]:
+        hosted.notify = NotifySocket(hosted.branch.path_of(hosted.spec.id), hosted.incarnation)
+        self._loop.selector.register(hosted.notify, selectors.EVENT_READ, hosted.notify)
+        strict = hosted.branch.flags.strict
+        return hosted.notify.environment(None if strict else hosted.spec.heartbeat_timeout)
+
+    def _notified(self, notify: NotifySocket) -> None:
+        hosted = self._hosted.get(notify.child)
+        if hosted is None or hosted.notify is not notify:
+            return  # it was closed in this very turn
+        said, now = notify.read(), time.monotonic()
+        if said.ready:
+            hosted.branch.tell(told.Ready(now, hosted.spec.id, hosted.incarnation))
+        if said.alive:
+            hosted.branch.tell(told.Beat(now, hosted.spec.id, hosted.incarnation))
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -416,8 +442,14 @@ class Keeper(threading.Thread):
     def _gone(self, path: str, reason: ExitReason) -> _Hosted:
         self._mailboxes.pop(path, None)
         hosted = self._hosted.pop(path)
+        self._close_notify(hosted)
         self._fail_asks(hosted, _explained(hosted, reason))
         return hosted
+
+    def _close_notify(self, hosted: _Hosted) -> None:
+        if hosted.notify is not None:
+            self._loop.selector.unregister(hosted.notify)
+            hosted.notify.close()
 
     def _fail_asks(self, hosted: _Hosted, reason: ExitReason) -> None:
         path = hosted.branch.path_of(hosted.spec.id)

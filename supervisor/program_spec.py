@@ -38,6 +38,8 @@ class ProgramSpec:
             those of the supervising process's standard error.
         success_codes: exit codes that are a normal end.
         start_seconds: seconds that it must have run to be called ready; 0: as soon as it is executed.
+        notify: whether it says itself that it is ready, and alive, by systemd's notify protocol
+            (`NOTIFY_SOCKET`, `READY=1`, `WATCHDOG=1`); a heartbeat_timeout needs it.
 
     Raises:
         SpecError: a value is not allowed.
@@ -49,6 +51,7 @@ class ProgramSpec:
     output: str | None = attrs.field(default=None, kw_only=True)
     success_codes: frozenset[int] = attrs.field(default=SUCCESS_CODES, converter=_as_codes, kw_only=True)
     start_seconds: float = attrs.field(default=0.0, kw_only=True)
+    notify: bool = attrs.field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be executed."""
@@ -66,6 +69,9 @@ class ProgramSpec:
         require(owner, "success_codes", sorted(self.success_codes, key=str), ok=codes, why="must be numbers 0 to 255")
         timed = is_number(self.start_seconds) and self.start_seconds >= 0
         require(owner, "start_seconds", self.start_seconds, ok=timed, why="must be seconds, 0 or more")
+        require(owner, "notify", self.notify, ok=isinstance(self.notify, bool), why="must be true or false")
+        once = not (self.notify and self.start_seconds)
+        require(owner, "start_seconds", self.start_seconds, ok=once, why="must be 0 for one that says it is ready")
 
 
 def as_program(value: ProgramSpec | Sequence[str] | Mapping[str, Any] | None) -> ProgramSpec | None:

@@ -208,6 +208,9 @@ class ChildSpec:
     def _check_pairs(self, owner: str) -> None:
         alone = self.program is None or (not self.target and self.type is ChildType.WORKER)
         require(owner, "program", self.program, ok=alone, why="stands instead of a target, and is no supervisor")
+        beating = self.heartbeat_timeout is None or self.program is None or self.program.notify
+        why = "a program beats by notify alone: set that in its ProgramSpec, or leave this out"
+        require(owner, "heartbeat_timeout", self.heartbeat_timeout, ok=beating, why=why)
         nested = self.type is ChildType.SUPERVISOR
         require(owner, "children", self.children, ok=nested or not self.children, why="needs the type supervisor")
         require(owner, "flags", self.flags, ok=nested or self.flags is None, why="needs the type supervisor")

