@@ -71,8 +71,8 @@ class Loop:
         return [(key, events) for key, events in found if key.data is not None]
 
     def run_calls(self) -> None:
-        """Run what other threads have asked for, in order."""
-        while self._calls:
+        """Run what other threads have asked for by now, in order; what they ask for meanwhile has its turn after."""
+        for _ in range(len(self._calls)):
             self._calls.popleft()()
 
     def ring(self) -> None:

@@ -519,9 +519,11 @@ def test_calls_while_the_hub_closes_touch_nothing_of_anybody_else(tmp_path: Path
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
-    stage.__exit__(None, None, None)
-    others = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(20)]
-    over.set()
+    try:
+        stage.__exit__(None, None, None)
+        others = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(20)]
+    finally:
+        over.set()
     for thread in threads:
         thread.join(5.0)
     for other in others:
