@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 SESSION_MARK: Final = "MILESTONED_SESSION"
 """Variable that names the session in every process of its tasks."""
 
-SWEEP_SECONDS: Final = 2.0
-"""Most seconds spent on killing what bears the mark of a session that nobody supervises any more."""
-
 ATTEMPT_MARK: Final = "MILESTONED_ATTEMPT"
 """Variable that names the attempt in every process of it."""
 

@@ -27,12 +27,12 @@ from actors.log_lines import KINDS
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
 from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
-from supervisor.environment import SESSION_MARK, SWEEP_SECONDS
+from supervisor.environment import SESSION_MARK
 from supervisor.fleet import Child, Fleet
 from supervisor.fork_protocol import Namespace
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
-from supervisor.linux import find_marked, kill_until_gone
+from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.shortage import refusal

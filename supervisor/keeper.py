@@ -29,11 +29,10 @@ from supervisor import core_events as told
 from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
 from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
-from supervisor.environment import SWEEP_SECONDS
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, describe
 from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
-from supervisor.linux import find_marked, kill_until_gone
+from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags

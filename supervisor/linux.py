@@ -41,6 +41,9 @@ _ENDED: Final = "ZXx"
 _ROUND_SECONDS: Final = 0.05
 _READ_BYTES: Final = 1 << 16
 
+SWEEP_SECONDS: Final = 2.0
+"""Most seconds spent on killing what bears the mark of something that nobody supervises any more."""
+
 
 @attrs.frozen
 class Stat:

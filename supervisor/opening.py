@@ -34,12 +34,12 @@ from actors.paths import ProjectPaths, new_session_id
 from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
-from supervisor.environment import SESSION_MARK, SWEEP_SECONDS
+from supervisor.environment import SESSION_MARK
 from supervisor.finding import NoMilestoneError, find_milestone
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ladder import refusal
 from supervisor.ledger import Latest, Ledger, without_collection
-from supervisor.linux import find_marked, kill_until_gone
+from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.projection import replace_file, seen_by, session_json
 

@@ -36,7 +36,7 @@ from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, 
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
-from supervisor.environment import SESSION_MARK, SWEEP_SECONDS, TaskEnvironment
+from supervisor.environment import SESSION_MARK, TaskEnvironment
 from supervisor.ladder import choose
 from supervisor.links import Link
 from supervisor.steps import Place
@@ -258,7 +258,7 @@ class Runner:
         former = [attempt.id for _, attempt in _open_attempts(state) if attempt.stage is Stage.STARTED or not first]
         if not former:
             return
-        left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), SWEEP_SECONDS)
+        left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), linux.SWEEP_SECONDS)
         if left:
             _warn(f"processes of a former runner cannot be killed: {', '.join(map(str, left))}")
         self._begun.update(former)
