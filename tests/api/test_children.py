@@ -145,7 +145,7 @@ def test_supervisors_stand_in_supervisors_and_are_reached_by_path() -> None:
     assert stopped == ["outer/inner", "outer", ""]
 
 
-@pytest.mark.row(30)
+@pytest.mark.row("30")
 def test_a_supervisor_beyond_its_budget_is_started_again_by_the_one_above_with_its_static_children() -> None:
     tree = nested("inner", echo("b"), flags=SupervisorFlags(intensity=0))
     with Supervisor([tree], MANY) as supervisor:

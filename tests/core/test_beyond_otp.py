@@ -132,8 +132,8 @@ def test_heartbeats_can_be_asked_for_while_a_child_runs() -> None:
 # --- unkillable --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("P15")
 def test_an_end_goes_on_without_a_child_that_cannot_be_killed_and_says_so() -> None:
-    """OTP row P15."""
     world = World(child("a"), child("b", shutdown=1.0), child("c"), stubborn=["b"]).begin()
     world.undying.add("b")
     pid = world.pid("b")
