@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.actor_host import Ignore
+    from actors.limits import Limit, LimitError, Limits
     from supervisor.api_errors import (
         AnswerError,
         AskError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         ChildStarting,
         ChildStopped,
         ChildStopping,
+        ChildUnkillable,
         EndCause,
         Ended,
         FailedToStart,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         ShutdownTerm,
         Silent,
         SpawnFailed,
+        Unkillable,
         Unknown,
         Unready,
         describe,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "actors.actor_host": ("Ignore",),
+    "actors.limits": ("Limit", "LimitError", "Limits"),
     "supervisor.api_errors": (
         "AnswerError",
         "AskError",
@@ -99,6 +103,7 @@ _HOMES = {
         "ChildStarting",
         "ChildStopped",
         "ChildStopping",
+        "ChildUnkillable",
         "EndCause",
         "Ended",
         "FailedToStart",
@@ -122,6 +127,7 @@ _HOMES = {
         "ShutdownTerm",
         "Silent",
         "SpawnFailed",
+        "Unkillable",
         "Unknown",
         "Unready",
         "describe",
@@ -166,6 +172,7 @@ __all__ = [
     "ChildStopping",
     "ChildType",
     "ChildUnavailableError",
+    "ChildUnkillable",
     "Counts",
     "Crashed",
     "EndCause",
@@ -176,6 +183,9 @@ __all__ = [
     "Ignore",
     "IntensityExceeded",
     "Killed",
+    "Limit",
+    "LimitError",
+    "Limits",
     "MessageError",
     "Normal",
     "NotRunningError",
@@ -202,6 +212,7 @@ __all__ = [
     "SupervisorFlags",
     "SupervisorStarted",
     "SupervisorStopped",
+    "Unkillable",
     "Unknown",
     "Unready",
     "describe",

@@ -35,6 +35,7 @@ from supervisor.forked import MARK
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
+from supervisor.sampling import Feed, Sampler, Subject
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Keeper(threading.Thread):
         self._numbers: dict[str, dict[str, int]] = {}
         self._tickets = 0
         self._threads: list[threading.Thread] = []
+        self._sampler: Sampler | None = None
+        self._feed: Feed | None = None
         self._end: Ended | None = None
         self._closing = False
 
@@ -215,6 +218,8 @@ class Keeper(threading.Thread):
             self._fail_asks(hosted, Shutdown())
             self._close_notify(hosted)
         self._loop.close()
+        if self._sampler is not None:
+            self._sampler.stop()
         for thread in self._threads:
             thread.join(_THREAD_SECONDS)
         self._tree.over(self._end, failure)
@@ -359,7 +364,7 @@ class Keeper(threading.Thread):
             case Up(mailbox=mailbox):
                 if mailbox:
                     self._mailboxes[path] = child.incarnation
-                hosted.branch.tell(told.Ready(now, child.id, child.incarnation))
+                self._tell_ready(hosted)
             case Pulse():
                 hosted.branch.tell(told.Beat(now, child.id, child.incarnation))
             case Answer(ticket=ticket, body=body):
@@ -385,7 +390,7 @@ class Keeper(threading.Thread):
 
         def ready() -> None:
             if self._hosted.get(path) is hosted:
-                hosted.branch.tell(told.Ready(time.monotonic(), child.id, child.incarnation))
+                self._tell_ready(hosted)
 
         if program.start_seconds:
             self._loop.set_alarm(("ready", path), time.monotonic() + program.start_seconds, ready)
@@ -412,9 +417,39 @@ class Keeper(threading.Thread):
             return  # it was closed in this very turn
         said, now = notify.read(), time.monotonic()
         if said.ready:
-            hosted.branch.tell(told.Ready(now, hosted.spec.id, hosted.incarnation))
+            self._tell_ready(hosted)
         if said.alive:
             hosted.branch.tell(told.Beat(now, hosted.spec.id, hosted.incarnation))
+
+    # --- limits --------------------------------------------------------------------------------------------------
+
+    def _tell_ready(self, hosted: _Hosted) -> None:
+        """Tell that a child is ready; one that has limits is measured from then on."""
+        branch, child, incarnation = hosted.branch, hosted.spec.id, hosted.incarnation
+        branch.tell(told.Ready(time.monotonic(), child, incarnation))
+        if not hosted.spec.limits or branch.flags.strict:
+            return
+        identity = self._fleet.identity(branch.path, child, incarnation)
+        if identity is not None:
+            self._measuring().follow(Subject(branch.path_of(child), incarnation, *identity, hosted.spec.limits))
+
+    def _measuring(self) -> Feed:
+        """Return the feed of the tree; there is no sampler before a child has limits."""
+        if self._sampler is None or self._feed is None:
+            self._sampler = Sampler()
+            self._feed = self._sampler.open(lambda _: None, self._over_limit, lambda one: self.give_up(one.reason))
+            self._sampler.start()
+        return self._feed
+
+    def _over_limit(self, seen: told.OverLimitSeen) -> None:
+        """Pass on that a child, named by its path, is over a limit; in the sampler's thread."""
+
+        def tell() -> None:
+            hosted = self._hosted.get(seen.child)
+            if hosted is not None:
+                hosted.branch.tell(attrs.evolve(seen, child=hosted.spec.id))
+
+        self.call(tell)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -441,6 +476,8 @@ class Keeper(threading.Thread):
     def _gone(self, path: str, reason: ExitReason) -> _Hosted:
         self._mailboxes.pop(path, None)
         hosted = self._hosted.pop(path)
+        if self._feed is not None:
+            self._feed.drop(path, hosted.incarnation)
         self._close_notify(hosted)
         self._fail_asks(hosted, _explained(hosted, reason))
         return hosted

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import attrs
 
+from actors.limits import QUANTITIES, Limit
 from actors.problems import Notes, Problem, quoted
 from actors.scan import Mapping, Scalar, Sequence, scan
 from supervisor.program_spec import ProgramSpec
@@ -159,6 +160,7 @@ class _Reader:
             built["children"] = self._children(node, flags)
         plain = {name: _plain(node.entries[name]) for name in fields if name in node.entries and name not in built}
         self._place_script(plain)
+        self._refuse_unknown_limits(node.entries.get("limits"))
         if self._errors > before:
             return None
         return self._try(node, lambda: check_tree((parse_child({**plain, **built}),))[0])
@@ -219,6 +221,13 @@ class _Reader:
                 message = f"there is no field {quoted(name)} here"
                 self._error(value.key, message, self._notes.closest(name, known))
         return fine
+
+    def _refuse_unknown_limits(self, node: Node | None) -> None:
+        if isinstance(node, Mapping) and self._refuse_unknown(node, QUANTITIES):
+            fields = tuple(field.name for field in attrs.fields(Limit))
+            for limit in node.entries.values():
+                if isinstance(limit, Mapping):
+                    self._refuse_unknown(limit, fields)
 
     def _place_script(self, plain: dict[str, Any]) -> None:
         target = plain.get("target")
