@@ -222,4 +222,15 @@ class AsyncSupervisor:
 
 async def _wait(future: Future[T]) -> T:
     """Wait for a future of another thread; cancelled, it leaves the future alone."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        waiting.add_done_callback(_look_at)
+        raise
+
+
+def _look_at(future: asyncio.Future[T]) -> None:
+    """Take note of an error that nobody waits for any more, or asyncio would complain of it."""
+    if not future.cancelled():
+        future.exception()

@@ -32,10 +32,10 @@ from supervisor.core_effects import FailedToStart
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, describe
 from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
+from supervisor.gauge import Gauge
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
-from supervisor.sampling import Feed, Sampler, Subject
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class _Hosted:
     spec: ChildSpec
     incarnation: int
     notify: NotifySocket | None = None
+    ready: bool = False
     error: str = ""
     declined: bool = False
     asks: dict[int, Future[Any]] = attrs.Factory(dict)
@@ -107,10 +108,9 @@ class Keeper(threading.Thread):
         self._hosted: dict[str, _Hosted] = {}
         self._mailboxes: dict[str, int] = {}
         self._numbers: dict[str, dict[str, int]] = {}
+        self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self.give_up)
         self._tickets = 0
         self._threads: list[threading.Thread] = []
-        self._sampler: Sampler | None = None
-        self._feed: Feed | None = None
         self._end: Ended | None = None
         self._closing = False
 
@@ -218,8 +218,7 @@ class Keeper(threading.Thread):
             self._fail_asks(hosted, Shutdown())
             self._close_notify(hosted)
         self._loop.close()
-        if self._sampler is not None:
-            self._sampler.stop()
+        self._gauge.stop()
         for thread in self._threads:
             thread.join(_THREAD_SECONDS)
         self._tree.over(self._end, failure)
@@ -273,6 +272,7 @@ class Keeper(threading.Thread):
             hosted = self._hosted.get(branch.path_of(spec.id))
             if hosted is not None:
                 hosted.spec = spec
+                self._measure(hosted)
                 self._send(branch.path_of(spec.id), hosted.incarnation, Beats(_beat_seconds(spec, flags)))
 
     def started(self, branch: Branch) -> None:
@@ -340,19 +340,20 @@ class Keeper(threading.Thread):
 
     def tell(self, session: str, message: told.Event) -> None:
         """Pass on what happened to a process, its end with what it had to say."""
-        branch = self._branches[session]
+        child = getattr(message, "child", "")
+        hosted = self._hosted[f"{session}/{child}" if session else child]
         match message:
-            case told.Exited(at=at, child=child, incarnation=incarnation, reason=reason):
-                hosted = self._gone(branch.path_of(child), reason)
+            case told.Exited(at=at, incarnation=incarnation, reason=reason):
+                self._gone(hosted, reason)
                 message = attrs.evolve(message, reason=_explained(hosted, reason))
                 if hosted.declined and isinstance(reason, Normal):
                     message = told.Ignored(at, child, incarnation)
-            case told.SpawnFailed(child=child, error=error):
-                self._gone(branch.path_of(child), Crashed(code=1, error=error))
+            case told.SpawnFailed(error=error):
+                self._gone(hosted, Crashed(code=1, error=error))
             case _:
                 pass
-        branch.tell(message)
-        if branch.dropped:
+        hosted.branch.tell(message)
+        if hosted.branch.dropped:
             self._settle_dropped()
 
     def received(self, child: Child[Word], frame: Word) -> None:
@@ -364,7 +365,7 @@ class Keeper(threading.Thread):
             case Up(mailbox=mailbox):
                 if mailbox:
                     self._mailboxes[path] = child.incarnation
-                self._tell_ready(hosted)
+                self._ready(hosted)
             case Pulse():
                 hosted.branch.tell(told.Beat(now, child.id, child.incarnation))
             case Answer(ticket=ticket, body=body):
@@ -390,7 +391,7 @@ class Keeper(threading.Thread):
 
         def ready() -> None:
             if self._hosted.get(path) is hosted:
-                self._tell_ready(hosted)
+                self._ready(hosted)
 
         if program.start_seconds:
             self._loop.set_alarm(("ready", path), time.monotonic() + program.start_seconds, ready)
@@ -417,39 +418,31 @@ class Keeper(threading.Thread):
             return  # it was closed in this very turn
         said, now = notify.read(), time.monotonic()
         if said.ready:
-            self._tell_ready(hosted)
+            self._ready(hosted)
         if said.alive:
             hosted.branch.tell(told.Beat(now, hosted.spec.id, hosted.incarnation))
 
+    def _ready(self, hosted: _Hosted) -> None:
+        hosted.ready = True
+        hosted.branch.tell(told.Ready(time.monotonic(), hosted.spec.id, hosted.incarnation))
+        self._measure(hosted)
+
     # --- limits --------------------------------------------------------------------------------------------------
 
-    def _tell_ready(self, hosted: _Hosted) -> None:
-        """Tell that a child is ready; one that has limits is measured from then on."""
-        branch, child, incarnation = hosted.branch, hosted.spec.id, hosted.incarnation
-        branch.tell(told.Ready(time.monotonic(), child, incarnation))
-        if not hosted.spec.limits or branch.flags.strict:
+    def _measure(self, hosted: _Hosted) -> None:
+        """Have a child measured if it has limits, by those that it has now."""
+        path, limits = hosted.branch.path_of(hosted.spec.id), hosted.spec.limits
+        if not limits or not hosted.ready or hosted.branch.flags.strict:
+            self._gauge.drop(path, hosted.incarnation)
             return
-        identity = self._fleet.identity(branch.path, child, incarnation)
+        identity = self._fleet.identity(hosted.branch.path, hosted.spec.id, hosted.incarnation)
         if identity is not None:
-            self._measuring().follow(Subject(branch.path_of(child), incarnation, *identity, hosted.spec.limits))
-
-    def _measuring(self) -> Feed:
-        """Return the feed of the tree; there is no sampler before a child has limits."""
-        if self._sampler is None or self._feed is None:
-            self._sampler = Sampler()
-            self._feed = self._sampler.open(lambda _: None, self._over_limit, lambda one: self.give_up(one.reason))
-            self._sampler.start()
-        return self._feed
+            self._gauge.follow(path, hosted.incarnation, identity, limits)
 
     def _over_limit(self, seen: told.OverLimitSeen) -> None:
-        """Pass on that a child, named by its path, is over a limit; in the sampler's thread."""
-
-        def tell() -> None:
-            hosted = self._hosted.get(seen.child)
-            if hosted is not None:
-                hosted.branch.tell(attrs.evolve(seen, child=hosted.spec.id))
-
-        self.call(tell)
+        hosted = self._hosted.get(seen.child)
+        if hosted is not None:
+            hosted.branch.tell(attrs.evolve(seen, child=hosted.spec.id))
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -473,14 +466,13 @@ class Keeper(threading.Thread):
             del asks[ticket]
         asks[self._tickets] = future
 
-    def _gone(self, path: str, reason: ExitReason) -> _Hosted:
+    def _gone(self, hosted: _Hosted, reason: ExitReason) -> None:
+        path = hosted.branch.path_of(hosted.spec.id)
         self._mailboxes.pop(path, None)
-        hosted = self._hosted.pop(path)
-        if self._feed is not None:
-            self._feed.drop(path, hosted.incarnation)
+        del self._hosted[path]
         self._close_notify(hosted)
+        self._gauge.drop(path, hosted.incarnation)
         self._fail_asks(hosted, _explained(hosted, reason))
-        return hosted
 
     def _close_notify(self, hosted: _Hosted) -> None:
         if hosted.notify is not None:

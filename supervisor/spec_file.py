@@ -200,14 +200,14 @@ class _Reader:
         return None
 
     def _note(self, error: SpecError, node: Node) -> None:
-        at = node.start
-        if isinstance(node, Mapping) and error.field in node.entries:
-            at = node.entries[error.field].start
+        at: Node = node
+        for field in error.field.split("."):
+            at = at.entries.get(field, at) if isinstance(at, Mapping) else at
         value = "" if error.value is None else f" = {quoted(str(error.value))}"
         words = error.why.removeprefix(_ONE_OF)
         allowed = tuple(words.split(", ")) if words != error.why else ()
         suggestion = self._notes.closest(str(error.value), allowed) if allowed else None
-        self._error(at, f"{error.owner}: {error.field}{value}: {error.why}", suggestion)
+        self._error(at.start, f"{error.owner}: {error.field}{value}: {error.why}", suggestion)
 
     def _error(self, index: int, message: str, suggestion: str | None = None) -> None:
         self._errors += 1

@@ -43,6 +43,9 @@ class Echo(pykka.ThreadingActor):
                 return threading.Lock()
             case {"do": "start", "argv": [*argv]}:
                 return os.posix_spawnp(str(argv[0]), list(map(str, argv)), os.environ)
+            case {"do": "grow", "bytes": int(size)}:
+                self.seen.append(b"x" * size)
+                return len(self.seen)
             case _:
                 pass
         return message

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -28,8 +29,17 @@ from tests.api.test_children import nested
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine; in debug mode asyncio says when a step of the loop took long."""
-    asyncio.run(main)
+    """Run a coroutine; nothing may be left for asyncio to complain of."""
+    complaints: list[dict[str, Any]] = []
+
+    async def listening() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        await main
+        gc.collect()
+
+    asyncio.run(listening())
+    gc.collect()
+    assert complaints == []
 
 
 async def next_running(supervisor: AsyncSupervisor, incarnation: int) -> ChildRunning:

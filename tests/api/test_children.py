@@ -18,7 +18,10 @@ from supervisor import (
     Crashed,
     EndCause,
     Killed,
+    Limit,
+    Limits,
     Normal,
+    OverLimit,
     ProgramSpec,
     Refusal,
     RefusedError,
@@ -305,3 +308,14 @@ def test_a_program_that_does_not_say_that_it_is_ready_is_not(tmp_path: Path, mon
         assert wait_for_text(output) == "none\n"
     with pytest.raises(SpecError, match="beats by notify alone"):
         ChildSpec("program", program=program, heartbeat_timeout=1.0)
+
+
+def test_what_uses_too_much_is_ended_for_that_and_comes_back_alone() -> None:
+    limits = Limits(memory=Limit(hard=300e6))
+    with Supervisor([echo("a", limits=limits), echo("b")], MANY) as supervisor:
+        supervisor.tell("a", {"do": "grow", "bytes": 400_000_000})
+        reason = expect(supervisor, ChildExited).reason
+        assert isinstance(reason, OverLimit)
+        assert "memory" in reason.what
+        running(supervisor, "a", 2)
+        assert who(supervisor, "b")["incarnation"] == 1

@@ -13,6 +13,8 @@ from supervisor import (
     Backoff,
     ChildSpec,
     ChildType,
+    Limit,
+    Limits,
     ProgramSpec,
     Restart,
     SpecFileError,
@@ -37,6 +39,7 @@ children:
     shutdown: brutal_kill
     start_timeout: 3
     heartbeat_timeout: 0.5
+    limits: {memory: {soft: 1e6, hard: 2e6}, cpu: {hard: 50, seconds: 3}}
     backoff: {initial: 1, maximum: 2, factor: 3, jitter: 0, healthy_after: 4}
   - {id: two, program: [sleep, 100], shutdown: infinity}
   - id: three
@@ -82,6 +85,7 @@ def test_a_file_says_the_same_as_python(tmp_path: Path) -> None:
             shutdown=BRUTAL_KILL,
             start_timeout=3,
             heartbeat_timeout=0.5,
+            limits=Limits(memory=Limit(soft=1e6, hard=2e6), cpu=Limit(hard=50, seconds=3)),
             backoff=Backoff(initial=1, maximum=2, factor=3, jitter=0, healthy_after=4),
         ),
         ChildSpec("two", program=["sleep", "100"], shutdown=INFINITY),
@@ -158,6 +162,8 @@ top: 1
         ("children: [{id: a, program: {argv: 5}}]", "1:29: has not the form of its fields"),
         ("children: [{id: a, program: {cwd: /}}]", "1:29: has not the form of its fields"),
         ("children: [{id: a, type: supervisor, children: [{id: b}]}]", "1:49: child 'b': target: is missing"),
+        ("children: [{id: a, program: [b], limits: {memroy: {}}}]", "1:43: there is no field 'memroy' here"),
+        ("children: [{id: a, program: [b], limits: {cpu: {hard: -5}}}]", "1:55: child 'a': limits.cpu.hard = '-5'"),
         ("children:\n  - id: [", "2:10: not YAML"),
     ],
 )

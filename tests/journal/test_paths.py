@@ -95,8 +95,8 @@ def test_what_the_user_wrote_into_gitignore_stays(tmp_path: Path) -> None:
     assert paths.write_gitignore()
     content = paths.gitignore.read_bytes()
     assert content.startswith(b"# mine\r\n*.tmp\nlogs/\n!/sessions/\n")
-    added = content.decode().splitlines()[-3:]
-    assert added == ["/state.db*", "/state.reserve", "/lock"]
+    added = content.decode().splitlines()[-4:]
+    assert added == ["/state.db*", "/state.reserve", "/lock", "/run/"]
     assert not paths.write_gitignore()
     assert paths.gitignore.read_bytes() == content
 
