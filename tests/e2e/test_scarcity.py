@@ -54,8 +54,8 @@ def run_with(project: Project, processes: int, home: Path) -> Done:
     ("processes", "refused"),
     [
         pytest.param(1, "no thread can be started: ", id="no-thread"),
-        pytest.param(4, "the system refused what supervision needs: ", id="no-fork-server"),
-        pytest.param(5, "failed to start: could not be spawned: cannot fork: ", id="no-runner"),
+        pytest.param(7, "the system refused what supervision needs: ", id="no-fork-server"),
+        pytest.param(8, "failed to start: could not be spawned: cannot fork: ", id="no-runner"),
     ],
 )
 def test_a_limit_of_processes_is_exit_code_74_with_what_to_do(
