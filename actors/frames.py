@@ -25,6 +25,7 @@ from actors.events import Fact, Record
 from actors.framing import MAX_FRAME, FrameError, Framing, StreamReader
 
 __all__ = [
+    "BEAT_SECONDS",
     "FRAME_TYPES",
     "FRAMING",
     "MAX_FRAME",
@@ -40,7 +41,11 @@ __all__ = [
     "Welcome",
     "decode_frame",
     "encode_frame",
+    "next_beat",
 ]
+
+BEAT_SECONDS: Final = 1.0
+"""Seconds between two beats of a child."""
 
 
 @attrs.frozen
@@ -114,6 +119,15 @@ class Beat:
     """
 
     mono: float
+
+
+def next_beat(now: float) -> float:
+    """Return the moment of the next beat: the same for all children, so that who listens to them is woken once.
+
+    Args:
+        now: Seconds of the machine's monotonic clock.
+    """
+    return (now // BEAT_SECONDS + 1) * BEAT_SECONDS
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
-from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame
+from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame, next_beat
 from actors.log import log, open_log_late
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.paths import ProjectPaths
@@ -34,8 +34,7 @@ from actors.programs import DONE, Finished, Program, Work
 if TYPE_CHECKING:
     import socket
 
-TICK_SECONDS: Final = 1.0
-"""Seconds between two heartbeats of a role."""
+_CHUNK: Final = 1 << 16
 
 CRASHED: Final = 70
 """Exit status of a role whose code is broken (EX_SOFTWARE of sysexits.h)."""
@@ -94,7 +93,7 @@ class Host:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._started: deque[_Running] = deque()
         self._programs: dict[int, _Running] = {}
-        self._next_beat = time.monotonic() + TICK_SECONDS
+        self._next_beat = next_beat(time.monotonic())
         self._wake_at: float | None = None
         self._worked: deque[int] = deque()
         self._leaving = False
@@ -216,7 +215,7 @@ class Host:
 
     def _receive(self) -> bytes:
         try:
-            return self._link.recv(1 << 20)
+            return self._link.recv(_CHUNK)
         except ConnectionError:  # the other side ended without having read all that we had sent
             return b""
 
@@ -257,7 +256,7 @@ class Host:
                 self._kill(running)
         beat = now >= self._next_beat
         if beat:
-            self._next_beat = now + TICK_SECONDS
+            self._next_beat = next_beat(now)
         due = self._wake_at is not None and now >= self._wake_at
         if due:
             self._wake_at = None

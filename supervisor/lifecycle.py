@@ -205,7 +205,9 @@ class Lifecycle:
         if silent_at <= now:
             self.kill(child, now, Silent(timeout))
         else:
-            self.deadlines.set(child.id, min(silent_at, now + timeout / LOOKS))
+            # At a multiple, so that all children are looked at in one tick.
+            pace = timeout / LOOKS
+            self.deadlines.set(child.id, min(silent_at, (now // pace + 1) * pace))
 
     def beat(self, child: Child, at: float) -> None:
         """Note a heartbeat of a running child."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_BACKLOG: Final = 256 * 1024 * 1024
 """Bytes that may wait for one child: a stopped child is killed by its heartbeat deadline long before."""
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 16
 
 F = TypeVar("F")
 

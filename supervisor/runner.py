@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.events import AttemptEnded, AttemptStarted, Outcome, encode_event
-from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
+from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome, next_beat
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from actors.events import AttemptGranted, Event, StopRequested
     from actors.frames import Frame
     from actors.state import Attempt, SessionState
-
-BEAT_SECONDS: Final = 1.0
-"""Seconds between two signs of life."""
 
 COMPANY_SECONDS: Final = 0.008
 """Longest time that "it has started" waits for other facts to be stated with."""
@@ -123,7 +120,7 @@ class Runner:
         self._leaving = False
         self._status = 0
         self._stopping: Verdict | None = None
-        self._beat_at = time.monotonic() + BEAT_SECONDS
+        self._beat_at = next_beat(time.monotonic())
 
     def run(self) -> int:
         """Work until there is nothing more to do; return the exit status."""
@@ -174,7 +171,7 @@ class Runner:
     def _say_alive(self, now: float) -> None:
         if now < self._beat_at:
             return
-        self._beat_at = now + BEAT_SECONDS
+        self._beat_at = next_beat(now)
         if self._state is not None:
             self._attempts.check_outputs(self._state.settings.output_limit, now)
         if not self._link.wants_to_write:  # nobody reads at present; a sign of life can be left out

@@ -107,7 +107,7 @@ class SupervisorActor(pykka.ThreadingActor):
         self._port = port
         self._listener = listener
         self._replied = replied
-        self._deadline: float | None = None
+        self._tick_at: float | None = None
         self._over = False
 
     def on_receive(self, message: Event | Call) -> object:
@@ -130,11 +130,13 @@ class SupervisorActor(pykka.ThreadingActor):
     def _heed(self, message: Event) -> None:
         for effect in self._core.handle(message):
             self._perform(effect)
+        if isinstance(message, Tick):
+            self._tick_at = None
         deadline = self._core.next_deadline
-        # Asked for anew after each tick: one that came a little early leaves the deadline where it was.
-        if deadline is not None and (deadline != self._deadline or isinstance(message, Tick)):
+        # A deadline that moved away, as each heartbeat moves one, is left alone: the tick comes early and asks anew.
+        if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
             self._port.tick_at(deadline)
-        self._deadline = deadline
+            self._tick_at = deadline
 
     def _perform(self, effect: Effect) -> None:
         match effect:
