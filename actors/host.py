@@ -1,8 +1,10 @@
 """The host of a role: what stands between its link, its programs, time, and its mailbox.
 
-Runs in a role process, in the main thread; the role actor runs in its own. The host tells the actor everything
-(frames, ticks, ends of programs) and never waits for it. The actor writes to the link and starts programs itself,
-and wakes the host to have them watched. When the link ends the supervising process is dead, and so is the role.
+Runs in a role process, in its main thread, beside which there are only the short ones of disk work that a flow waits
+for. The role actor's mailbox calls :meth:`Host.turn` whenever it is empty, and the host waits for what comes next (a
+frame, a moment, the end of a program) and tells it. So a heartbeat is answered by the loop that does the work, and a
+replacement need not start a thread before it is ready. When the link ends the supervising process is dead, and so is
+the role; one that is stuck is killed by the fork server, which goes as well.
 
 Owns the link's reading side, the watching of programs and the clock. Refuses to know what any role does.
 """
@@ -79,9 +81,7 @@ def _not_started(program: Program, error: OSError | ValueError) -> bytes:
 
 
 class Host:
-    """The main thread of a role process.
-
-    ``send``, ``start`` and ``wake_at`` are called by the actor's thread, everything else by the main one.
+    """What a role process waits with.
 
     Args:
         link: The child's end of the link, blocking.
@@ -91,28 +91,30 @@ class Host:
         self._link = link
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._started: deque[_Running] = deque()
         self._programs: dict[int, _Running] = {}
         self._next_beat = next_beat(time.monotonic())
         self._wake_at: float | None = None
         self._worked: deque[int] = deque()
         self._leaving = False
         self._asked = False
+        self._reader = FrameReader()
+        self._selector.register(link, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        signal.signal(signal.SIGTERM, self._asked_by_signal)
 
-    # --- called by the actor's thread ----------------------------------------------------------------------------
+    # --- called by the role --------------------------------------------------------------------------------------
 
     def send(self, frame: Frame) -> None:
         """Write a frame to the link.
 
         Raises:
-            OSError: The supervising process is gone; the main thread sees the same and ends the process.
+            OSError: The supervising process is gone.
         """
         self._link.sendall(encode_frame(frame))
 
     def wake_at(self, mono: float) -> None:
         """Ask for a tick at a moment of the monotonic clock, if that is before the next one."""
         self._wake_at = mono if self._wake_at is None else min(mono, self._wake_at)
-        os.eventfd_write(self._wake, 1)
 
     def start(self, token: int, due: Program | Work) -> Finished | None:
         """Start what a flow yielded; its end is told as :class:`ProgramEnded` with the token.
@@ -157,61 +159,61 @@ class Host:
         finally:
             os.close(stdin)
         kill_at = time.monotonic() + program.timeout
-        self._started.append(_Running(token, process, stdout, stderr, kill_at))
-        os.eventfd_write(self._wake, 1)
+        descriptor = os.pidfd_open(process.pid)
+        self._programs[descriptor] = _Running(token, process, stdout, stderr, kill_at)
+        self._selector.register(descriptor, selectors.EVENT_READ)
         return None
 
     def leave(self) -> None:
         """End the process in order: the actor has done what it had to."""
         self._leaving = True
-        os.eventfd_write(self._wake, 1)
 
     def crash(self, error: BaseException) -> None:
         """End the process at once because the role's code is broken; never returns."""
         try:
-            # The main thread goes on meanwhile, and may change both at any moment: each is copied in one step.
-            for running in (*tuple(self._started), *tuple(self._programs.values())):
-                self._kill(running)
+            self._kill_programs()
             log().opt(exception=error).critical("role crashed")
             traceback.print_exception(error, file=sys.stderr)
         finally:
             os._exit(CRASHED)
 
-    # --- the main thread -----------------------------------------------------------------------------------------
+    # --- waiting -------------------------------------------------------------------------------------------------
 
-    def run(self, mailbox: Mailbox) -> int:
-        """Pump until the link ends or the actor leaves.
+    def turn(self, mailbox: Mailbox) -> bool:
+        """Wait for what comes next, and tell it.
 
         Returns:
-            The exit status of the process.
+            Whether to go on: ``False`` when the link has ended or the role has left, its programs killed.
         """
-        signal.signal(signal.SIGTERM, self._asked_by_signal)
-        reader = FrameReader()
-        self._selector.register(self._link, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        while not self._leaving:
-            for key, _ in self._selector.select(self._timeout()):
-                if key.fileobj is self._link:
-                    data = self._receive()
-                    if not data:
-                        self._kill_programs()
-                        return 0
-                    for frame in reader.feed(data):
-                        if isinstance(frame, Welcome | Deliver | Leave):
-                            mailbox.tell(frame)
-                elif key.fileobj == self._wake:
-                    os.eventfd_read(self._wake)
-                    if self._asked:
-                        self._asked = False
-                        mailbox.tell(Leave(0.0))
-                else:
-                    self._program_ended(key.fd, mailbox)
-            while self._worked:
-                mailbox.tell(ProgramEnded(self._worked.popleft(), DONE))
-            self._watch_started()
-            self._tell_time(mailbox)
-        self._kill_programs()
-        return 0
+        found = [] if self._leaving else self._selector.select(self._timeout())
+        for key, _ in found:
+            if key.fileobj is self._link:
+                self._link_ready(mailbox)
+            elif key.fileobj == self._wake:
+                os.eventfd_read(self._wake)
+                self._woken(mailbox)
+            else:
+                self._program_ended(key.fd, mailbox)
+        if self._leaving:
+            self._kill_programs()
+            return False
+        self._tell_time(mailbox)
+        return True
+
+    def _woken(self, mailbox: Mailbox) -> None:
+        if self._asked:
+            self._asked = False
+            mailbox.tell(Leave(0.0))
+        while self._worked:
+            mailbox.tell(ProgramEnded(self._worked.popleft(), DONE))
+
+    def _link_ready(self, mailbox: Mailbox) -> None:
+        data = self._receive()
+        if not data:
+            self._leaving = True
+        for frame in self._reader.feed(data):
+            if isinstance(frame, Welcome | Deliver | Leave):
+                mailbox.tell(frame)
 
     def _receive(self) -> bytes:
         try:
@@ -220,7 +222,7 @@ class Host:
             return b""
 
     def _asked_by_signal(self, *_: object) -> None:
-        # Only noted: the main thread may be putting something into the mailbox at this very moment.
+        # Only noted: this may be in the middle of anything.
         self._asked = True
         os.eventfd_write(self._wake, 1)
 
@@ -229,13 +231,6 @@ class Host:
         if self._wake_at is not None:
             moments.append(self._wake_at)
         return max(0.0, min(moments) - time.monotonic())
-
-    def _watch_started(self) -> None:
-        while self._started:
-            running = self._started.popleft()
-            descriptor = os.pidfd_open(running.process.pid)
-            self._programs[descriptor] = running
-            self._selector.register(descriptor, selectors.EVENT_READ)
 
     def _program_ended(self, descriptor: int, mailbox: Mailbox) -> None:
         running = self._programs.pop(descriptor)
@@ -269,7 +264,6 @@ class Host:
             os.killpg(running.process.pid, signal.SIGKILL)
 
     def _kill_programs(self) -> None:
-        self._watch_started()
         for running in self._programs.values():
             self._kill(running)
 
@@ -296,4 +290,5 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
         project=str(args["project"]),
         session=str(args["session"]),
     )
-    return host.run(role_class(context.role).start(host, context))
+    role_class(context.role).start(host, context)  # returns when the role's loop has ended
+    return 0

@@ -5,16 +5,18 @@ record that is delivered, and whenever nothing of its own is on the way to the j
 the world and states facts (:meth:`RoleActor.propose`) or starts flows (:meth:`RoleActor.run_flow`). After a crash
 the same code does the same comparison, so recovery is the ordinary path.
 
-Every hook runs in the role process, in the actor's thread. Whatever a hook raises ends the process: the supervisor
-starts the next incarnation, which folds the journal again.
+Every hook runs in the role process, in its one thread: pykka's loop runs in the thread that starts the actor, and an
+empty mailbox has the host wait for what comes next. Whatever a hook raises ends the process: the supervisor starts the
+next incarnation, which folds the journal again.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, assert_never
 
 import attrs
 import pykka
@@ -28,6 +30,8 @@ from actors.projection import Jsonl, holds, lines_of
 from actors.state import SessionState, decode_state
 
 if TYPE_CHECKING:
+    from pykka._envelope import Envelope
+
     from actors.host import Host
 
 T = TypeVar("T")
@@ -50,6 +54,32 @@ class RoleContext:
     session: str
 
 
+class Inbox:
+    """A mailbox that its own reader fills: pykka's inbox of a role.
+
+    Attributes:
+        refill: Waits for something, and puts it in.
+    """
+
+    def __init__(self) -> None:
+        self._envelopes: deque[Envelope[Any]] = deque()
+        self.refill: Callable[[], None]
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Put a message in."""
+        self._envelopes.append(envelope)
+
+    def get(self) -> Envelope[Any]:
+        """Take the next message out; waits for one."""
+        while not self._envelopes:
+            self.refill()
+        return self._envelopes.popleft()
+
+    def empty(self) -> bool:
+        """Tell whether there is none."""
+        return not self._envelopes
+
+
 class RoleActor(pykka.ThreadingActor):
     """A role's message loop.
 
@@ -59,11 +89,12 @@ class RoleActor(pykka.ThreadingActor):
         mono: Seconds of the monotonic clock, as last told.
     """
 
-    use_daemon_thread: ClassVar[bool] = True
     role: ClassVar[str] = ""
 
     def __init__(self, host: Host, context: RoleContext) -> None:
         super().__init__()
+        self.actor_inbox: Inbox
+        self.actor_inbox.refill = self._wait
         self.host = host
         self.context = context
         self.state = SessionState()
@@ -75,6 +106,7 @@ class RoleActor(pykka.ThreadingActor):
         self._flows: dict[int, Callable[[Finished], None]] = {}
         self._tokens = 0
         self._welcomed = False
+        self._has_left = False
         self._unprojected: list[tuple[Record, Event]] = []
 
     # --- hooks ---------------------------------------------------------------------------------------------------
@@ -114,20 +146,34 @@ class RoleActor(pykka.ThreadingActor):
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:
+        """For pykka, which leaves to each kind of actor what its messages wait in."""
+        return Inbox()
+
+    def _start_actor_loop(self) -> None:
+        """For pykka, which leaves to each kind of actor where its loop runs: here, until the role has ended."""
+        self._actor_loop()
+
+    def _wait(self) -> None:
+        if not self.host.turn(self.actor_ref):
+            self.stop()
+
     def on_start(self) -> None:
-        """Say hello; in the actor's thread."""
+        """Say hello."""
         self._guarded(lambda: self.host.send(self._hello()))
 
     def on_receive(self, message: RoleMessage) -> None:
         """Handle one message; whatever is raised ends the process."""
-        self._guarded(lambda: self._receive(message))
+        if not self._has_left:
+            self._guarded(lambda: self._receive(message))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         # pykka would stop every actor on SystemExit and only log the rest: a broken role must die as a process.
         try:
             work()
         except ConnectionError:
-            self.host.leave()
+            self._leave()
         except BaseException as error:  # noqa: BLE001 - the one place where a role receives
             self.host.crash(error)
 
@@ -148,12 +194,16 @@ class RoleActor(pykka.ThreadingActor):
             case ProgramEnded(token=token, finished=finished):
                 self._flows.pop(token)(finished)
             case Leave():
-                self.host.leave()
+                self._leave()
                 return
             case _:
                 assert_never(message)
         if self._welcomed and not self._outstanding:
             self.reconcile()
+
+    def _leave(self) -> None:
+        self._has_left = True
+        self.host.leave()
 
     def _welcome(self, message: Welcome) -> None:
         self.state = decode_state(message.state)

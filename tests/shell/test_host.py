@@ -237,13 +237,18 @@ def test_a_role_that_tries_to_exit_by_itself_is_broken(ready: Hosted) -> None:
     assert "SystemExit: 3" in ready.output()
 
 
-def test_a_stuck_role_sends_no_heartbeat_though_its_host_lives(ready: Hosted) -> None:
+def test_a_role_has_no_thread_but_its_first(ready: Hosted) -> None:
+    assert psutil.Process(ready.process()).num_threads() == 1
+
+
+def test_a_stuck_role_sends_no_heartbeat_and_goes_with_its_fork_server(ready: Hosted) -> None:
     ready.order(do="stick")
     ready.beats_within(1.2)
     assert ready.beats_within(2.2) == 0
-    assert psutil.Process(ready.process()).is_running()
+    assert is_alive(ready.process())
     ready.link.close()
-    assert ready.wait_for_end() == 0
+    ready.launcher.stop()
+    assert not is_alive(ready.process())
 
 
 def test_frames_that_are_not_for_a_child_are_passed_over(ready: Hosted) -> None:
