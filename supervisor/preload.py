@@ -44,6 +44,5 @@ def preload(start: Start) -> None:
             f"preloading left {count - 1} thread(s) running, which no forked child would have: "
             "start threads when the child runs, not when a module is imported"
         )
-    gc.collect()
     gc.freeze()
     gc.enable()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 2.0
 """Seconds until what failed is tried again."""
 
+SHEET_SECONDS: Final = 6.0
+"""Longest time that ``agents/*.json`` shows an old heartbeat and sample; a change of state is written at once."""
+
 WRITE_SECONDS: Final = 0.25
 """Shortest time between two writings of ``session.json``."""
 
@@ -87,6 +90,8 @@ class Watch(threading.Thread):
         self._dirty = True
         self._is_troubled = False
         self._next_write = 0.0
+        self._next_sheets = 0.0
+        self._beating: set[str] = set()
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -160,10 +165,7 @@ class Watch(threading.Thread):
                     self._views[child] = message
                     self._write_agent(child)
                 case Sampled(samples=samples):
-                    self._samples = samples
-                    for role in ROLES:
-                        if role in samples and role in self._views:
-                            self._write_agent(role)
+                    self._take_samples(samples)
                 case _Stop():
                     return False
                 case _:
@@ -172,6 +174,17 @@ class Watch(threading.Thread):
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return True
+
+    def _take_samples(self, samples: dict[str, Sample]) -> None:
+        former, self._samples = self._samples, samples
+        now = time.monotonic()
+        due = now >= self._next_sheets
+        if due:
+            self._next_sheets = now + SHEET_SECONDS
+        for role in ROLES:
+            news = role not in former or role not in self._beating
+            if role in samples and role in self._views and (due or news):
+                self._write_agent(role)
 
     def _write(self) -> None:
         started = time.monotonic()
@@ -189,6 +202,8 @@ class Watch(threading.Thread):
         if child not in ROLES:
             return
         view, sample = self._views[child], self._samples.get(child)
+        if child in self._beats:
+            self._beating.add(child)
         known = self._state.children.get(child)
         # Given up stays given up when the session ends and everything is stopped.
         is_fatal = known is not None and known.fatal and view.pid is None

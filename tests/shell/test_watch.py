@@ -1,5 +1,6 @@
 """The watch goes on whatever happens to it, and says once what did."""
 
+import json
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 from actors.paths import ProjectPaths
 from supervisor.conduct import ChildView
+from supervisor.core_events import Beat
+from supervisor.limits import Sample
 from supervisor.notices import Troubled
-from supervisor.watch import Watch
+from supervisor.watch import Sampled, Watch
 from tests.shell.hosting import SESSION
 from tests.shell.hubs import Stage
 from tests.waiting import wait_until
@@ -51,3 +54,19 @@ def test_what_the_watch_cannot_understand_is_told_once_and_it_goes_on(
     assert "Traceback" in trouble.story
     assert capfd.readouterr().err == ""
     assert ProjectPaths(tmp_path).session_json(SESSION).exists()
+
+
+def test_the_first_sample_and_the_first_heartbeat_are_in_the_sheet_at_once(watch: Watch, tmp_path: Path) -> None:
+    path = ProjectPaths(tmp_path).agent_json(SESSION, "task_executor")
+
+    def known() -> set[str]:
+        sheet = json.loads(path.read_bytes()) if path.exists() else {}
+        return {name for name in ("rss_bytes", "last_heartbeat") if sheet.get(name)}
+
+    watch.shown(ChildView("task_executor", "RUNNING", pid=1))
+    for megabytes in (1, 2):
+        watch.sampled(Sampled({"task_executor": Sample(0.5, megabytes << 20)}))
+    wait_until(lambda: known() == {"rss_bytes"}, 10.0, "a sample is shown")
+    watch.beaten(Beat(1.0, "task_executor", 1))
+    watch.sampled(Sampled({"task_executor": Sample(0.5, 3 << 20)}))
+    wait_until(lambda: "last_heartbeat" in known(), 5.0, "the heartbeat is shown")
