@@ -100,7 +100,9 @@ class StreamReader(Generic[F]):
             end = start + _LENGTH.size + length
             if len(self._buffer) < end:
                 break
-            frames.append(self._framing.decode(bytes(self._buffer[start + _LENGTH.size : end])))
+            with memoryview(self._buffer) as view:  # a slice of the buffer itself would be one more copy
+                payload = bytes(view[start + _LENGTH.size : end])
+            frames.append(self._framing.decode(payload))
             start = end
         del self._buffer[:start]
         return frames
