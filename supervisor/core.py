@@ -187,10 +187,11 @@ class Core:
             known = self._roster.children.get(name)
             if known is None:
                 continue
+            killed = isinstance(known.state, Stopping) and known.state.killed
             if self._life.look(known, at):
                 self._course.queue.append(BackoffOver(known.id, known.incarnation))
-            elif isinstance(known.state, Stopping) and known.state.killed and known.state.kill_at is None:
-                self._course.leave_behind(known)
+            elif killed and isinstance(known.state, Stopping) and known.state.kill_at is None:
+                self._course.leave_behind(known)  # not one that was killed just now: in strict mode it has no limit
 
     # --- what is seen of children ------------------------------------------------------------------
 

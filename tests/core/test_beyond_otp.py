@@ -132,6 +132,16 @@ def test_heartbeats_can_be_asked_for_while_a_child_runs() -> None:
 # --- unkillable --------------------------------------------------------------------------------------
 
 
+def test_in_strict_mode_a_child_that_is_killed_after_its_shutdown_time_is_not_left_behind() -> None:
+    """The kill after the shutdown time and the word that it did not help are two things."""
+    world = World(child("c", shutdown=1.0), strict=True, stubborn=["c"]).begin()
+    world.undying.add("c")
+    world.stop()
+    world.pass_time(1000.0)
+    assert world.log[-1] == "kill c"
+    assert (world.end(), world.core.state("c")) == (None, "STOPPING")
+
+
 @pytest.mark.row("P15")
 def test_an_end_goes_on_without_a_child_that_cannot_be_killed_and_says_so() -> None:
     world = World(child("a"), child("b", shutdown=1.0), child("c"), stubborn=["b"]).begin()
