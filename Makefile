@@ -91,6 +91,14 @@ SEED ?= 0
 storm: install ## Kill and stop children of a tree at random; compare the books: make storm KILLS=1000 SEED=7
 	$(BIN)/python -m tests.health.storm --kills $(KILLS) --seed $(SEED)
 
+# Histories of supervision trees in virtual time: how long, from which seed, and where failing ones are kept.
+MINUTES ?= 10
+KEEP ?= .
+
+.PHONY: soak
+soak: install ## Simulate random histories of supervisors (MINUTES, SEED, KEEP)
+	$(BIN)/python -m tests.simulation.soak --minutes $(MINUTES) --seed $(SEED) --keep '$(KEEP)'
+
 .PHONY: install
 install: check-tools $(STAMP) ## Create .venv and install milestoned and its tools into it
 

@@ -74,7 +74,11 @@ def _check_child(child: Child, course: Sequencer) -> None:
 
 
 def _queued(course: Sequencer, child: Child, kind: type[Decision | TryAgain]) -> int:
-    return sum(isinstance(item, kind) and item.child == child.id for item in course.queue)
+    """Count what is queued about the present incarnation; what is left of earlier ones finds nothing to do."""
+    return sum(
+        isinstance(item, kind) and (item.child, item.incarnation) == (child.id, child.incarnation)
+        for item in course.queue
+    )
 
 
 def _contradiction(child: Child, what: str) -> BrokenInvariant:

@@ -25,7 +25,13 @@ HEAD: Final = """# Conformance with Erlang/OTP
 Supervision here is meant to be OTP's, to the letter. This page compares: each row is a case of OTP's own test suite
 (`supervisor_SUITE`), or, from P1 on, of a process of an operating system, which OTP does not know. The tests of a row
 are run with all others; the page is made from them, and a test fails when it is not what would be made. An empty
-second column means: the same.
+third column means: the same.
+
+Beside the rows, whole trees of supervisors are run through random histories in virtual time. After each event a witness
+compares what a supervisor did with what OTP would never do: ten thousand hours of supervisors in each run of the tests,
+more with `make soak MINUTES=60 SEED=7`. A history that goes wrong is shrunk and written to a file;
+`python -m tests.simulation.replay FILE` tells it again, event by event. That the witness objects is tested with bugs
+that are planted in the core.
 """
 
 
