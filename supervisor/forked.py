@@ -24,12 +24,16 @@ from actors.wording import one_line
 from supervisor import linux
 from supervisor.fork_protocol import Launch
 from supervisor.namespaces import Born
+from supervisor.shortage import refusal, shortage_of
 
 MARK: Final = "MILESTONED_CHILD"
 """Environment variable that tells whose a process is: inherited by every program that a child starts."""
 
 CRASHED: Final = 70
 """Exit status of a child whose entry raised (EX_SOFTWARE of sysexits.h)."""
+
+REFUSED: Final = 74
+"""Exit status of a child to which the system refused threads, files or memory (EX_IOERR of sysexits.h)."""
 
 _ARGS: Final = msgspec.json.Decoder(dict[str, object])
 
@@ -127,12 +131,15 @@ def _complain(launch: Launch, error: BaseException) -> int:
     """Say in one line why the child ends; return its exit status."""
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         return error.code or 0
-    line = f"{launch.child} (incarnation {launch.incarnation}) crashed: {one_line(error)}\n"
+    shortage = shortage_of(error)
+    crashed = CRASHED if shortage is None else REFUSED
+    why = one_line(error) if shortage is None else refusal(shortage)
+    line = f"{launch.child} (incarnation {launch.incarnation}) crashed: {why}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:  # nobody listens; the exit status still tells
-        return CRASHED
-    return 1 if isinstance(error, SystemExit) else CRASHED
+        return crashed
+    return 1 if isinstance(error, SystemExit) else crashed
 
 
 def _flush() -> None:

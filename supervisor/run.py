@@ -26,15 +26,16 @@ from actors.events import (
 from actors.state import RUNNER, decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.conduct import FLAGS, PRELOAD, ChildView, Conduct, HubPort, session_specs
-from supervisor.core_effects import EndCause, Ended, FailedToStart
-from supervisor.exits import SpawnFailed
+from supervisor.core_effects import EndCause, Ended, EndReason, FailedToStart
+from supervisor.exits import Crashed, SpawnFailed
+from supervisor.forked import REFUSED
 from supervisor.hub import Hub
 from supervisor.limits import Sample
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.opening import BROKEN, FAILED, HELD, IO_ERROR, Opening
 from supervisor.printout import Printout
 from supervisor.sampling import Follower, Sampler
-from supervisor.shortage import starting_threads
+from supervisor.shortage import OF_CHILD, starting_threads
 from supervisor.supervisor_actor import SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
 
@@ -360,15 +361,28 @@ class MilestoneRun:
         self.notices.put(view)
 
     def _ended(self, end: Ended) -> None:
+        self._refused = False
         reason = ""
-        self._refused = isinstance(end.reason, FailedToStart) and isinstance(end.reason.reason, SpawnFailed)
         match end.cause:
             case EndCause.INTENSITY:
                 reason = f"the roles kept failing: more than {FLAGS.intensity} restarts in {FLAGS.period:.0f} s"
             case EndCause.START_FAILED:
-                reason = str(end.reason)
+                reason = self._start_failed(end.reason)
             case EndCause.ASKED | EndCause.AUTO_SHUTDOWN:
                 pass
             case _:
                 assert_never(end.cause)
         self._hub.call(lambda: self._tree_ended(end.cause, reason))
+
+    def _start_failed(self, reason: EndReason) -> str:
+        """Say why a child could not start, and note whether it is the system that did not let it."""
+        match reason:
+            case FailedToStart(reason=SpawnFailed()):
+                self._refused = True
+                return str(reason)
+            case FailedToStart(child=child, reason=Crashed(code=code)) if code == REFUSED:
+                self._refused = True
+                # Which of the three it was is what the child itself has printed.
+                return f"{child} cannot start: {OF_CHILD}; see {self.paths.logs(self.session)}/children.log"
+            case _:
+                return str(reason)

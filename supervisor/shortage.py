@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 _CURES: Final = {
     errno.EAGAIN: "too many processes and threads of this user: end some, or raise the limit"
     " (ulimit -u, TasksMax= of the unit, pids.max of the container)",
-    errno.ENOMEM: "there is no memory left: end something, or raise the limit (MemoryMax= of the unit)",
-    errno.EMFILE: "too many open files of this process: raise the limit (ulimit -n, LimitNOFILE= of the unit)",
-    errno.ENFILE: "too many open files on this machine: end something, or raise fs.file-max",
+    errno.ENOMEM: "end something, or raise the limit (MemoryMax= of the unit)",
+    errno.EMFILE: "raise the limit of this process (ulimit -n, LimitNOFILE= of the unit)",
+    errno.ENFILE: "end something on this machine, or raise fs.file-max",
 }
+
+
+OF_CHILD: Final = (
+    "the system refused it threads, files or memory: end some processes, or raise the limits"
+    " (ulimit -u and -n, TasksMax= and MemoryMax= of the unit)"
+)
+"""What is said of a child of which only that is known."""
 
 
 def cure(error: OSError) -> str:
@@ -33,6 +40,15 @@ def refusal(error: OSError) -> str:
     return ": ".join(filter(None, (error.strerror or str(error), cure(error))))
 
 
+def shortage_of(error: BaseException) -> OSError | None:
+    """Return the resource that the system refused as the error of the system that it is; ``None`` for all else."""
+    if isinstance(error, OSError):
+        return error if cure(error) else None
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # Python has no type of its own for it
+        return OSError(errno.EAGAIN, f"no thread can be started: {os.strerror(errno.EAGAIN)}")
+    return None
+
+
 @contextlib.contextmanager
 def starting_threads() -> Iterator[None]:
     """Start threads within this; that one cannot be started is raised as the error of the system that it is.
@@ -42,7 +58,8 @@ def starting_threads() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:  # Python has no type of its own for it
-        if "start new thread" not in str(error):
+    except RuntimeError as error:
+        shortage = shortage_of(error)
+        if shortage is None:
             raise
-        raise OSError(errno.EAGAIN, f"no thread can be started: {os.strerror(errno.EAGAIN)}") from error
+        raise shortage from error

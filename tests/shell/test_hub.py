@@ -489,7 +489,9 @@ def test_a_hub_that_failed_before_it_had_a_session_tells_the_one_that_comes(tmp_
         wait_until(lambda: not stage.hub.is_alive(), 5.0, "the hub has given up")
     stage.hub.open_session(stage.ledger, stage, stage.notices.append)
     (escalated,) = stage.escalated()
-    assert escalated.reason.startswith("the system refused what supervision needs: Too many open files")
+    assert escalated.reason.startswith(
+        "the system refused what supervision needs: Too many open files: raise the limit"
+    )
     assert (escalated.fatal, escalated.broken) == (True, False)
     stage.__exit__(None, None, None)
 

@@ -385,7 +385,7 @@ def test_a_fork_server_that_cannot_be_started_ends_the_run_with_the_reason(proje
         run.start()
         end = over(run, 5.0)
     assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 74)
-    assert end.reason.startswith("the system refused what supervision needs: Too many open files")
+    assert end.reason.startswith("the system refused what supervision needs: Too many open files: ")
     assert run.close()
     assert not given_up_again(project)
 
