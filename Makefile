@@ -84,6 +84,14 @@ BENCHES := reader plan journal restart tasks makespan idle git sampling
 bench: install ## Measure what docs/benchmarks.md lists
 	@for one in $(BENCHES); do echo "== bench/$$one.py"; $(BIN)/python -m bench.$$one || exit 1; done
 
+# Directories with programs to compare with that are not on PATH: make bench-restart PEERS='DIR DIR'
+PEERS ?=
+
+.PHONY: bench-restart
+bench-restart: install ## Crash to ready beside a bare fork, and beside PM2, runit, Supervisor and others
+	@$(BIN)/python -m bench.restart
+	@$(BIN)/python -m bench.peers $(addprefix --path ,$(PEERS))
+
 KILLS ?= 1000
 SEED ?= 0
 
