@@ -160,6 +160,7 @@ class SessionStarted(msgspec.Struct, frozen=True):
         settings: How to run.
         boot: Boot id of the machine.
         pid: Process that supervises.
+        daemon: Whether that is a daemon, whose next one takes the session up unless somebody ended it.
     """
 
     milestone: Milestone
@@ -168,6 +169,7 @@ class SessionStarted(msgspec.Struct, frozen=True):
     settings: Settings
     boot: str
     pid: int
+    daemon: bool = False
 
 
 class SessionResumed(msgspec.Struct, frozen=True):
@@ -176,6 +178,7 @@ class SessionResumed(msgspec.Struct, frozen=True):
     settings: Settings
     boot: str
     pid: int
+    daemon: bool = False
 
 
 class MilestoneUpdated(msgspec.Struct, frozen=True):
@@ -190,16 +193,25 @@ class StopRequested(msgspec.Struct, frozen=True):
     Attributes:
         reason: Why, for people (``interrupted by the user``).
         final: True for *cancel*.
+        shutdown: Whether it is the daemon that ends, and not somebody who wanted the session ended: the next daemon
+            takes it up.
     """
 
     reason: str
     final: bool = False
+    shutdown: bool = False
 
 
 class SessionPaused(msgspec.Struct, frozen=True):
-    """Nothing new is granted from here on; running attempts finish."""
+    """Nothing new is granted from here on; running attempts finish.
+
+    Attributes:
+        reason: Why, for people.
+        by_hand: Whether a person wanted it so.
+    """
 
     reason: str
+    by_hand: bool = False
 
 
 class SessionUnpaused(msgspec.Struct, frozen=True):

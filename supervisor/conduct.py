@@ -168,19 +168,28 @@ class Conduct:
         session: Session id.
         show: Is called with each changed view; must not block.
         over: Is called once, when the supervisor has ended.
+        up: Is called when all children are ready for the first time; must not block.
     """
 
     def __init__(
-        self, hub: Hub, session: str, show: Callable[[ChildView], None], over: Callable[[Ended], None]
+        self,
+        hub: Hub,
+        session: str,
+        show: Callable[[ChildView], None],
+        over: Callable[[Ended], None],
+        up: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._session = session
         self._show = show
         self._over = over
+        self._up = up
         self._views: dict[str, ChildView] = {}
 
     def published(self, event: SupervisorEvent, core: Core) -> None:
         """Journal and show what happened to a child."""
+        if isinstance(event, published.SupervisorStarted):
+            self._up()
         child = getattr(event, "child", None)
         if child is None:
             return

@@ -1,10 +1,10 @@
-"""Answers what clients ask of a run: one session, supervised by this process.
+"""Answers what clients ask of whoever supervises a project: a daemon, or a run of one session.
 
 What a verb wants becomes a fact in the journal, which the roles act on like on any other; the answer is given when the
-fact is durable, or, for what ends the session, when nothing of it lives. So an order that was answered survives the
-death of anything.
+fact is durable, or, for what begins or ends a session, when that has happened. So an order that was answered survives
+the death of anything.
 
-Answering happens in the control server's thread, what it leads to is heard in the hub's. Refuses to know sockets, and
+Answering happens in the control server's thread, what it leads to is heard in others. Refuses to know sockets, and
 how anything is shown.
 """
 
@@ -14,25 +14,37 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, assert_never
-
-import attrs
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from actors.events import Event, SessionPaused, SessionStatus, SessionUnpaused, TaskRetried, TaskSkipped
 from actors.problems import closest, did_you_mean
 from actors.state import Phase
 from supervisor import protocol
 from supervisor.control import RefusedCallError
+from supervisor.gathering import Gathering
 from supervisor.journal_reader import JournalReader
-from supervisor.protocol import Cancel, Events, Named, Pause, Request, Resume, Retry, Skip, Status, Stop
+from supervisor.protocol import (
+    Cancel,
+    Events,
+    Named,
+    Pause,
+    Request,
+    Resume,
+    Retry,
+    Shutdown,
+    Skip,
+    Start,
+    Status,
+    Stop,
+)
 
 if TYPE_CHECKING:
     from actors.events import Record
     from actors.paths import ProjectPaths
     from actors.state import SessionState
     from supervisor.control import Source, Ticket
-    from supervisor.run import MilestoneRun, Over
+    from supervisor.session_run import Over, SessionRun
 
 ALL: Final = "all"
 
@@ -45,53 +57,81 @@ BY_HAND: Final = "by a person, with milestonectl"
 
 _ENDED_WORDS: Final = {SessionStatus.INTERRUPTED: "stopped", SessionStatus.CANCELLED: "cancelled"}
 
-
-@attrs.frozen
-class _Waiting:
-    ticket: Ticket
-    names: tuple[str, ...]
-    others: tuple[Named, ...]
+Told = Callable[[int, str], None]
+"""Is called once, from any thread, with an exit code and a word or why not; must not block."""
 
 
-class RunDesk:
-    """The desk (:class:`supervisor.control.Desk`) of a run.
+class House(Protocol):
+    """Who supervises the project; called in the control server's thread, never blocks."""
+
+    @property
+    def what(self) -> str:
+        """What this process is (``milestonectl run milestone-001``)."""
+
+    @property
+    def paths(self) -> ProjectPaths:
+        """Of the project."""
+
+    def live(self) -> Sequence[SessionRun]:
+        """Return the sessions that live now."""
+
+    def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:
+        """Begin a session of a milestone, or go on with its unfinished one.
+
+        Args:
+            milestone_id: Which one.
+            told: Answers.
+            wait: Answer when its children are ready; else when its beginning is journaled.
+        """
+
+    def shut_down(self, reason: str) -> None:
+        """End this process in order."""
+
+
+class ProjectDesk:
+    """The desk (:class:`supervisor.control.Desk`) of a project.
 
     Args:
-        run: Not closed before the server that asks us is.
-        what: What this process is (``milestonectl run milestone-001``).
+        house: Not gone before the server that asks us is.
         version: Of the distribution.
     """
 
-    def __init__(self, run: MilestoneRun, what: str, version: str) -> None:
-        self._run = run
-        self._what = what
+    def __init__(self, house: House, version: str) -> None:
+        self._house = house
         self._version = version
-        self._lock = threading.Lock()  # of the two below: answers are asked for in one thread and given in another
-        self._waiting: list[_Waiting] = []
-        self._over: Over | None = None
+        self._lock = threading.Lock()  # of what is below: asked for in one thread, answered in others
+        self._waiting: dict[str, list[Told]] = {}
+        self._ends: dict[str, Over] = {}
+        self._leaving: list[Ticket] = []
+        self._is_closed = False
 
     def answer(self, request: Request, ticket: Ticket) -> None:
         """Take a request; in the server's thread."""
         match request:
             case Status():
                 ticket.done(self._status())
+            case Start(names=names, wait=wait):
+                gathering = Gathering(ticket, names)
+                for name in gathering.names:
+                    self._begin(name, functools.partial(gathering.put, name), wait=wait)
             case Stop(names=names, wait=wait):
                 self._end(names, ticket, final=False, wait=wait)
             case Cancel(names=names, wait=wait):
                 self._end(names, ticket, final=True, wait=wait)
             case Pause(names=names):
-                self._state(names, ticket, SessionPaused(f"paused {BY_HAND}"), "paused")
+                self._state(names, ticket, SessionPaused(f"paused {BY_HAND}", by_hand=True), "paused")
             case Resume(names=names):
                 self._state(names, ticket, SessionUnpaused(), "resumed")
             case Retry(tasks=(), session=session):
-                self._require(session)
-                self._run.look(lambda state: self._retry(_failed(state), ticket))
+                run = self._one(session)
+                run.look(lambda state: self._retry(run, _failed(state), ticket))
             case Retry(tasks=tasks, session=session):
-                self._require(session)
-                self._retry(tasks, ticket)
+                self._retry(self._one(session), tasks, ticket)
             case Skip(tasks=tasks, session=session):
-                self._require(session)
-                self._each(tasks, ticket, lambda task: TaskSkipped(task, f"skipped {BY_HAND}"), "skipped")
+                run = self._one(session)
+                _each(run, tasks, ticket, lambda task: TaskSkipped(task, f"skipped {BY_HAND}"), "skipped")
+            case Shutdown(wait=wait):
+                self._shut_down(ticket, wait=wait)
             case Events():
                 raise RefusedCallError(protocol.USAGE, "events are followed, not answered")
             case _:
@@ -99,111 +139,153 @@ class RunDesk:
 
     def follow(self, request: Events) -> Source:
         """Return where records come from; in the server's thread."""
-        if request.session:
-            self._require(request.session)
-        return _Journal(self._run.paths, self._run.session, lambda: self._over is not None)
+        if not request.session:
+            return _Journal(self._house.paths, None, lambda: self._is_closed)
+        session = self._one(request.session).session
+        return _Journal(self._house.paths, session, lambda: session not in {run.session for run in self._house.live()})
 
-    def ended(self, over: Over) -> None:
-        """Answer those who wait for the end; from any thread, once nothing of the session lives."""
+    def began(self, session: str) -> None:
+        """Take notice of a session that lives now; from any thread."""
         with self._lock:
-            self._over = over
-            waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            self._tell_ended(one, over)
+            self._ends.pop(session, None)
 
-    # --- the session as a whole ----------------------------------------------------------------------------------
+    def ended(self, session: str, over: Over) -> None:
+        """Answer those who wait for a session's end; from any thread, once nothing of it lives."""
+        with self._lock:
+            self._ends[session] = over
+            waiting = self._waiting.pop(session, ())
+        for told in waiting:
+            _tell_end(told, over)
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return (self._run.session, self._run.milestone.id)
+    def closed(self) -> None:
+        """Answer those who wait for the end of it all; from any thread, once the project was given back."""
+        with self._lock:
+            self._is_closed = True
+            leaving, self._leaving = self._leaving, []
+        for ticket in leaving:
+            ticket.done("shut down")
+
+    # --- sessions ------------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, object]:
-        session = {"id": self._run.session, "milestone_id": self._run.milestone.id}
+        sessions = [{"id": run.session, "milestone_id": run.milestone.id} for run in self._house.live()]
         return {
             "pid": os.getpid(),
-            "what": self._what,
+            "what": self._house.what,
             "version": self._version,
-            "project": str(self._run.paths.project),
-            "sessions": [session],
+            "project": str(self._house.paths.project),
+            "sessions": sessions,
         }
 
-    def _split(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[Named, ...]]:
-        """Part names that stand for our session from those that stand for nothing."""
-        asked = tuple(dict.fromkeys(names)) or (self._run.milestone.id,)
-        ours = tuple(name for name in asked if name in {*self._names, ALL})
-        others = (name for name in asked if name not in ours)
-        hint = {name: did_you_mean(closest(name, self._names)) for name in asked}
-        return ours, tuple(Named(name, NO_SUCH_NAME, f"no such session{hint[name]}") for name in others)
+    def _split(self, names: Sequence[str]) -> tuple[dict[str, SessionRun], tuple[Named, ...]]:
+        """Part names that stand for a live session, or several, from those that stand for nothing.
 
-    def _require(self, session: str) -> None:
-        ours, others = self._split((session,) if session else ())
-        if not ours:
-            raise RefusedCallError(NO_SUCH_NAME, *(f"{one.name}: {one.text}" for one in others))
+        Raises:
+            RefusedCallError: There is no name, and not one session alone that lives.
+        """
+        live = self._house.live()
+        if not names:
+            run = self._one("")
+            return {run.milestone.id: run}, ()
+        known = {name: run for run in live for name in (run.session, run.milestone.id)}
+        found: dict[str, SessionRun] = {}
+        others: list[Named] = []
+        for name in names:
+            if name == ALL:
+                found |= {run.milestone.id: run for run in live}
+            elif name in known:
+                found[name] = known[name]
+            else:
+                others.append(Named(name, NO_SUCH_NAME, f"no such session{did_you_mean(closest(name, known))}"))
+        return found, tuple(others)
+
+    def _one(self, name: str) -> SessionRun:
+        """Return the live session of this name; ``""`` stands for the only one.
+
+        Raises:
+            RefusedCallError: There is none, or more than one.
+        """
+        live = self._house.live()
+        if name:
+            found, others = self._split((name,))
+            for other in others:
+                raise RefusedCallError(other.code, f"{other.name}: {other.text}")
+            live = tuple(found.values())
+        if not live:
+            raise RefusedCallError(NOT_RUNNING, "no session lives here", "begin one with: milestonectl start ID")
+        if len(live) > 1:
+            ids = ", ".join(run.milestone.id for run in live)
+            raise RefusedCallError(protocol.USAGE, f"several sessions live: name one of {ids}, or all")
+        return live[0]
+
+    def _begin(self, name: str, told: Told, *, wait: bool) -> None:
+        for run in self._house.live():
+            if name in {run.session, run.milestone.id}:
+                told(0, "already started")
+                return
+        self._house.begin(name, told, wait=wait)
 
     def _state(self, names: Sequence[str], ticket: Ticket, event: Event, word: str) -> None:
-        ours, others = self._split(names)
-        if not ours:
-            ticket.done(others)
-            return
+        found, others = self._split(names)
+        gathering = Gathering(ticket, found, others)
+        for name, run in found.items():
 
-        def told(refusals: Sequence[str]) -> None:
-            code, text = _verdict(refusals, word)
-            ticket.done((*others, *(Named(name, code, text) for name in ours)))
+            def told(refusals: Sequence[str], name: str = name) -> None:
+                gathering.put(name, *_verdict(refusals, word))
 
-        self._run.state(event, told=told)
+            run.state(event, told=told)
 
     def _end(self, names: Sequence[str], ticket: Ticket, *, final: bool, wait: bool) -> None:
-        ours, others = self._split(names)
-        if not ours:
-            ticket.done(others)
-            return
-        waiting = _Waiting(ticket, ours, others)
-        with self._lock:
-            over = self._over
-            if over is None and wait:
-                self._waiting.append(waiting)
-        if over is not None:
-            self._tell_ended(waiting, over)
-            return
+        found, others = self._split(names)
+        gathering = Gathering(ticket, found, others)
+        for name, run in found.items():
+            told = functools.partial(gathering.put, name)
+            with self._lock:
+                over = self._ends.get(run.session)
+                if over is None and wait:
+                    self._waiting.setdefault(run.session, []).append(told)
+            if over is not None:
+                _tell_end(told, over)
+                continue
 
-        def told(_: Sequence[str]) -> None:
-            if not wait:
-                ticket.done((*others, *(Named(name, 0, "ending") for name in ours)))
+            def durable(_: Sequence[str], told: Told = told) -> None:
+                if not wait:
+                    told(0, "ending")
 
-        self._run.request_stop(f"{'cancelled' if final else 'stopped'} {BY_HAND}", final=final, told=told)
+            run.request_stop(f"{'cancelled' if final else 'stopped'} {BY_HAND}", final=final, told=durable)
 
-    def _tell_ended(self, waiting: _Waiting, over: Over) -> None:
-        text = _ENDED_WORDS.get(over.status, over.status.value)
-        waiting.ticket.done((*waiting.others, *(Named(name, 0, text) for name in waiting.names)))
+    def _shut_down(self, ticket: Ticket, *, wait: bool) -> None:
+        if wait:
+            with self._lock:
+                self._leaving.append(ticket)
+        else:
+            ticket.done("ending")
+        self._house.shut_down(f"shut down {BY_HAND}")
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def _retry(self, tasks: Sequence[str], ticket: Ticket) -> None:
-        self._each(tasks, ticket, TaskRetried, "to be attempted again")
+    def _retry(self, run: SessionRun, tasks: Sequence[str], ticket: Ticket) -> None:
+        _each(run, tasks, ticket, TaskRetried, "to be attempted again")
 
-    def _each(self, tasks: Sequence[str], ticket: Ticket, make: Callable[[str], Event], word: str) -> None:
-        """State a fact for each task, and answer when all are durable; all of this in the order of the names."""
-        named = tuple(dict.fromkeys(tasks))
-        results: dict[str, Named] = {}
-        if not named:
-            ticket.done(())
 
-        def told(task: str, refusals: Sequence[str]) -> None:
-            code, text = _verdict(refusals, word)
-            known = self._run.milestone.by_id
-            hint = "" if task in known else did_you_mean(closest(task, known))
-            results[task] = Named(task, code, text + hint)
-            if len(results) == len(named):
-                ticket.done(tuple(results[one] for one in named))
+def _each(run: SessionRun, tasks: Iterable[str], ticket: Ticket, make: Callable[[str], Event], word: str) -> None:
+    """State a fact for each task, and answer when all are durable; all of this in the order of the names."""
+    gathering = Gathering(ticket, tasks)
 
-        for task in named:
-            self._run.state(make(task), told=functools.partial(told, task))
+    def told(task: str, refusals: Sequence[str]) -> None:
+        code, text = _verdict(refusals, word)
+        known = run.milestone.by_id
+        hint = "" if task in known else did_you_mean(closest(task, known))
+        gathering.put(task, code, text + hint)
+
+    for task in gathering.names:
+        run.state(make(task), told=functools.partial(told, task))
 
 
 class _Journal:
-    """Records of a session as the journal has them (:class:`supervisor.control.Source`)."""
+    """Records as the journal has them (:class:`supervisor.control.Source`), of a session or of all."""
 
-    def __init__(self, paths: ProjectPaths, session: str, over: Callable[[], bool]) -> None:
+    def __init__(self, paths: ProjectPaths, session: str | None, over: Callable[[], bool]) -> None:
         self._reader = JournalReader.open(paths.state_db)
         self._session = session
         self._is_over = over
@@ -216,6 +298,10 @@ class _Journal:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _tell_end(told: Told, over: Over) -> None:
+    told(0, _ENDED_WORDS.get(over.status, over.status.value))
 
 
 def _failed(state: SessionState) -> tuple[str, ...]:

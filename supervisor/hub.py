@@ -26,6 +26,7 @@ from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, 
 from actors.log_lines import KINDS
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
+from supervisor.beginning import RunRefusedError, journal_beginning
 from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import Child, Fleet
@@ -145,6 +146,50 @@ class Hub(threading.Thread):
         if failure is not None:
             observe(failure)
         self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
+
+    def begin_session(
+        self, ledger: Ledger, events: tuple[Event, ...], told: Callable[[Exception | None], None]
+    ) -> None:
+        """Journal what a session, or its next life, begins with; it is to be taken up after that.
+
+        Args:
+            ledger: Its fold so far; the hub's thread has it until ``told`` is called.
+            events: The facts.
+            told: Is called in the hub's thread once they are durable, or with why they are not; must not block. When
+                the hub ends before, nobody is told.
+        """
+
+        def begin() -> None:
+            try:
+                journal_beginning(self._journal, ledger, events)
+            except (RunRefusedError, JournalFullError) as error:
+                told(error)
+            else:
+                told(None)
+
+        self.call(begin)
+
+    def listen(self, observe: Callable[[Notice], None]) -> None:
+        """Have it told that the hub has failed, or the fork server, in the hub's thread; to be called before it starts.
+
+        For who looks after the project as a whole; sessions are told in any case.
+        """
+        self._observers.append(observe)
+
+    def close_session(self, session: str, observe: Callable[[Notice], None]) -> None:
+        """Let a session go whose children are gone.
+
+        Args:
+            session: Session id.
+            observe: What it was opened with; is not called any more after this turn of the loop.
+        """
+        with self._lock:
+            self._observers = [one for one in self._observers if one != observe]
+
+        def forget() -> None:
+            self._sessions.pop(session, None)
+
+        self.call(forget)
 
     def state(self, session: str, *events: Event, told: Callable[[Sequence[str]], None] | None = None) -> None:
         """State facts of the supervising process itself.

@@ -129,11 +129,11 @@ class Latest:
     def __init__(self, milestone_id: str) -> None:
         self.ledger: Ledger | None = None
         self.unreadable = ""
-        self._milestone_id = milestone_id
+        self.milestone_id = milestone_id
 
     def tell(self, record: Record) -> None:
         """Take the next event of the journal, whosever it is."""
-        if record.kind == _STARTED and milestone_of(record.body) == self._milestone_id:
+        if record.kind == _STARTED and milestone_of(record.body) == self.milestone_id:
             self.ledger, self.unreadable = Ledger(record.session), ""
         ledger = self.ledger
         if ledger is None or record.session != ledger.session or self.unreadable:

@@ -1,189 +1,66 @@
-"""How a run begins: what there is to do, whose it is, and what is journaled first.
+"""How a process takes a project: its lock, its journal, and what a former life left running.
 
-:func:`open_run` reads the milestone, takes the project's lock and the journal, ends what a former life left running,
-and journals a new session or the next life of the unfinished one. Refuses to know processes of its own, terminals and
-command lines: refusals are raised as :class:`RunRefusedError` with the lines for people and the exit code that a
-command line gives.
+:func:`open_run` also decides what there is to do and journals its beginning (:mod:`supervisor.beginning`). Refuses to
+know processes of its own, terminals and command lines.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.editor import set_statuses
-from actors.events import (
-    Event,
-    MilestoneUpdated,
-    SessionEnded,
-    SessionResumed,
-    SessionStarted,
-    SessionStatus,
-    encode_event,
+from actors.events import SessionEnded, SessionStatus, encode_event
+from actors.paths import ProjectPaths
+from supervisor.beginning import (
+    CONFIGURATION,
+    HELD,
+    IO_ERROR,
+    RESUMABLE,
+    AlreadyCompletedError,
+    Beginning,
+    RunRefusedError,
+    Wish,
+    decide,
+    journal_beginning,
+    locate,
+    read_milestone,
+    refuse_unreadable,
+    refuse_what_cannot_run,
 )
-from actors.execution import missing_agents
-from actors.files import move_file, read_milestone_file, update_file
-from actors.model import FileStatus, Isolation, Milestone, Task
-from actors.paths import ProjectPaths, new_session_id
-from actors.preflight import without_statuses
-from actors.state import Phase, SessionState
-from actors.surroundings import boot_id
 from supervisor.environment import SESSION_MARK
-from supervisor.finding import NoMilestoneError, find_milestone
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
-from supervisor.ladder import refusal
 from supervisor.ledger import Latest, Ledger, without_collection
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.projection import replace_file, seen_by, session_json
 
 if TYPE_CHECKING:
-    from actors.events import Settings
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-FAILED, USAGE, BROKEN, IO_ERROR, HELD, CONFIGURATION = 1, 2, 70, 74, 75, 78
-"""Exit codes of refusals (design, section 7)."""
+    from actors.events import Record, Settings
+    from actors.model import Isolation
 
-RESUMABLE: Final = frozenset({SessionStatus.RUNNING, SessionStatus.PAUSED, SessionStatus.INTERRUPTED})
-
-
-class RunRefusedError(Exception):
-    """The run cannot start.
-
-    Attributes:
-        lines: For people: what is wrong, where, and what to do.
-        code: Exit code for a command line.
-    """
-
-    def __init__(self, code: int, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-        self.code = code
-
-
-class AlreadyCompletedError(RunRefusedError):
-    """There is nothing to do: the milestone is completed. Not a failure: the code is 0."""
+DAEMON: Final = "milestoned"
+"""What a daemon calls itself in the lock."""
 
 
 @attrs.frozen
-class Opening:
-    """What :func:`open_run` decided.
+class Opening(Beginning):
+    """What :func:`open_run` decided, and took.
 
     Attributes:
         paths: Of the project.
         lock: Held.
         journal: Open for writing, the session's beginning journaled.
-        session: Session id.
-        resumed: Whether an unfinished session was taken up.
-        updated: Whether it executes a newer snapshot from here on.
-        ledger: The session's fold.
-        warnings: What is odd about the file, a line each, with its place.
     """
 
     paths: ProjectPaths
     lock: ProjectLock
     journal: Journal
-    session: str
-    resumed: bool
-    updated: bool
-    ledger: Ledger
-    warnings: tuple[str, ...] = ()
-
-
-def _locate(paths: ProjectPaths, milestone_id: str) -> Path:
-    """Return the active milestone file of this id.
-
-    Raises:
-        RunRefusedError: It is not there (1).
-        AlreadyCompletedError: It stands among the completed ones.
-    """
-    try:
-        return find_milestone(paths, milestone_id)
-    except NoMilestoneError as error:
-        if error.is_completed:
-            raise AlreadyCompletedError(0, *error.lines) from error
-        raise RunRefusedError(FAILED, *error.lines) from error
-
-
-def read_milestone(paths: ProjectPaths, milestone_id: str) -> tuple[Milestone, tuple[str, ...]]:
-    """Read the active milestone file of this id.
-
-    Returns:
-        What it says, and what is odd about it.
-
-    Raises:
-        RunRefusedError: It is not there (1) or not valid (2).
-        AlreadyCompletedError: It stands among the completed ones.
-    """
-    path = _locate(paths, milestone_id)
-    reading = read_milestone_file(path)
-    if reading.milestone is None:
-        raise RunRefusedError(USAGE, *(str(problem) for problem in reading.problems))
-    if reading.milestone.id != milestone_id:
-        raise RunRefusedError(
-            USAGE,
-            f"{path}: the file's id is {reading.milestone.id!r}, and its name says {milestone_id!r}",
-            "a milestone's file is named after its id: rename the file, or change the id",
-        )
-    return reading.milestone, tuple(str(problem) for problem in reading.problems)
-
-
-def _changed_completed(state: SessionState, milestone: Milestone) -> list[str]:
-    """List completed tasks that a newer snapshot defines differently or no longer has."""
-    plain = attrs.evolve
-
-    def same(one: Task, other: Task | None) -> bool:
-        return other is not None and plain(one, status=FileStatus.PENDING) == plain(other, status=FileStatus.PENDING)
-
-    return [
-        key
-        for key, task in state.tasks.items()
-        if task.phase is Phase.COMPLETED and not same(state.milestone.by_id[key], milestone.by_id.get(key))
-    ]
-
-
-def _set_by_hand(state: SessionState, milestone: Milestone) -> bool:
-    """Tell whether a person has cancelled, brought back or completed a task in the file itself."""
-    for task in milestone.tasks:
-        known = state.tasks.get(task.id)
-        phase = None if known is None else known.phase
-        if phase is Phase.PENDING and task.status in {FileStatus.CANCELLED, FileStatus.COMPLETED}:
-            return True
-        skipped_by_hand = phase is Phase.SKIPPED and known is not None and not known.reason
-        if skipped_by_hand and task.status is not FileStatus.CANCELLED:
-            return True
-    return False
-
-
-def _update(state: SessionState, milestone: Milestone, *, as_journaled: bool) -> tuple[Event, ...]:
-    edited = without_statuses(state.milestone) != without_statuses(milestone) or _set_by_hand(state, milestone)
-    if as_journaled or not edited:
-        return ()
-    changed = _changed_completed(state, milestone)
-    if changed:
-        raise RunRefusedError(
-            USAGE,
-            f"{milestone.id} was edited: completed tasks of the unfinished session changed: {', '.join(changed)}",
-            f"undo the edit, or go on with what session {state.session} began with: "
-            f"milestonectl run {milestone.id} --as-journaled",
-        )
-    return (MilestoneUpdated(milestone),)
-
-
-def _same_isolation(ledger: Ledger, wanted: Isolation | None) -> Isolation:
-    began = ledger.state.settings.isolation
-    if wanted is not None and wanted is not began:
-        raise RunRefusedError(
-            USAGE,
-            f"session {ledger.session} began with isolation {began.value}, and its unfinished work is there",
-            f"go on without --isolation: milestonectl run {ledger.state.milestone.id}",
-        )
-    return began
 
 
 def _take_up(paths: ProjectPaths, milestone_id: str) -> tuple[Journal, Ledger | None]:
@@ -191,45 +68,12 @@ def _take_up(paths: ProjectPaths, milestone_id: str) -> tuple[Journal, Ledger | 
     latest = Latest(milestone_id)
     with without_collection():
         journal = Journal.open(paths.state_db, seen=seen_by(paths), told=latest.tell)
-    if latest.unreadable:
+    try:
+        refuse_unreadable(latest, paths.state_db)
+    except RunRefusedError:
         journal.close()
-        raise RunRefusedError(
-            CONFIGURATION,
-            f"{paths.state_db}: the latest session of {milestone_id} cannot be read: {latest.unreadable}",
-            "install the version that wrote it, or a later one",
-        )
+        raise
     return journal, latest.ledger
-
-
-def _make_up(paths: ProjectPaths, milestone: Milestone, state: SessionState) -> Milestone:
-    """Write the completions that a finished session could not write into the milestone file.
-
-    Without this the next session would take the file's word for it, and execute completed tasks again.
-
-    Returns:
-        What the file says then.
-
-    Raises:
-        AlreadyCompletedError: Nothing is left to do; the file was moved.
-    """
-    path = paths.file(milestone.id)
-    changed = set(_changed_completed(state, milestone))
-    done = [key for key, task in state.tasks.items() if task.phase is Phase.COMPLETED and key not in changed]
-    whole = state.status is SessionStatus.COMPLETED and set(done) >= {
-        task.id for task in milestone.tasks if task.status is not FileStatus.CANCELLED
-    }
-    update_file(
-        path,
-        lambda data: set_statuses(
-            data,
-            milestone="completed" if whole else None,
-            tasks=dict.fromkeys(done, "completed"),
-            path=str(path),
-        ),
-    )
-    if whole:
-        move_file(path, paths.completed_file(milestone.id))
-    return read_milestone(paths, milestone.id)[0]
 
 
 def open_run(
@@ -257,25 +101,70 @@ def open_run(
     """
     paths = ProjectPaths(project.resolve())
     try:
-        _locate(paths, milestone_id)
+        locate(paths, milestone_id)
     except AlreadyCompletedError:
         _end_settled(paths, milestone_id, what)
         raise
+    wish = Wish(milestone_id, settings, isolation, as_journaled)
+    lock = _acquire(paths, what, milestone_id)
+    with _refusals(), contextlib.ExitStack() as undo:
+        undo.callback(lock.close)
+        # Read under the lock: before it another run could still be writing its last statuses.
+        milestone, warnings = read_milestone(paths, milestone_id)
+        refuse_what_cannot_run(milestone, settings)
+        paths.write_gitignore()
+        journal, former = _take_up(paths, milestone_id)
+        undo.callback(journal.close)
+        _sweep(journal)
+        ledger, events = decide(paths, milestone, former, wish)
+        journal_beginning(journal, ledger, events)
+        undo.pop_all()
+    resumed, updated = ledger is former, len(events) > 1
+    return Opening(ledger.session, resumed, updated, ledger, warnings, paths, lock, journal)
+
+
+def open_project(paths: ProjectPaths, what: str, told: Callable[[Record], object]) -> tuple[ProjectLock, Journal]:
+    """Take a project: its lock, and its journal, verified; end what a former life left running.
+
+    Args:
+        paths: Of the project, which has a ``.milestones`` directory.
+        what: What takes the lock, for who finds it held.
+        told: Is called with each event of the journal, in order; void when this raises.
+
+    Raises:
+        RunRefusedError: It cannot be had; nothing was changed.
+    """
+    lock = _acquire(paths, what)
+    with _refusals(), contextlib.ExitStack() as undo:
+        undo.callback(lock.close)
+        paths.write_gitignore()
+        journal = Journal.open(paths.state_db, seen=seen_by(paths), told=told)
+        undo.callback(journal.close)
+        _sweep(journal)
+        undo.pop_all()
+    return lock, journal
+
+
+def _acquire(paths: ProjectPaths, what: str, milestone_id: str = "") -> ProjectLock:
     try:
-        lock = ProjectLock.acquire(paths, what)
+        return ProjectLock.acquire(paths, what)
     except LockHeldError as error:
-        raise RunRefusedError(HELD, str(error)) from error
+        hint = (f"begin it there with: milestonectl start {milestone_id}",)
+        is_daemon = bool(milestone_id) and error.holder.what == DAEMON
+        raise RunRefusedError(HELD, str(error), *(hint if is_daemon else ())) from error
     except OSError as error:
         raise RunRefusedError(IO_ERROR, f"{paths.milestones} cannot be used: {error}") from error
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise what the system and the journal refuse as a refusal of the run."""
     try:
-        return _open_locked(paths, lock, milestone_id, settings, isolation, as_journaled=as_journaled)
-    except BaseException as error:
-        lock.close()
-        if isinstance(error, JournalFullError | JournalBrokenError | OSError):
-            raise RunRefusedError(IO_ERROR, str(error)) from error
-        if isinstance(error, JournalError):
-            raise RunRefusedError(CONFIGURATION, str(error)) from error
-        raise
+        yield
+    except (JournalFullError, JournalBrokenError, OSError) as error:
+        raise RunRefusedError(IO_ERROR, str(error)) from error
+    except JournalError as error:
+        raise RunRefusedError(CONFIGURATION, str(error)) from error
 
 
 def _end_settled(paths: ProjectPaths, milestone_id: str, what: str) -> None:
@@ -309,67 +198,3 @@ def _sweep(journal: Journal) -> None:
         raise RunRefusedError(
             HELD, f"processes of a former session cannot be killed: {pids}", "end them, then run again"
         )
-
-
-def _open_locked(
-    paths: ProjectPaths,
-    lock: ProjectLock,
-    milestone_id: str,
-    settings: Settings,
-    isolation: Isolation | None,
-    *,
-    as_journaled: bool,
-) -> Opening:
-    # Read under the lock: before it another run could still be writing its last statuses.
-    milestone, warnings = read_milestone(paths, milestone_id)
-    _refuse_what_cannot_run(milestone, settings)
-    paths.write_gitignore()
-    journal, ledger = _take_up(paths, milestone_id)
-    try:
-        _sweep(journal)
-        resumed = ledger is not None and ledger.state.status in RESUMABLE
-        if ledger is not None and resumed:
-            settings = attrs.evolve(settings, isolation=_same_isolation(ledger, isolation))
-            update = _update(ledger.state, milestone, as_journaled=as_journaled)
-            events: tuple[Event, ...] = (SessionResumed(settings, boot_id(), os.getpid()), *update)
-        else:
-            if ledger is not None and ledger.state.unwritten:
-                milestone = _make_up(paths, milestone, ledger.state)
-            settings = attrs.evolve(settings, isolation=isolation or settings.isolation)
-            ledger = Ledger(new_session_id(milestone_id, datetime.now(), os.urandom(4).hex()))  # noqa: DTZ005 - for people
-            path = str(paths.file(milestone_id).relative_to(paths.project))
-            events = (SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid()),)
-        _journal_beginning(journal, ledger, events)
-    except BaseException:
-        journal.close()
-        raise
-    return Opening(paths, lock, journal, ledger.session, resumed, len(events) > 1, ledger, warnings)
-
-
-def _refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:
-    uncontained = refusal(settings.containment)
-    if uncontained:
-        raise RunRefusedError(CONFIGURATION, *uncontained)
-    missing = missing_agents(milestone, settings)
-    if missing:
-        raise RunRefusedError(CONFIGURATION, *missing)
-    told = [(task.id, name) for task in milestone.tasks for name, _ in task.env if name in settings.secrets]
-    if told:
-        raise RunRefusedError(
-            USAGE,
-            *(f"task {task} sets {name} in its env, and secrets: says that its value is one" for task, name in told),
-            "what stands in a milestone file is journaled: set the variable in the environment of milestonectl instead",
-        )
-
-
-def _journal_beginning(journal: Journal, ledger: Ledger, events: tuple[Event, ...]) -> None:
-    """Journal what a session, or its next life, begins with; all of it or nothing."""
-    wall, mono = time.time(), time.monotonic()  # noqa: TID251 - stored with the records
-    judged = ledger.admit([encode_event(event) for event in events], journal.last_seq + 1, wall, mono)
-    if judged.refusals:
-        raise RunRefusedError(
-            USAGE,
-            *judged.refusals,
-            f"go on with what the session began with: milestonectl run {ledger.state.milestone.id} --as-journaled",
-        )
-    journal.append([(ledger.session, fact) for fact, _ in judged.admitted], wall, mono)

@@ -50,11 +50,23 @@ class Events(msgspec.Struct, frozen=True):
     follow: bool = False
 
 
+class Start(msgspec.Struct, frozen=True):
+    """Begin sessions of milestones, or go on with their unfinished ones.
+
+    Attributes:
+        names: Milestone ids.
+        wait: Answer when their children are ready; else when the beginning is journaled.
+    """
+
+    names: tuple[str, ...]
+    wait: bool = True
+
+
 class Stop(msgspec.Struct, frozen=True):
     """End sessions in order; they stay resumable.
 
     Attributes:
-        names: Session or milestone ids, or ``all``; empty for all.
+        names: Session or milestone ids, or ``all``; empty for the one that lives.
         wait: Answer when nothing of them lives; else when it is journaled.
     """
 
@@ -105,7 +117,17 @@ class Skip(msgspec.Struct, frozen=True):
     session: str = ""
 
 
-Request = Status | Events | Stop | Pause | Resume | Cancel | Retry | Skip
+class Shutdown(msgspec.Struct, frozen=True):
+    """End the supervising process in order; a daemon takes its sessions up when it starts again.
+
+    Attributes:
+        wait: Answer when nothing of it holds the project any more; else at once.
+    """
+
+    wait: bool = True
+
+
+Request = Status | Events | Start | Stop | Pause | Resume | Cancel | Retry | Skip | Shutdown
 
 _REQUESTS: Final[dict[str, type[Request]]] = {cls.__name__.lower(): cls for cls in Request.__args__}
 VERBS: Final = tuple(_REQUESTS)

@@ -12,13 +12,41 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+from supervisor.beginning import HELD
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import RunDesk
+from supervisor.desk import ProjectDesk, Told
 
 if TYPE_CHECKING:
+    from actors.paths import ProjectPaths
     from supervisor.notices import Notice
-    from supervisor.run import MilestoneRun, Over
+    from supervisor.run import MilestoneRun
+    from supervisor.session_run import Over, SessionRun
+
+
+class _RunHouse:
+    """A process that supervises one session (:class:`supervisor.desk.House`)."""
+
+    def __init__(self, run: MilestoneRun, what: str) -> None:
+        self._run: MilestoneRun = run
+        self._is_over = False
+        self.what = what
+
+    @property
+    def paths(self) -> ProjectPaths:
+        return self._run.paths
+
+    def live(self) -> tuple[SessionRun, ...]:
+        return () if self._is_over else (self._run,)
+
+    def over(self) -> None:
+        self._is_over = True
+
+    def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
+        told(HELD, f"`{self.what}` supervises this project and runs nothing else; several sessions need milestoned")
+
+    def shut_down(self, reason: str) -> None:
+        self._run.request_stop(reason)
 
 
 class RunControl:
@@ -35,7 +63,9 @@ class RunControl:
 
     def __init__(self, run: MilestoneRun, what: str, version: str) -> None:
         self._path = run.paths.control
-        self._desk = RunDesk(run, what, version)
+        self._session = run.session
+        self._house = _RunHouse(run, what)
+        self._desk = ProjectDesk(self._house, version)
         self._server = ControlServer(self._desk, [bind_control(self._path)])
         self._over: Over | None = None
         run.listen(self._heard)
@@ -45,9 +75,11 @@ class RunControl:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._house.over()
         if self._over is not None:
-            self._desk.ended(self._over)
-            self._server.recorded()
+            self._desk.ended(self._session, self._over)
+        self._desk.closed()
+        self._server.recorded()
         self._server.close()
 
     def withdraw(self) -> None:

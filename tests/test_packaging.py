@@ -90,6 +90,7 @@ def test_the_wheel_says_that_it_is_typed(unpacked: Path) -> None:
 def test_the_wheel_has_the_license_and_the_command(unpacked: Path) -> None:
     (metadata,) = unpacked.glob("milestoned-*.dist-info")
     assert (metadata / "licenses" / "LICENSE").read_bytes() == (CHECKOUT / "LICENSE").read_bytes()
+    assert "milestoned = supervisor.daemon:main" in (metadata / "entry_points.txt").read_text(encoding="utf-8")
     assert "milestonectl = supervisor.cli:main" in (metadata / "entry_points.txt").read_text(encoding="utf-8")
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "validate": "Check milestone files",
     "plan": "Show waves, critical path and predicted time",
     "run": "Execute a milestone",
+    "start": "Begin sessions under milestoned",
     "status": "Show sessions, roles and tasks",
     "stop": "End a session in order; it stays resumable",
     "pause": "Start nothing new; what runs finishes",
@@ -35,6 +36,7 @@ COMMANDS: Final = {
     "retry": "Attempt failed tasks again",
     "skip": "Leave tasks out",
     "events": "Print what the journal holds, as it happens",
+    "shutdown": "End milestoned, or a run, in order",
     "recover": "Repair a damaged journal",
     "version": "Show versions",
 }

@@ -24,7 +24,8 @@ from supervisor.notices import Recorded
 from supervisor.watch import Sampled
 
 if TYPE_CHECKING:
-    from supervisor.run import MilestoneRun, Over, RunNotice
+    from supervisor.run import MilestoneRun
+    from supervisor.session_run import Over, RunNotice
 
 STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "bold red"}
 

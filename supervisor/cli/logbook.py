@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from actors.log import log
 from supervisor.conduct import ChildView
 from supervisor.notices import Escalated, FactRefused, Troubled
-from supervisor.run import Over
+from supervisor.session_run import Over
 
 if TYPE_CHECKING:
-    from supervisor.run import RunNotice
+    from supervisor.session_run import RunNotice
 
 
 def log_notice(notice: RunNotice) -> None:

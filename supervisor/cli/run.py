@@ -23,15 +23,17 @@ from actors.events import SessionStatus
 from actors.log import open_log_late
 from actors.model import Isolation
 from actors.paths import ProjectPaths
+from supervisor.beginning import AlreadyCompletedError, RunRefusedError
 from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
 from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, escaped, print_json, require_project
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
-from supervisor.opening import AlreadyCompletedError, RunRefusedError, open_run
-from supervisor.run import MilestoneRun, Over, RunNotice
+from supervisor.opening import open_run
+from supervisor.run import MilestoneRun
 from supervisor.run_control import RunControl
+from supervisor.session_run import Over, RunNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

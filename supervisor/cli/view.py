@@ -23,7 +23,8 @@ from supervisor.finding import shown
 from supervisor.notices import Escalated, FactRefused, Recorded, Troubled
 
 if TYPE_CHECKING:
-    from supervisor.run import MilestoneRun, Over, RunNotice
+    from supervisor.run import MilestoneRun
+    from supervisor.session_run import Over, RunNotice
 
 MOST_FAILURES: Final = 10
 """Failed tasks that are listed at the end."""

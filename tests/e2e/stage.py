@@ -80,6 +80,10 @@ class Project:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def daemon(self, *words: str) -> "Running":
+        """Start `milestoned` for this project and go on; it listens when its control socket is there."""
+        return self._spawn([sys.executable, "-m", "supervisor.daemon", str(self.path), *words])
+
     def start(self, *words: str, terminal: int | None = None, stdout: int | None = None) -> "Running":
         """Start `milestonectl` and go on.
 
@@ -88,8 +92,10 @@ class Project:
             terminal: Descriptor of a terminal, to be its controlling one and all three of its streams.
             stdout: Descriptor for its standard output, instead of the file.
         """
+        return self._spawn([*COMMAND, "-C", str(self.path), *words], terminal, stdout)
+
+    def _spawn(self, command: list[str], terminal: int | None = None, stdout: int | None = None) -> "Running":
         output = self.path.parent / f"output-{len(list(self.path.parent.glob('output-*')))}.txt"
-        command = [*COMMAND, "-C", str(self.path), *words]
         if terminal is not None:
             command = ["setsid", "--ctty", *command]
         with output.open("wb") as sink:

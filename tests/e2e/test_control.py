@@ -11,7 +11,17 @@ from actors.events import AttemptStarted, SessionPaused, TaskCompleted, TaskFail
 from tests.e2e.stage import Done, Project, Running, facts, milestone_of, waits_for
 from tests.waiting import wait_until
 
-VERBS = (["stop"], ["cancel", "m1"], ["pause"], ["resume"], ["retry"], ["skip", "a"], ["events", "--follow"])
+VERBS = (
+    ["start", "m1"],
+    ["shutdown"],
+    ["stop"],
+    ["cancel", "m1"],
+    ["pause"],
+    ["resume"],
+    ["retry"],
+    ["skip", "a"],
+    ["events", "--follow"],
+)
 
 
 def begin(project: Project, *tasks: dict[str, object]) -> Running:
@@ -74,7 +84,7 @@ def test_pause_starts_nothing_new_until_resume(folder: Project, place: Path) -> 
     wait_until(lambda: completed(folder) == ["a"], 30.0, "what ran has finished")
     assert "paused by a person" in folder.ctl("status", "m1").out
     assert [event.attempt for event in facts(folder, AttemptStarted)] == ["a.1"]
-    assert folder.ctl("resume", "all") == Done(0, "all: resumed\n", "")
+    assert folder.ctl("resume", "all") == Done(0, "m1: resumed\n", "")
     assert running.wait() == 0
     assert completed(folder) == ["a", "b"]
 

@@ -37,13 +37,15 @@ from actors.events import (
 )
 from actors.model import Isolation
 from actors.state import ROLES
+from supervisor.beginning import RunRefusedError
 from supervisor.cli.run import _Audience, _follow, _Signals
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal
 from supervisor.linux import find_marked
 from supervisor.notices import Recorded
-from supervisor.opening import Opening, RunRefusedError, open_run
-from supervisor.run import MilestoneRun, Over
+from supervisor.opening import Opening, open_run
+from supervisor.run import MilestoneRun
+from supervisor.session_run import Over
 from tests.roles import write_milestone
 from tests.shell.hubs import no_more_descriptors
 from tests.waiting import wait_until

@@ -1,0 +1,265 @@
+"""``milestoned``: a process in the foreground that supervises the sessions of one or more projects.
+
+The main thread does what signals, clients and sessions ask for, one thing after the other; all of it is posted to its
+queue. TERM and INT end the sessions in order and then the process, a second one at once; the next daemon takes the
+sessions up. HUP reads the configuration again. USR1 writes the stacks of all threads to standard error.
+
+Owns signals, exit codes and the order of start and end. Refuses to know sessions (:mod:`supervisor.hosted`).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import math
+import os
+import queue
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from actors.log import log
+from actors.paths import ProjectPaths
+from supervisor.beginning import BROKEN, CONFIGURATION, FAILED, IO_ERROR, RunRefusedError
+from supervisor.cli import TRACEBACK_VARIABLE
+from supervisor.cli.fitness import complaints, look
+from supervisor.cli.output import escaped
+from supervisor.config import Config, ConfigError, load_config
+from supervisor.finding import shown
+from supervisor.hosted import HostedProject
+from supervisor.opening import DAEMON
+from supervisor.shortage import refusal
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+LAST_RESORT_SECONDS: Final = 15.0
+"""Seconds after the second signal at which nobody is waited for any more."""
+
+CLOSE_SECONDS: Final = 15.0
+"""Seconds that a project's threads have to end."""
+
+_ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+class Daemon:
+    """The main thread's work; the :class:`supervisor.hosted.Main` of its projects.
+
+    Args:
+        load: Reads the configuration of a project anew; raises :class:`ConfigError`.
+    """
+
+    def __init__(self, load: Callable[[Path], Config]) -> None:
+        self._load = load
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._projects: list[HostedProject] = []
+        self._is_stopping = False
+        self._asked = 0
+        self._give_up_at = math.inf
+        self._code = 0
+
+    # --- from any thread, and from signal handlers ---------------------------------------------------------------
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have a function called in the main thread, soon; never blocks."""
+        self._calls.put(call)
+
+    def shut_down(self, reason: str) -> None:
+        """End in order."""
+        self.post(functools.partial(self._stop, reason))
+
+    def fail(self, code: int, reason: str) -> None:
+        """End because a project cannot go on."""
+        self.post(functools.partial(self._failed, code, reason))
+
+    def take_signals(self) -> None:
+        """Heed signals from here on; in the main thread of the process."""
+        for number in (*_ENDING, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+
+    # --- in the main thread --------------------------------------------------------------------------------------
+
+    def open(self, directory: Path, config: Config) -> None:
+        """Take a project.
+
+        Raises:
+            RunRefusedError: It cannot be had.
+        """
+        paths = ProjectPaths(directory)
+        self._projects.append(HostedProject(paths, config.settings, self, version("milestoned")))
+
+    def run(self) -> int:
+        """Supervise until told to end, and return the exit code.
+
+        Raises:
+            OSError: The system lets no more threads be started.
+        """
+        for project in self._projects:
+            project.start()
+        log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
+        while not self._is_over():
+            left = self._give_up_at - time.monotonic()
+            try:
+                call = self._calls.get(timeout=None if left == math.inf else max(0.0, left))
+            except queue.Empty:
+                continue
+            call()
+        return self._code
+
+    def close(self) -> None:
+        """Give everything back; in the order in which it was taken."""
+        for project in self._projects:
+            if not project.close(CLOSE_SECONDS):
+                log().bind(project=str(project.paths.project)).error("a thread hangs, the project stays locked")
+        self._projects.clear()
+
+    def _is_over(self) -> bool:
+        if time.monotonic() >= self._give_up_at:
+            return True
+        return self._is_stopping and not any(project.live() for project in self._projects)
+
+    def _signalled(self, number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number)
+        self.post(functools.partial(self._ask_to_end, name.name) if name in _ENDING else self._reload)
+
+    def _ask_to_end(self, name: str) -> None:
+        self._asked += 1
+        if self._asked == 1:
+            self._stop(f"{name} received; running tasks are ended")
+            return
+        log().bind(signal=name).warning("everything is ended at once")
+        self._is_stopping = True
+        self._give_up_at = min(self._give_up_at, time.monotonic() + LAST_RESORT_SECONDS)
+        for project in self._projects:
+            project.kill()
+
+    def _stop(self, reason: str) -> None:
+        if not self._is_stopping:
+            self._is_stopping = True
+            log().bind(reason=reason).info("ending")
+            for project in self._projects:
+                project.stop(reason)
+
+    def _failed(self, code: int, reason: str) -> None:
+        log().bind(code=code, reason=reason).error("failed")
+        self._code = self._code or code
+        self._stop(f"another project failed: {reason}")
+
+    def _reload(self) -> None:
+        for project in self._projects:
+            directory = project.paths.project
+            try:
+                project.settings = self._load(directory).settings
+            except ConfigError as error:
+                log().bind(project=str(directory), problems=[str(one) for one in error.problems]).error("not reloaded")
+            else:
+                log().bind(project=str(directory)).info("reloaded, for sessions that begin from now on")
+
+
+def _say(*lines: str) -> None:
+    for number, line in enumerate(map(escaped, lines)):
+        click.echo(f"{DAEMON}: {line}" if number == 0 else f"  {line}", err=True)
+
+
+def _open_console(level: str) -> None:
+    from loguru import logger  # noqa: PLC0415 - it and what it imports take five megabytes
+
+    logger.remove()
+    pattern = "{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level: <7} {message} {extra}"
+    logger.add(sys.stderr, level=level, format=pattern, colorize=False, diagnose=False, backtrace=False, catch=True)
+
+
+@click.command(
+    DAEMON,
+    epilog="Example: milestoned --config /etc/milestoned/milestoned.yaml /srv/project",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.argument("projects", metavar="[PROJECT]...", nargs=-1, type=click.Path(exists=True, file_okay=False))
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Configuration file.")
+@click.version_option(package_name="milestoned", prog_name=DAEMON)
+def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
+    """Supervise the sessions of each PROJECT, a directory with `.milestones`; without one those of the current one.
+
+    Stays in the foreground. Sessions are begun and ended with `milestonectl`. Those that ran when a former daemon ended
+    are taken up again; what an operator stopped, cancelled or paused stays so.
+
+    Signals: TERM and INT end everything in order, a second one at once; HUP reads the configuration again; USR1 writes
+    the stacks of all threads to standard error.
+
+    Exit codes: 0 ended as told; 1 no such project; 2 usage; 70 a defect; 74 reading or writing failed; 75 another
+    process supervises a project; 78 configuration, journal or machine.
+    """
+    found = complaints(look(), needs_git=True)
+    if found:
+        _say("cannot run here", *found)
+        return CONFIGURATION
+    directories = tuple(dict.fromkeys(Path(one).resolve() for one in projects or (".",)))
+    lost = [one for one in directories if not (one / ".milestones").is_dir()]
+    if lost:
+        _say(f"there is no .milestones directory in {lost[0]}", f"make one with: milestonectl -C {lost[0]} init")
+        return FAILED
+    try:
+        configs = {one: load_config(one, os.environ, config) for one in directories}
+    except ConfigError as error:
+        places = (f"{shown(one.path)}:{one.line}:{one.column}: {one.message}" for one in error.problems)
+        _say("the configuration cannot be used:", *places)
+        return CONFIGURATION
+    _open_console(next(iter(configs.values())).log_level.value.upper())
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    return _supervise(Daemon(lambda one: load_config(one, os.environ, config)), configs)
+
+
+def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
+    daemon.take_signals()
+    try:
+        for directory, config in configs.items():
+            daemon.open(directory, config)
+        return daemon.run()
+    except RunRefusedError as error:
+        _say(*error.lines)
+        return error.code
+    except OSError as error:
+        _say(refusal(error))
+        return IO_ERROR
+    finally:
+        daemon.close()
+
+
+def run_daemon(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon and return its exit code; whatever happens, it has been said.
+
+    Args:
+        arguments: The words after the program's name; ``None`` takes those of this process.
+    """
+    try:
+        code = milestoned.main(arguments, prog_name=DAEMON, standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place before the user
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exception(error)
+        _say(
+            f"a defect of milestoned: {type(error).__name__}: {error}",
+            f"please report it with the output of {TRACEBACK_VARIABLE}=1",
+        )
+        return BROKEN
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run the daemon and end the process with its exit code."""
+    sys.exit(run_daemon())
+
+
+if __name__ == "__main__":
+    main()

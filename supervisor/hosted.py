@@ -1,0 +1,220 @@
+"""A project of a daemon: what it holds, its sessions, and who asks for them through its control socket.
+
+Sessions are begun and ended in the daemon's main thread; what happens elsewhere is posted there. Refuses to know
+signals, the command line, and the other projects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from actors.log import log
+from supervisor.beginning import IO_ERROR, RunRefusedError, Wish
+from supervisor.cli.logbook import log_notice
+from supervisor.conduct import ChildView
+from supervisor.control import ControlServer
+from supervisor.control_socket import bind_control
+from supervisor.desk import NOT_RUNNING, ProjectDesk, Told
+from supervisor.notices import Escalated, FactRefused, Notice, Troubled
+from supervisor.opening import DAEMON
+from supervisor.project import Project
+from supervisor.session_run import Over, RunNotice, SessionRun
+from supervisor.shortage import refusal
+from supervisor.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from actors.events import Settings
+    from actors.paths import ProjectPaths
+
+
+class Main(Protocol):
+    """The daemon's main thread; may be used from any."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have a function called in the main thread, soon; never blocks."""
+
+    def shut_down(self, reason: str) -> None:
+        """End the daemon in order."""
+
+    def fail(self, code: int, reason: str) -> None:
+        """End the daemon because a project cannot go on."""
+
+
+class HostedProject:
+    """A project under a daemon; the :class:`supervisor.desk.House` of its control socket.
+
+    What is not the house's is called in the main thread.
+
+    Args:
+        paths: Of the project.
+        settings: For sessions that are begun from now on.
+        main: The daemon.
+        version: Of the distribution.
+
+    Raises:
+        RunRefusedError: The project cannot be had.
+    """
+
+    def __init__(self, paths: ProjectPaths, settings: Settings, main: Main, version: str) -> None:
+        self.settings = settings
+        self._main = main
+        self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
+        self._starting: dict[str, Told] = {}
+        self._is_ending = False
+        self._unfinished = Unfinished()
+        self._project = Project.open(paths, DAEMON, self._unfinished.tell)
+        self._desk = ProjectDesk(self, version)
+        try:
+            self._server = ControlServer(self._desk, [bind_control(paths.control)])
+        except OSError as error:
+            self._project.end(0.0)
+            self._project.close()
+            raise RunRefusedError(IO_ERROR, f"no control socket: {paths.control}: {refusal(error)}") from error
+        self._project.hub.listen(self._heard)
+
+    def start(self) -> None:
+        """Start the threads, and take up what a former daemon left.
+
+        Raises:
+            OSError: The system lets no more threads be started.
+        """
+        self._project.start()
+        self._server.start()
+        for milestone_id in self._unfinished.milestones():
+            self._begin(milestone_id, functools.partial(self._taken_up, milestone_id), wait=True)
+
+    def stop(self, reason: str) -> None:
+        """End all sessions in order; the next daemon takes them up."""
+        self._is_ending = True
+        for run in self.live():
+            run.request_stop(reason, shutdown=True)
+
+    def kill(self) -> None:
+        """End all sessions at once."""
+        self._is_ending = True
+        for run in self.live():
+            run.kill_now()
+
+    def close(self, timeout: float) -> bool:
+        """Give everything back and answer who waits for that; see :meth:`Project.close`."""
+        self._is_ending = True
+        for run in self.live():
+            run.stop_now()
+        with contextlib.suppress(OSError):
+            self.paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
+        self._project.end(timeout)
+        for run in self.live():
+            run.release()
+        self._runs = {}
+        is_free = self._project.close()
+        self._desk.closed()
+        self._server.recorded()
+        self._server.close()
+        return is_free
+
+    # --- the house, in the control server's thread ---------------------------------------------------------------
+
+    @property
+    def what(self) -> str:
+        """What this process is."""
+        return DAEMON
+
+    @property
+    def paths(self) -> ProjectPaths:
+        """Of the project."""
+        return self._project.paths
+
+    def live(self) -> tuple[SessionRun, ...]:
+        """Return the sessions that live now."""
+        return tuple(self._runs.values())
+
+    def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:
+        """Begin a session of a milestone, or go on with its unfinished one."""
+        self._main.post(functools.partial(self._begin, milestone_id, told, wait=wait))
+
+    def shut_down(self, reason: str) -> None:
+        """End the daemon."""
+        self._main.shut_down(reason)
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def _begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:
+        if self._is_ending:
+            told(NOT_RUNNING, "the daemon is ending")
+            return
+        if any(run.milestone.id == milestone_id for run in self.live()):
+            told(0, "already started")
+            return
+        try:
+            run = self._begun(milestone_id)
+        except RunRefusedError as error:
+            told(error.code, "; ".join(error.lines))
+            return
+        except OSError as error:
+            told(IO_ERROR, refusal(error))
+            return
+        for warning in run.warnings:
+            log().bind(session=run.session, warning=warning).warning("milestone file")
+        self._desk.began(run.session)
+        self._runs = {**self._runs, run.session: run}
+        log().bind(session=run.session, resumed=run.resumed).info("session begun")
+        if wait:
+            self._starting[run.session] = told
+        else:
+            told(0, "beginning")
+
+    def _begun(self, milestone_id: str) -> SessionRun:
+        beginning = self._project.begin(Wish(milestone_id, self.settings, daemon=True))
+        run = SessionRun(self._project, beginning, functools.partial(self._notified, beginning.session))
+        run.listen(lambda _: self._server.recorded())
+        run.when_ready(lambda: self._main.post(functools.partial(self._ready, run.session)))
+        try:
+            run.start()
+        except OSError:
+            run.release()
+            raise
+        return run
+
+    def _taken_up(self, milestone_id: str, code: int, text: str) -> None:
+        bound = log().bind(milestone=milestone_id, code=code, text=text)
+        if code:
+            bound.error("session could not be taken up")
+        else:
+            bound.info("session taken up")
+
+    def _ready(self, session: str) -> None:
+        told = self._starting.pop(session, None)
+        if told is not None:
+            told(0, "started")
+
+    def _over(self, session: str, over: Over) -> None:
+        run = self._runs.get(session)
+        if run is None:
+            return
+        run.release()
+        self._runs = {name: one for name, one in self._runs.items() if name != session}
+        told = self._starting.pop(session, None)
+        if told is not None:  # it was quicker than the news of its readiness, or never came so far
+            told(over.code, over.status.value + (f": {over.reason}" if over.reason else ""))
+        self._desk.ended(session, over)
+        self._server.recorded()
+
+    # --- in other threads ----------------------------------------------------------------------------------------
+
+    def _notified(self, session: str, notice: RunNotice) -> None:
+        if isinstance(notice, Over | ChildView | FactRefused | Troubled | Escalated):
+            self._main.post(functools.partial(self._noticed, session, notice))
+
+    def _heard(self, notice: Notice) -> None:
+        if isinstance(notice, Escalated) and notice.fatal:
+            code = self._project.code_of(broken=notice.broken)
+            self._main.fail(code, f"{self.paths.project}: {notice.reason}")
+
+    def _noticed(self, session: str, notice: RunNotice) -> None:
+        with log().contextualize(session=session):
+            log_notice(notice)
+        if isinstance(notice, Over):
+            self._over(session, notice)

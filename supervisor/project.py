@@ -1,0 +1,191 @@
+"""A project in this process: what it holds once, however many sessions run in it.
+
+That is the lock, the journal with its one writer (the hub), the fork server, the sampler and the file that children
+print to. Sessions come and go (:mod:`supervisor.session_run`).
+
+It takes no signal handlers and configures no logging. Refuses to know milestones, terminals and command lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from supervisor.beginning import (
+    BROKEN,
+    HELD,
+    IO_ERROR,
+    Beginning,
+    RunRefusedError,
+    Wish,
+    decide,
+    read_milestone,
+    refuse_unreadable,
+    refuse_what_cannot_run,
+)
+from supervisor.conduct import PRELOAD
+from supervisor.hub import Hub
+from supervisor.journal_errors import JournalError
+from supervisor.journal_reader import JournalReader
+from supervisor.ledger import Latest
+from supervisor.opening import open_project
+from supervisor.printout import Printout
+from supervisor.sampling import Sampler
+from supervisor.shortage import starting_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from actors.events import Record
+    from actors.paths import ProjectPaths
+    from supervisor.journal import Journal
+    from supervisor.lock import ProjectLock
+
+LOCK_SECONDS: Final = 2.0
+"""Seconds between two looks at whether the project's lock is still ours."""
+
+BEGIN_SECONDS: Final = 30.0
+"""Longest time that the hub has to journal the beginning of a session."""
+
+
+class Project:
+    """A project that this process holds.
+
+    Args:
+        paths: Of the project.
+        lock: Held; this object owns it from here on, and the journal too.
+        journal: Open for writing.
+        printout: File that children print to.
+
+    Attributes:
+        paths: Of the project.
+        hub: The writer of its journal.
+        sampler: Measures what its children use.
+        printout: File that children print to.
+        lock_lost: Whether somebody took the lock's file away.
+
+    Raises:
+        OSError: The file cannot be made; lock and journal were given back.
+    """
+
+    def __init__(self, paths: ProjectPaths, lock: ProjectLock, journal: Journal, printout: Path) -> None:
+        self.paths = paths
+        self.lock_lost = False
+        self.printout = printout
+        self._lock = lock
+        self._closed = False
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.close)
+            undo.callback(journal.close)
+            # What a child prints (a crash, as a rule) is for who looks after it, not for the terminal.
+            self._printout = Printout(printout)
+            undo.callback(self._printout.close)
+            self.hub = Hub(journal, PRELOAD, self._printout.descriptor)
+            undo.pop_all()
+        self.sampler = Sampler()
+
+    @classmethod
+    def open(cls, paths: ProjectPaths, what: str, told: Callable[[Record], object]) -> Self:
+        """Take a project; see :func:`supervisor.opening.open_project`.
+
+        Raises:
+            RunRefusedError: It cannot be had.
+        """
+        lock, journal = open_project(paths, what, told)
+        try:
+            paths.all_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls(paths, lock, journal, paths.all_logs / "children.log")
+        except OSError as error:
+            journal.close()
+            lock.close()
+            raise RunRefusedError(IO_ERROR, f"{paths.all_logs} cannot be used: {error}") from error
+
+    def start(self) -> None:
+        """Start the threads and the fork server; returns at once.
+
+        Raises:
+            OSError: The system lets no more threads be started.
+        """
+        with starting_threads():
+            self.sampler.start()
+            self.hub.start()
+        self.hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
+
+    def begin(self, wish: Wish) -> Beginning:
+        """Journal the beginning of a session, or of the next life of the milestone's latest one.
+
+        No session of the milestone may live: so its journal can be folded here, in the caller's thread. Blocks.
+
+        Raises:
+            RunRefusedError: It cannot start; nothing was changed.
+        """
+        milestone, warnings = read_milestone(self.paths, wish.milestone_id)
+        refuse_what_cannot_run(milestone, wish.settings)
+        latest = Latest(wish.milestone_id)
+        try:
+            with JournalReader.open(self.paths.state_db) as reader:
+                known = [one.id for one in reader.sessions() if one.milestone_id == wish.milestone_id]
+                for record in reader.records(known[-1]) if known else ():
+                    latest.tell(record)
+            refuse_unreadable(latest, self.paths.state_db)
+            ledger, events = decide(self.paths, milestone, latest.ledger, wish)
+        except JournalError as error:
+            raise RunRefusedError(IO_ERROR, str(error)) from error
+        told: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        self.hub.begin_session(ledger, events, told.put)
+        try:
+            failure = told.get(timeout=BEGIN_SECONDS)
+        except queue.Empty:
+            raise RunRefusedError(BROKEN, f"the journal of {self.paths.project} is not written any more") from None
+        if isinstance(failure, RunRefusedError):
+            raise failure
+        if failure is not None:
+            raise RunRefusedError(IO_ERROR, str(failure)) from failure
+        return Beginning(ledger.session, ledger is latest.ledger, len(events) > 1, ledger, warnings)
+
+    def cut_printout(self) -> None:
+        """Keep what children print within its bound."""
+        with contextlib.suppress(OSError):  # a full disk, say: it is cut next time
+            self._printout.cut()
+
+    def end(self, timeout: float) -> None:
+        """End the hub, the fork server and whatever children are left.
+
+        Args:
+            timeout: Seconds that the hub's thread has to end.
+        """
+        self.hub.close(timeout)
+        self.sampler.stop()
+
+    def close(self) -> bool:
+        """Give lock and file back, after :meth:`end`; closing twice does nothing.
+
+        Returns:
+            Whether everything was given back. ``False`` when the hub's thread hangs: it may still act on the project,
+            so they stay with it until this process ends, or until a later call finds it ended.
+        """
+        if self.hub.is_alive():
+            return False
+        if not self._closed:
+            self._closed = True
+            self._lock.close()
+            self._printout.close()
+        return True
+
+    def code_of(self, *, broken: bool) -> int:
+        """Return the exit code of a failure that nothing can go on after."""
+        return HELD if self.lock_lost else BROKEN if broken else IO_ERROR
+
+    def _look_at_lock(self) -> None:
+        """End everything once the lock that others would find is another one: somebody else may act on the project."""
+        if self._lock.still_ours():
+            self.hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
+            return
+        self.lock_lost = True
+        self.hub.give_up(
+            f"{self._lock.path} was removed or replaced while the project was held: another process may act on it now,"
+            " so everything was ended; see who removes it"
+        )
