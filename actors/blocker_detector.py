@@ -329,8 +329,8 @@ class BlockerDetector(RoleActor):
 
     def _git_has_finished(self) -> bool:
         """Whether the last push, which may be refused, lies behind us."""
-        git = self.state.children.get("git_integration")
-        return "git_integration" in self.state.finished or git is None or git.fatal
+        role = "git_integration"
+        return role in self.state.finished or role not in self.state.children or self.state.is_absent(role)
 
     def _summary(self) -> str:
         open_ones = len(self.state.blockers)

@@ -218,6 +218,12 @@ class SessionUnpaused(msgspec.Struct, frozen=True):
     """Granting goes on."""
 
 
+class SettingsChanged(msgspec.Struct, frozen=True):
+    """The session goes on with other settings, which an operator has changed in the configuration."""
+
+    settings: Settings
+
+
 class TaskRetried(msgspec.Struct, frozen=True):
     """Somebody wants a task that failed or was left out attempted again, as if it had never been."""
 
@@ -278,6 +284,18 @@ class ChildQuarantined(msgspec.Struct, frozen=True):
 
     child: str
     reason: str
+
+
+class ChildHeld(msgspec.Struct, frozen=True):
+    """An operator wants a child stopped: it stays so, over other lives of the session too."""
+
+    child: str
+
+
+class ChildReleased(msgspec.Struct, frozen=True):
+    """An operator wants a child that was stopped to run again."""
+
+    child: str
 
 
 # --- stated by the task executor ---------------------------------------------------------------------------------
@@ -720,13 +738,14 @@ SessionEvent = (
     | StopRequested
     | SessionPaused
     | SessionUnpaused
+    | SettingsChanged
     | SessionSettled
     | WriteBackFailed
     | SessionEnded
 )
 """What concerns the session as a whole."""
 
-ChildEvent = ChildReady | ChildGone | ChildQuarantined | RoleFinished | ContainmentChosen
+ChildEvent = ChildReady | ChildGone | ChildQuarantined | ChildHeld | ChildReleased | RoleFinished | ContainmentChosen
 """What concerns a role or the runner."""
 
 AttemptEvent = (

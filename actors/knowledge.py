@@ -56,6 +56,7 @@ class Knowledge:
         blockers: Unresolved blockers by claim.
         stalled: Attempts reported as stalled.
         alerts: Dependency alerts that hold: detail by claim.
+        held: Children that an operator has stopped.
         finished: Roles that have done all in this life.
         progress: The latest report.
         completion: The completion alert of this life, ``None`` before.
@@ -94,6 +95,7 @@ class Knowledge:
     blockers: dict[str, Blocker] = attrs.Factory(dict)
     stalled: dict[str, float] = attrs.Factory(dict)
     alerts: dict[str, str] = attrs.Factory(dict)
+    held: tuple[str, ...] = ()
     finished: dict[str, str] = attrs.Factory(dict)
     progress: ProgressReported | None = None
     completion: CompletionAlert | None = None
@@ -112,6 +114,11 @@ class Knowledge:
     def git_known(self) -> bool:
         """Whether the git role has said in this life that it is ready or idle."""
         return self.git.ready is not None or bool(self.git.idle)
+
+    def is_absent(self, child: str) -> bool:
+        """Whether nobody need wait for a child: it was given up, or an operator has stopped it."""
+        known = self.children.get(child)
+        return child in self.held or (known is not None and known.fatal)
 
     def active_seconds(self, wall: float) -> float:
         """Seconds that the session has been active up to ``wall`` (epoch seconds), all lives together."""

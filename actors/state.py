@@ -4,8 +4,7 @@ Every process that acts on a session folds the same records with the same code: 
 admits facts against it), the five roles and the runner. :class:`SessionState` is the only mutable thing here, it
 has one owner in each process, and it changes through :meth:`SessionState.apply` alone; what it holds is frozen.
 
-``admits`` is the journal's door: it says why a fact contradicts what is already known. By it a completed task can
-never be granted again, an attempt ends once and lands once, whoever asks and however often.
+What may be folded at all is said in :mod:`actors.admission`.
 
 Owns the meaning of facts. Refuses to know where they come from, files, processes, and time other than what the
 records carry.
@@ -20,6 +19,7 @@ import attrs
 import msgspec
 from msgspec.structs import replace as evolve
 
+from actors.admission import Admission
 from actors.events import (
     AttemptEnded,
     AttemptEvent,
@@ -32,8 +32,10 @@ from actors.events import (
     BlockerResolved,
     ChildEvent,
     ChildGone,
+    ChildHeld,
     ChildQuarantined,
     ChildReady,
+    ChildReleased,
     CompletionAlert,
     ContainmentChosen,
     DependencyAlert,
@@ -65,6 +67,7 @@ from actors.events import (
     SessionStarted,
     SessionStatus,
     SessionUnpaused,
+    SettingsChanged,
     SlotFailed,
     SlotPrepared,
     StopRequested,
@@ -76,7 +79,6 @@ from actors.events import (
     UncommittedSeen,
     WriteBackFailed,
 )
-from actors.knowledge import Knowledge
 from actors.model import Milestone
 from actors.standing import (
     ROLES,
@@ -110,109 +112,8 @@ def _over(attempt: Attempt, **changes: object) -> Attempt:
 
 
 @attrs.define
-class SessionState(Knowledge):
+class SessionState(Admission):
     """The fold of one session's records; what it knows is described in :class:`~actors.knowledge.Knowledge`."""
-
-    # --- admitting -----------------------------------------------------------------------------------------------
-
-    def admits(self, event: Event) -> str:
-        """Return why a fact contradicts what is known, ``""`` when it may be journaled.
-
-        Judged are facts about attempts, and those by which a completed task could be forgotten.
-        """
-        match event:
-            case SessionStarted():
-                return "the session has begun already" if self.started is not None else ""
-            case MilestoneUpdated(milestone=milestone):
-                return self._admits_update(milestone)
-            case SessionEnded():
-                return "the session has ended already" if self.ended_wall else ""
-            case AttemptGranted():
-                return self._admits_grant(event)
-            case AttemptStarted(attempt=attempt):
-                return self._expect(attempt, Stage.GRANTED, Stage.PREPARED)
-            case SlotPrepared(attempt=attempt) | SlotFailed(attempt=attempt):
-                return self._expect(attempt, Stage.GRANTED)
-            case AttemptEnded(attempt=attempt):
-                return self._expect(attempt, Stage.GRANTED, Stage.PREPARED, Stage.STARTED)
-            case Landed(attempt=attempt) | LandConflicted(attempt=attempt) | LandFailed(attempt=attempt):
-                return self._expect(attempt, Stage.ENDED)
-            case TaskCompleted():
-                return self._admits_completion(event)
-            case TaskStalled(attempt=attempt) | AttemptOverLimit(attempt=attempt):
-                return self._expect(attempt, Stage.STARTED)
-            case TaskFailed(task=task):
-                return self._admits_failure(task)
-            case TaskRetried(task=task):
-                return self._admits_change(task, Phase.FAILED, Phase.SKIPPED)
-            case TaskSkipped(task=task):
-                return self._admits_change(task, Phase.PENDING, Phase.FAILED)
-            case SessionPaused() | SessionUnpaused():
-                return "the session is over" if self.settled is not None else ""
-            case _:
-                return ""
-
-    def _expect(self, attempt_id: str, *stages: Stage) -> str:
-        found = self.attempt(attempt_id)
-        if found is None:
-            return f"attempt {attempt_id} is not alive"
-        stage = found[2].stage
-        return "" if stage in stages else f"attempt {attempt_id} is {stage.value}"
-
-    def _admits_update(self, milestone: Milestone) -> str:
-        alive = set(self.live.values())
-        for key, task in self.tasks.items():
-            if key not in milestone.by_id and (task.phase is Phase.COMPLETED or key in alive):
-                return f"task {key} is {task.phase.value}, and not in the newer snapshot"
-        for newer in milestone.tasks:
-            for needed in newer.depends_on:
-                if needed not in milestone.by_id:
-                    return f"task {newer.id} needs {needed}, which is not in the newer snapshot"
-        return ""
-
-    def _admits_completion(self, event: TaskCompleted) -> str:
-        found = self.attempt(event.attempt)
-        if found is not None and found[0] != event.task:
-            return f"attempt {event.attempt} is one of task {found[0]}"
-        # What ran in a slot lies there until it has landed, whatever the session was told since.
-        in_slot = self.isolated or (found is not None and bool(found[2].path))
-        return self._expect(event.attempt, *((Stage.LANDED,) if in_slot else (Stage.ENDED, Stage.LANDED)))
-
-    def _admits_grant(self, event: AttemptGranted) -> str:
-        for closed, why in ((self.stop, "stopping"), (self.settled, "settled"), (self.paused, "paused")):
-            if closed:
-                return f"the session is {why}"
-        task = self.tasks.get(event.task)
-        if task is None:
-            return f"there is no task {event.task}"
-        if task.phase is not Phase.PENDING:
-            return f"task {event.task} is {task.phase.value}"
-        if event.attempt != f"{event.task}.{event.number}":
-            return f"{event.attempt} is no name for attempt {event.number} of {event.task}"
-        if event.number != task.attempts + 1:
-            return f"attempt {event.number} of {event.task} does not follow {task.attempts}"
-        for dependency in self.milestone.by_id[event.task].depends_on:
-            if self.tasks[dependency].phase is not Phase.COMPLETED:
-                return f"task {event.task} needs {dependency}, which is {self.tasks[dependency].phase.value}"
-        for other in self.live.values():
-            attempt = self.tasks[other].attempt
-            if attempt is not None and attempt.slot == event.slot:
-                return f"slot {event.slot} is held by {attempt.id}"
-        return ""
-
-    def _admits_failure(self, task_id: str) -> str:
-        task = self.tasks.get(task_id)
-        if task is None:
-            return f"there is no task {task_id}"
-        return "" if task.phase is Phase.PENDING else f"task {task_id} is {task.phase.value}"
-
-    def _admits_change(self, task_id: str, *phases: Phase) -> str:
-        if self.settled is not None or self.stop is not None:
-            return f"the session is {'over' if self.settled is not None else 'stopping'}"
-        task = self.tasks.get(task_id)
-        if task is None:
-            return f"there is no task {task_id}"
-        return "" if task.phase in phases else f"task {task_id} is {task.phase.value}"
 
     # --- folding -------------------------------------------------------------------------------------------------
 
@@ -254,6 +155,8 @@ class SessionState(Knowledge):
                 self.paused, self.status, self.reason = reason, SessionStatus.PAUSED, reason
             case SessionUnpaused():
                 self.paused, self.status, self.reason = "", SessionStatus.RUNNING, ""
+            case SettingsChanged(settings=settings):
+                self.settings = settings
             case SessionSettled():
                 self.settled = event
             case WriteBackFailed(reason=reason):
@@ -388,6 +291,12 @@ class SessionState(Knowledge):
             case ChildQuarantined(child=child, reason=reason):
                 former = self.children.get(child, ChildState())
                 self.children[child] = evolve(former, ready=False, fatal=True, last_exit=reason)
+            case ChildHeld(child=child):
+                self.held = (*self.held, child)
+                if child in self.children:
+                    self.children[child] = evolve(self.children[child], ready=False)
+            case ChildReleased(child=child):
+                self.held = tuple(one for one in self.held if one != child)
             case RoleFinished(role=role, summary=summary):
                 self.finished[role] = summary
             case ContainmentChosen():

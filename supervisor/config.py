@@ -27,6 +27,7 @@ from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar, scan
 from supervisor.config_keys import MOST_PARALLEL, Layer, LogLevel, take_keys
+from supervisor.log_sinks import LogSettings
 
 VARIABLE: Final = "MILESTONED_CONFIG"
 """Environment variable that names a configuration file."""
@@ -43,11 +44,13 @@ class Config:
     Attributes:
         settings: How sessions run.
         log_level: How much the logs of milestoned itself say.
+        log: Where that of a daemon goes.
         sources: The files that were read, the one with the most say first.
     """
 
     settings: Settings = Settings()
     log_level: LogLevel = LogLevel.INFO
+    log: LogSettings = LogSettings()
     sources: tuple[Path, ...] = ()
 
 
@@ -169,13 +172,15 @@ def _unread(path: Path, project: Path, message: str) -> Layer:
 def _merged(layers: list[Layer]) -> Config:
     values: dict[str, Any] = {}
     runners: dict[str, AgentRunner] = {}
+    log: dict[str, Any] = {}
     level = LogLevel.INFO
     for layer in reversed(layers):
         values |= layer.values
         runners |= layer.runners
+        log |= layer.log
         level = layer.log_level or level
     settings = attrs.evolve(Settings(), **values, agents=tuple(runners.values()))
-    return Config(settings, level, tuple(layer.path for layer in layers))
+    return Config(settings, level, LogSettings(**log), tuple(layer.path for layer in layers))
 
 
 def _unknown_default(layers: list[Layer]) -> list[Problem]:

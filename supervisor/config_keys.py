@@ -24,6 +24,7 @@ from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar
 from supervisor.config_limits import read_limits
+from supervisor.log_sinks import Console
 
 MOST_PARALLEL: Final = 1_000
 """The largest value of ``max_parallel``."""
@@ -63,6 +64,7 @@ class Layer:
         values: By the names of :class:`actors.events.Settings`; only what the file sets.
         runners: Agent runners by name.
         log_level: ``None`` when the file does not say.
+        log: By the names of :class:`supervisor.log_sinks.LogSettings`; only what the file sets.
         default_at: Where it names the default agent runner.
         unread: Why it could not even be read.
     """
@@ -73,6 +75,7 @@ class Layer:
     values: dict[str, Any] = attrs.Factory(dict)
     runners: dict[str, AgentRunner] = attrs.Factory(dict)
     log_level: LogLevel | None = None
+    log: dict[str, Any] = attrs.Factory(dict)
     default_at: int = 0
     unread: tuple[Problem, ...] = ()
 
@@ -125,6 +128,18 @@ class _Value:
         value = self.read(held, name, layer)
         if value is not None:
             layer.values[self.setting] = value
+
+
+@attrs.frozen
+class _OfTheLog:
+    """A key that says where a daemon's log goes."""
+
+    read: Callable[[Fields, str, Layer], object]
+
+    def __call__(self, held: Fields, name: str, layer: Layer) -> None:
+        value = self.read(held, name, layer)
+        if value is not None:
+            layer.log[name] = value
 
 
 def known_keys() -> dict[str, str]:
@@ -326,6 +341,17 @@ _KEYS: Final[dict[str, _Take]] = {
     "output_limit": _Value("output_limit", _size),
     "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,
+    "log": _Section(
+        "log.",
+        {
+            "console": _OfTheLog(lambda held, name, layer: fields.choice(held, name, layer.notes, Console)),
+            "file": _OfTheLog(_path),
+            "json": _OfTheLog(_flag),
+            "rotation": _OfTheLog(_size),
+            "retention": _OfTheLog(_whole(0, _NEVER_MANY)),
+            "compress": _OfTheLog(_flag),
+        },
+    ),
     "roles": _Section("roles.", {"limits": _Value("role_limits", _limits)}),
     "agents": _Section("agents.", {"default": _Value("default_agent", _default_agent), "runners": _runners}),
     "git": _Section(

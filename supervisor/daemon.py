@@ -27,6 +27,7 @@ import click
 
 from actors.log import log
 from actors.paths import ProjectPaths
+from supervisor.activation import Activated, ActivationError, listener_for, take_listeners
 from supervisor.beginning import BROKEN, CONFIGURATION, FAILED, IO_ERROR, RunRefusedError
 from supervisor.cli import TRACEBACK_VARIABLE
 from supervisor.cli.fitness import complaints, look
@@ -34,17 +35,28 @@ from supervisor.cli.output import escaped
 from supervisor.config import Config, ConfigError, load_config
 from supervisor.finding import shown
 from supervisor.hosted import HostedProject
+from supervisor.log_sinks import open_sinks
+from supervisor.notify import Notifier
 from supervisor.opening import DAEMON
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
+    import socket
     from types import FrameType
+
+    from supervisor.control import Ticket
 
 LAST_RESORT_SECONDS: Final = 15.0
 """Seconds after the second signal at which nobody is waited for any more."""
 
 CLOSE_SECONDS: Final = 15.0
 """Seconds that a project's threads have to end."""
+
+CHECK_SECONDS: Final = 5.0
+"""Longest time between two checks that everything answers, where a service manager listens."""
+
+EXTEND_SECONDS: Final = 30.0
+"""Seconds by which the time to stop is extended at each check, as long as everything answers."""
 
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -54,10 +66,14 @@ class Daemon:
 
     Args:
         load: Reads the configuration of a project anew; raises :class:`ConfigError`.
+        notifier: Tells the service manager.
     """
 
-    def __init__(self, load: Callable[[Path], Config]) -> None:
+    def __init__(self, load: Callable[[Path], Config], notifier: Notifier) -> None:
         self._load = load
+        self._notifier = notifier
+        self._unanswered = 0  # projects that have not answered the present check
+        self._next_check = time.monotonic()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._projects: list[HostedProject] = []
         self._is_stopping = False
@@ -70,6 +86,10 @@ class Daemon:
     def post(self, call: Callable[[], None]) -> None:
         """Have a function called in the main thread, soon; never blocks."""
         self._calls.put(call)
+
+    def reload(self, ticket: Ticket | None) -> None:
+        """Read the configuration of all projects again, and answer with what came of it."""
+        self.post(functools.partial(self._reload, ticket))
 
     def shut_down(self, reason: str) -> None:
         """End in order."""
@@ -86,14 +106,19 @@ class Daemon:
 
     # --- in the main thread --------------------------------------------------------------------------------------
 
-    def open(self, directory: Path, config: Config) -> None:
+    def open(self, directory: Path, config: Config, listener: socket.socket | None = None) -> None:
         """Take a project.
+
+        Args:
+            directory: Of the project.
+            config: Its configuration.
+            listener: Its control socket, where a service manager has made it.
 
         Raises:
             RunRefusedError: It cannot be had.
         """
         paths = ProjectPaths(directory)
-        self._projects.append(HostedProject(paths, config.settings, self, version("milestoned")))
+        self._projects.append(HostedProject(paths, config.settings, self, version("milestoned"), listener))
 
     def run(self) -> int:
         """Supervise until told to end, and return the exit code.
@@ -104,14 +129,51 @@ class Daemon:
         for project in self._projects:
             project.start()
         log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
+        self._notifier.ready(self._summary())
         while not self._is_over():
-            left = self._give_up_at - time.monotonic()
+            self._check()
             try:
-                call = self._calls.get(timeout=None if left == math.inf else max(0.0, left))
+                call = self._calls.get(timeout=self._patience())
             except queue.Empty:
                 continue
             call()
         return self._code
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something is due."""
+        moments = [self._give_up_at]
+        if self._notifier.is_heard:
+            moments.append(self._next_check)
+        left = min(moments) - time.monotonic()
+        return None if left == math.inf else max(0.0, left)
+
+    def _check(self) -> None:
+        """Ask every hub and every supervisor for an answer, once in a while; a sign of life is given when all have."""
+        now = time.monotonic()
+        if not self._notifier.is_heard or now < self._next_check:
+            return
+        self._next_check = now + min(CHECK_SECONDS, self._notifier.watchdog / 4 or CHECK_SECONDS)
+        self._notifier.status(self._summary())
+        is_new = self._unanswered == 0
+        if is_new:
+            self._unanswered = len(self._projects)
+        for project in self._projects:
+            if is_new:
+                project.check(self._answered)
+            else:
+                project.nudge()
+
+    def _answered(self) -> None:
+        self._unanswered -= 1
+        if self._unanswered == 0:
+            self._notifier.beat()
+            if self._is_stopping:
+                self._notifier.extend(EXTEND_SECONDS)
+
+    def _summary(self) -> str:
+        ids = [run.milestone.id for project in self._projects for run in project.live()]
+        running = f"{len(ids)} sessions: {', '.join(ids)}" if ids else "no session"
+        return f"{'ending, ' if self._is_stopping else ''}{running}"
 
     def close(self) -> None:
         """Give everything back; in the order in which it was taken."""
@@ -127,7 +189,7 @@ class Daemon:
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number)
-        self.post(functools.partial(self._ask_to_end, name.name) if name in _ENDING else self._reload)
+        self.post(functools.partial(self._ask_to_end, name.name) if name in _ENDING else lambda: self._reload(None))
 
     def _ask_to_end(self, name: str) -> None:
         self._asked += 1
@@ -144,6 +206,7 @@ class Daemon:
         if not self._is_stopping:
             self._is_stopping = True
             log().bind(reason=reason).info("ending")
+            self._notifier.stopping(self._summary())
             for project in self._projects:
                 project.stop(reason)
 
@@ -152,28 +215,44 @@ class Daemon:
         self._code = self._code or code
         self._stop(f"another project failed: {reason}")
 
-    def _reload(self) -> None:
-        for project in self._projects:
-            directory = project.paths.project
-            try:
-                project.settings = self._load(directory).settings
-            except ConfigError as error:
-                log().bind(project=str(directory), problems=[str(one) for one in error.problems]).error("not reloaded")
-            else:
-                log().bind(project=str(directory)).info("reloaded, for sessions that begin from now on")
+    def _reload(self, ticket: Ticket | None) -> None:
+        """Read all configurations, and use them if none is wrong."""
+        self._notifier.reloading()
+        self._read_again(ticket)
+        self._notifier.ready(self._summary())
+
+    def _read_again(self, ticket: Ticket | None) -> None:
+        directories = [project.paths.project for project in self._projects]
+        try:
+            configs = {directory: self._load(directory) for directory in directories}
+            open_log(configs[directories[0]])
+        except (ConfigError, OSError) as error:
+            lines = tuple(str(one) for one in error.problems) if isinstance(error, ConfigError) else (refusal(error),)
+            log().bind(problems=list(lines)).error("not reloaded")
+            if ticket is not None:
+                ticket.failed(CONFIGURATION, "nothing was reloaded:", *lines)
+            return
+        results = [
+            result for project in self._projects for result in project.use(configs[project.paths.project].settings)
+        ]
+        for result in results:
+            log().bind(name=result.name, what=result.text).info("reloaded")
+        if ticket is not None:
+            ticket.done(results)
+
+
+def open_log(config: Config) -> None:
+    """Send this process's log where the configuration says.
+
+    Raises:
+        OSError: Its file cannot be made.
+    """
+    open_sinks(config.log, config.log_level.value.upper(), os.environ)
 
 
 def _say(*lines: str) -> None:
     for number, line in enumerate(map(escaped, lines)):
         click.echo(f"{DAEMON}: {line}" if number == 0 else f"  {line}", err=True)
-
-
-def _open_console(level: str) -> None:
-    from loguru import logger  # noqa: PLC0415 - it and what it imports take five megabytes
-
-    logger.remove()
-    pattern = "{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level: <7} {message} {extra}"
-    logger.add(sys.stderr, level=level, format=pattern, colorize=False, diagnose=False, backtrace=False, catch=True)
 
 
 @click.command(
@@ -211,17 +290,27 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
         places = (f"{shown(one.path)}:{one.line}:{one.column}: {one.message}" for one in error.problems)
         _say("the configuration cannot be used:", *places)
         return CONFIGURATION
-    _open_console(next(iter(configs.values())).log_level.value.upper())
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
-    return _supervise(Daemon(lambda one: load_config(one, os.environ, config)), configs)
+    notifier = Notifier.from_environment(os.environ)
+    try:
+        return _supervise(Daemon(lambda one: load_config(one, os.environ, config), notifier), configs)
+    finally:
+        notifier.close()
 
 
 def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
     daemon.take_signals()
+    lent: tuple[Activated, ...] = ()
     try:
+        open_log(next(iter(configs.values())))
+        lent = take_listeners(os.environ)
         for directory, config in configs.items():
-            daemon.open(directory, config)
+            found = listener_for(ProjectPaths(directory).control, lent)
+            daemon.open(directory, config, None if found is None else found.sock)
         return daemon.run()
+    except ActivationError as error:
+        _say(str(error))
+        return CONFIGURATION
     except RunRefusedError as error:
         _say(*error.lines)
         return error.code
@@ -230,6 +319,8 @@ def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
         return IO_ERROR
     finally:
         daemon.close()
+        for one in lent:
+            one.sock.close()
 
 
 def run_daemon(arguments: Sequence[str] | None = None) -> int:

@@ -29,15 +29,32 @@ from supervisor.protocol import (
     Events,
     Named,
     Pause,
+    Pid,
+    Reload,
     Request,
+    Restart,
     Resume,
     Retry,
     Shutdown,
+    Signal,
     Skip,
     Start,
     Status,
     Stop,
+    Update,
 )
+from supervisor.role_orders import (
+    NOT_RUNNING,
+    Told,
+    find_pid,
+    restart_role,
+    signal_number,
+    signal_role,
+    start_role,
+    stop_role,
+)
+from supervisor.targets import NO_SUCH_NAME, Target, find_targets, roles_of
+from supervisor.updating import begin_update
 
 if TYPE_CHECKING:
     from actors.events import Record
@@ -46,19 +63,12 @@ if TYPE_CHECKING:
     from supervisor.control import Source, Ticket
     from supervisor.session_run import Over, SessionRun
 
-ALL: Final = "all"
-
-NO_SUCH_NAME: Final = 1
-NOT_RUNNING: Final = 7
-"""Exit codes as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
+NOT_OF_A_ROLE: Final = "that is done to a session, not to a role"
 
 BY_HAND: Final = "by a person, with milestonectl"
 """Who it was that paused, skipped or stopped, for people who read it later."""
 
 _ENDED_WORDS: Final = {SessionStatus.INTERRUPTED: "stopped", SessionStatus.CANCELLED: "cancelled"}
-
-Told = Callable[[int, str], None]
-"""Is called once, from any thread, with an exit code and a word or why not; must not block."""
 
 
 class House(Protocol):
@@ -83,6 +93,12 @@ class House(Protocol):
             told: Answers.
             wait: Answer when its children are ready; else when its beginning is journaled.
         """
+
+    def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:
+        """End a session in order and go on with it; answers as :meth:`begin`."""
+
+    def reload(self, ticket: Ticket) -> None:
+        """Read the configuration again, and answer with what came of it, a :class:`Named` for each session."""
 
     def shut_down(self, reason: str) -> None:
         """End this process in order."""
@@ -111,25 +127,36 @@ class ProjectDesk:
             case Status():
                 ticket.done(self._status())
             case Start(names=names, wait=wait):
-                gathering = Gathering(ticket, names)
-                for name in gathering.names:
-                    self._begin(name, functools.partial(gathering.put, name), wait=wait)
+                self._start(names, ticket, wait=wait)
             case Stop(names=names, wait=wait):
-                self._end(names, ticket, final=False, wait=wait)
+                self._each_target(names, ticket, functools.partial(self._stop, wait=wait))
+            case Restart(names=names, wait=wait):
+                self._each_target(names, ticket, functools.partial(self._restart, wait=wait))
             case Cancel(names=names, wait=wait):
-                self._end(names, ticket, final=True, wait=wait)
+                self._each_target(names, ticket, functools.partial(self._cancel, wait=wait))
+            case Signal(signal=signal, names=names):
+                self._signal(signal, names, ticket)
+            case Pid(names=()):
+                ticket.done((Named(self._house.what, 0, str(os.getpid())),))
+            case Pid(names=names):
+                self._each_role(names, ticket, find_pid)
             case Pause(names=names):
-                self._state(names, ticket, SessionPaused(f"paused {BY_HAND}", by_hand=True), "paused")
+                event = SessionPaused(f"paused {BY_HAND}", by_hand=True)
+                self._each_target(names, ticket, functools.partial(_state, event=event, word="paused"))
             case Resume(names=names):
-                self._state(names, ticket, SessionUnpaused(), "resumed")
+                self._each_target(names, ticket, functools.partial(_state, event=SessionUnpaused(), word="resumed"))
             case Retry(tasks=(), session=session):
                 run = self._one(session)
-                run.look(lambda state: self._retry(run, _failed(state), ticket))
+                run.look(lambda state: _retry(run, _failed(state), ticket))
             case Retry(tasks=tasks, session=session):
-                self._retry(self._one(session), tasks, ticket)
+                _retry(self._one(session), tasks, ticket)
             case Skip(tasks=tasks, session=session):
                 run = self._one(session)
                 _each(run, tasks, ticket, lambda task: TaskSkipped(task, f"skipped {BY_HAND}"), "skipped")
+            case Update(session=session, apply=apply):
+                begin_update(self._one(session), ticket, apply=apply)
+            case Reload():
+                self._house.reload(ticket)
             case Shutdown(wait=wait):
                 self._shut_down(ticket, wait=wait)
             case Events():
@@ -177,27 +204,28 @@ class ProjectDesk:
             "sessions": sessions,
         }
 
-    def _split(self, names: Sequence[str]) -> tuple[dict[str, SessionRun], tuple[Named, ...]]:
-        """Part names that stand for a live session, or several, from those that stand for nothing.
+    def _targets(self, names: Sequence[str]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+        """Find what names stand for; no name stands for the only session that lives.
 
         Raises:
             RefusedCallError: There is no name, and not one session alone that lives.
         """
-        live = self._house.live()
-        if not names:
-            run = self._one("")
-            return {run.milestone.id: run}, ()
-        known = {name: run for run in live for name in (run.session, run.milestone.id)}
-        found: dict[str, SessionRun] = {}
-        others: list[Named] = []
-        for name in names:
-            if name == ALL:
-                found |= {run.milestone.id: run for run in live}
-            elif name in known:
-                found[name] = known[name]
-            else:
-                others.append(Named(name, NO_SUCH_NAME, f"no such session{did_you_mean(closest(name, known))}"))
-        return found, tuple(others)
+        return find_targets(names or (self._one("").milestone.id,), self._house.live())
+
+    def _each_target(self, names: Sequence[str], ticket: Ticket, work: Callable[[Target, Told], None]) -> None:
+        """Have something done about everything that is named, and answer when all has happened."""
+        targets, others = self._targets(names)
+        gathering = Gathering(ticket, (target.name for target in targets), others)
+        for target in targets:
+            work(target, functools.partial(gathering.put, target.name))
+
+    def _each_role(self, names: Sequence[str], ticket: Ticket, work: Callable[[SessionRun, str, Told], None]) -> None:
+        """Have something done about every child that is named, by itself or with its session."""
+        targets, others = self._targets(names)
+        roles = roles_of(targets)
+        gathering = Gathering(ticket, (target.name for target in roles), others)
+        for target in roles:
+            work(target.run, target.role, functools.partial(gathering.put, target.name))
 
     def _one(self, name: str) -> SessionRun:
         """Return the live session of this name; ``""`` stands for the only one.
@@ -207,10 +235,10 @@ class ProjectDesk:
         """
         live = self._house.live()
         if name:
-            found, others = self._split((name,))
+            found, others = find_targets((name,), live)
             for other in others:
                 raise RefusedCallError(other.code, f"{other.name}: {other.text}")
-            live = tuple(found.values())
+            live = tuple(dict.fromkeys(target.run for target in found))
         if not live:
             raise RefusedCallError(NOT_RUNNING, "no session lives here", "begin one with: milestonectl start ID")
         if len(live) > 1:
@@ -218,41 +246,61 @@ class ProjectDesk:
             raise RefusedCallError(protocol.USAGE, f"several sessions live: name one of {ids}, or all")
         return live[0]
 
-    def _begin(self, name: str, told: Told, *, wait: bool) -> None:
-        for run in self._house.live():
-            if name in {run.session, run.milestone.id}:
-                told(0, "already started")
-                return
-        self._house.begin(name, told, wait=wait)
-
-    def _state(self, names: Sequence[str], ticket: Ticket, event: Event, word: str) -> None:
-        found, others = self._split(names)
-        gathering = Gathering(ticket, found, others)
-        for name, run in found.items():
-
-            def told(refusals: Sequence[str], name: str = name) -> None:
-                gathering.put(name, *_verdict(refusals, word))
-
-            run.state(event, told=told)
-
-    def _end(self, names: Sequence[str], ticket: Ticket, *, final: bool, wait: bool) -> None:
-        found, others = self._split(names)
-        gathering = Gathering(ticket, found, others)
-        for name, run in found.items():
+    def _start(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:
+        roles, others = find_targets([name for name in names if ":" in name], self._house.live())
+        sessions = [name for name in names if ":" not in name]
+        gathering = Gathering(ticket, (*sessions, *(target.name for target in roles)), others)
+        for name in dict.fromkeys(sessions):
             told = functools.partial(gathering.put, name)
-            with self._lock:
-                over = self._ends.get(run.session)
-                if over is None and wait:
-                    self._waiting.setdefault(run.session, []).append(told)
-            if over is not None:
-                _tell_end(told, over)
-                continue
+            if any(name in {run.session, run.milestone.id} for run in self._house.live()):
+                told(0, "already started")
+            else:
+                self._house.begin(name, told, wait=wait)
+        for target in roles:
+            start_role(target.run, target.role, functools.partial(gathering.put, target.name), wait=wait)
 
-            def durable(_: Sequence[str], told: Told = told) -> None:
-                if not wait:
-                    told(0, "ending")
+    def _stop(self, target: Target, told: Told, *, wait: bool) -> None:
+        if target.role:
+            stop_role(target.run, target.role, told, wait=wait)
+        else:
+            self._end(target.run, told, final=False, wait=wait)
 
-            run.request_stop(f"{'cancelled' if final else 'stopped'} {BY_HAND}", final=final, told=durable)
+    def _cancel(self, target: Target, told: Told, *, wait: bool) -> None:
+        if target.role:
+            told(protocol.USAGE, NOT_OF_A_ROLE)
+        else:
+            self._end(target.run, told, final=True, wait=wait)
+
+    def _restart(self, target: Target, told: Told, *, wait: bool) -> None:
+        if target.role:
+            restart_role(target.run, target.role, told, wait=wait)
+        else:
+            self._house.restart(target.run, told, wait=wait)
+
+    def _signal(self, name: str, names: Sequence[str], ticket: Ticket) -> None:
+        number = signal_number(name)
+        if number is None:
+            raise RefusedCallError(NO_SUCH_NAME, f"there is no signal {name!r}")
+
+        def send(run: SessionRun, role: str, told: Told) -> None:
+            signal_role(run, role, number, told)
+
+        self._each_role(names, ticket, send)
+
+    def _end(self, run: SessionRun, told: Told, *, final: bool, wait: bool) -> None:
+        with self._lock:
+            over = self._ends.get(run.session)
+            if over is None and wait:
+                self._waiting.setdefault(run.session, []).append(told)
+        if over is not None:
+            _tell_end(told, over)
+            return
+
+        def durable(_: Sequence[str]) -> None:
+            if not wait:
+                told(0, "ending")
+
+        run.request_stop(f"{'cancelled' if final else 'stopped'} {BY_HAND}", final=final, told=durable)
 
     def _shut_down(self, ticket: Ticket, *, wait: bool) -> None:
         if wait:
@@ -262,10 +310,17 @@ class ProjectDesk:
             ticket.done("ending")
         self._house.shut_down(f"shut down {BY_HAND}")
 
-    # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def _retry(self, run: SessionRun, tasks: Sequence[str], ticket: Ticket) -> None:
-        _each(run, tasks, ticket, TaskRetried, "to be attempted again")
+def _state(target: Target, told: Told, *, event: Event, word: str) -> None:
+    """State a fact about a session."""
+    if target.role:
+        told(protocol.USAGE, NOT_OF_A_ROLE)
+    else:
+        target.run.state(event, lambda refusals: told(*_verdict(refusals, word)))
+
+
+def _retry(run: SessionRun, tasks: Sequence[str], ticket: Ticket) -> None:
+    _each(run, tasks, ticket, TaskRetried, "to be attempted again")
 
 
 def _each(run: SessionRun, tasks: Iterable[str], ticket: Ticket, make: Callable[[str], Event], word: str) -> None:

@@ -158,6 +158,19 @@ class Fleet(Generic[F]):
         found = self._children.get(f"{session}/{child}")
         return found if found is not None and found.incarnation == incarnation else None
 
+    def current(self, session: str, child: str) -> Child[F] | None:
+        """Return the incarnation of a child whose process is known and has not been seen to end, ``None`` without."""
+        found = self._children.get(f"{session}/{child}")
+        return found if found is not None and found.pidfd >= 0 and not found.dead_hint else None
+
+    def signal(self, child: Child[F], number: int) -> bool:
+        """Send a signal to a child's process; return whether it was still there."""
+        try:
+            signal.pidfd_send_signal(child.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
     def identity(self, session: str, child: str, incarnation: int) -> tuple[int, int] | None:
         """Return pid and start time (clock ticks since boot) of an incarnation that lives, else ``None``.
 

@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from actors.events import SettingsChanged
 from actors.log import log
 from supervisor.beginning import IO_ERROR, RunRefusedError, Wish
 from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import NOT_RUNNING, ProjectDesk, Told
+from supervisor.desk import BY_HAND, ProjectDesk
 from supervisor.notices import Escalated, FactRefused, Notice, Troubled
 from supervisor.opening import DAEMON
 from supervisor.project import Project
+from supervisor.protocol import Named
+from supervisor.reloading import change
+from supervisor.role_orders import NOT_RUNNING, Told
 from supervisor.session_run import Over, RunNotice, SessionRun
 from supervisor.shortage import refusal
 from supervisor.unfinished import Unfinished
 
 if TYPE_CHECKING:
+    import socket
+
     from actors.events import Settings
     from actors.paths import ProjectPaths
+    from supervisor.control import Ticket
 
 
 class Main(Protocol):
@@ -36,11 +44,30 @@ class Main(Protocol):
     def post(self, call: Callable[[], None]) -> None:
         """Have a function called in the main thread, soon; never blocks."""
 
+    def reload(self, ticket: Ticket | None) -> None:
+        """Read the configuration again and answer with what came of it."""
+
     def shut_down(self, reason: str) -> None:
         """End the daemon in order."""
 
     def fail(self, code: int, reason: str) -> None:
         """End the daemon because a project cannot go on."""
+
+
+class _Countdown:
+    """Calls a function when it has been called so many times, from any threads."""
+
+    def __init__(self, times: int, done: Callable[[], None]) -> None:
+        self._left = times
+        self._done = done
+        self._lock = threading.Lock()  # of what is left
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            is_over = self._left == 0
+        if is_over:
+            self._done()
 
 
 class HostedProject:
@@ -53,22 +80,27 @@ class HostedProject:
         settings: For sessions that are begun from now on.
         main: The daemon.
         version: Of the distribution.
+        listener: The control socket, where somebody else has made it and keeps it; ``None`` makes one.
 
     Raises:
         RunRefusedError: The project cannot be had.
     """
 
-    def __init__(self, paths: ProjectPaths, settings: Settings, main: Main, version: str) -> None:
+    def __init__(
+        self, paths: ProjectPaths, settings: Settings, main: Main, version: str, listener: socket.socket | None = None
+    ) -> None:
         self.settings = settings
         self._main = main
         self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
         self._starting: dict[str, Told] = {}
+        self._restarting: dict[str, Callable[[], None]] = {}
         self._is_ending = False
         self._unfinished = Unfinished()
         self._project = Project.open(paths, DAEMON, self._unfinished.tell)
         self._desk = ProjectDesk(self, version)
+        self._is_lent = listener is not None
         try:
-            self._server = ControlServer(self._desk, [bind_control(paths.control)])
+            self._server = ControlServer(self._desk, [listener or bind_control(paths.control)])
         except OSError as error:
             self._project.end(0.0)
             self._project.close()
@@ -85,6 +117,34 @@ class HostedProject:
         self._server.start()
         for milestone_id in self._unfinished.milestones():
             self._begin(milestone_id, functools.partial(self._taken_up, milestone_id), wait=True)
+
+    def use(self, settings: Settings) -> tuple[Named, ...]:
+        """Use other settings for sessions that begin from now on, and for live ones as far as that goes.
+
+        Returns:
+            What came of it, for the project and each of its sessions.
+        """
+        self.settings = settings
+        results = [Named(str(self.paths.project), 0, "read again")]
+        for run in self.live():
+            what = change(run.settings, settings)
+            if what.taken:
+                run.state(SettingsChanged(what.settings), lambda _: None)
+            results.append(Named(run.milestone.id, 0, str(what)))
+        return tuple(results)
+
+    def check(self, answered: Callable[[], None]) -> None:
+        """Have a function called in the main thread once the hub and all supervisors have had their turn."""
+        runs = self.live()
+        countdown = _Countdown(1 + len(runs), functools.partial(self._main.post, answered))
+        self._project.hub.call(countdown)
+        for run in runs:
+            run.ask_supervisor(countdown)
+
+    def nudge(self) -> None:
+        """Ask the supervisors again that owe an answer."""
+        for run in self.live():
+            run.nudge_supervisor()
 
     def stop(self, reason: str) -> None:
         """End all sessions in order; the next daemon takes them up."""
@@ -103,8 +163,9 @@ class HostedProject:
         self._is_ending = True
         for run in self.live():
             run.stop_now()
-        with contextlib.suppress(OSError):
-            self.paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
+        if not self._is_lent:
+            with contextlib.suppress(OSError):
+                self.paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
         self._project.end(timeout)
         for run in self.live():
             run.release()
@@ -134,6 +195,14 @@ class HostedProject:
     def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:
         """Begin a session of a milestone, or go on with its unfinished one."""
         self._main.post(functools.partial(self._begin, milestone_id, told, wait=wait))
+
+    def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:
+        """End a session in order and go on with it."""
+        self._main.post(functools.partial(self._restart, run, told, wait=wait))
+
+    def reload(self, ticket: Ticket) -> None:
+        """Read the configuration again."""
+        self._main.reload(ticket)
 
     def shut_down(self, reason: str) -> None:
         """End the daemon."""
@@ -178,6 +247,14 @@ class HostedProject:
             raise
         return run
 
+    def _restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:
+        if run.session not in self._runs:  # it has ended meanwhile
+            self._begin(run.milestone.id, told, wait=wait)
+            return
+        self._restarting[run.session] = functools.partial(self._begin, run.milestone.id, told, wait=wait)
+        # Marked as a shutdown: should the daemon die in between, the next one takes the session up.
+        run.request_stop(f"restarted {BY_HAND}", shutdown=True)
+
     def _taken_up(self, milestone_id: str, code: int, text: str) -> None:
         bound = log().bind(milestone=milestone_id, code=code, text=text)
         if code:
@@ -201,6 +278,9 @@ class HostedProject:
             told(over.code, over.status.value + (f": {over.reason}" if over.reason else ""))
         self._desk.ended(session, over)
         self._server.recorded()
+        again = self._restarting.pop(session, None)
+        if again is not None:
+            again()
 
     # --- in other threads ----------------------------------------------------------------------------------------
 

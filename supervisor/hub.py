@@ -249,6 +249,24 @@ class Hub(threading.Thread):
         """Kill an incarnation."""
         self.call(lambda: self._fleet.kill(self._fleet.find(session, child, incarnation)))
 
+    def signal(self, session: str, child: str, number: int, told: Callable[[bool], None]) -> None:
+        """Send a signal to a child's process; ``told`` is called in the hub's thread: whether there was one."""
+
+        def send() -> None:
+            found = self._fleet.current(session, child)
+            told(found is not None and self._fleet.signal(found, number))
+
+        self.call(send)
+
+    def find_pid(self, session: str, child: str, told: Callable[[int], None]) -> None:
+        """Find a child's process; ``told`` is called in the hub's thread with its id, 0 without one."""
+
+        def find() -> None:
+            found = self._fleet.current(session, child)
+            told(0 if found is None else found.pid)
+
+        self.call(find)
+
     def tick_at(self, session: str, mono: float) -> None:
         """Have a tick told to the session's supervisor at a moment of the monotonic clock."""
         self.call(lambda: self._set_tick(session, mono))

@@ -109,8 +109,7 @@ class Ledger:
         if state.settled is None or state.ended_wall:
             return None
         for role in ROLES:
-            child = state.children.get(role)
-            if role not in state.finished and not (child is not None and child.fatal):
+            if role not in state.finished and not state.is_absent(role):
                 return None
         return SessionEnded(state.settled.status, state.settled.reason)
 

@@ -51,11 +51,11 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Begin sessions of milestones, or go on with their unfinished ones.
+    """Begin sessions of milestones, or go on with their unfinished ones; start roles that were stopped.
 
     Attributes:
-        names: Milestone ids.
-        wait: Answer when their children are ready; else when the beginning is journaled.
+        names: Milestone ids, or roles (``session:role``, ``session:*``).
+        wait: Answer when what was started is ready; else when it is journaled.
     """
 
     names: tuple[str, ...]
@@ -63,10 +63,11 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """End sessions in order; they stay resumable.
+    """End sessions in order; they stay resumable. Stop roles; they stay so.
 
     Attributes:
-        names: Session or milestone ids, or ``all``; empty for the one that lives.
+        names: Session or milestone ids, roles (``session:role``, ``session:*``), or ``all``; empty for the session
+            that lives.
         wait: Answer when nothing of them lives; else when it is journaled.
     """
 
@@ -74,8 +75,53 @@ class Stop(msgspec.Struct, frozen=True):
     wait: bool = True
 
 
+class Restart(msgspec.Struct, frozen=True):
+    """Stop and start again; attributes as of :class:`Stop`."""
+
+    names: tuple[str, ...] = ()
+    wait: bool = True
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """Send a signal to roles' processes.
+
+    Attributes:
+        signal: Its name, with or without ``SIG``, or its number.
+        names: As of :class:`Stop`; a session stands for all its roles.
+    """
+
+    signal: str
+    names: tuple[str, ...]
+
+
+class Pid(msgspec.Struct, frozen=True):
+    """Process ids of roles.
+
+    Attributes:
+        names: As of :class:`Stop`; a session stands for all its roles. Empty for the supervising process.
+    """
+
+    names: tuple[str, ...] = ()
+
+
+class Update(msgspec.Struct, frozen=True):
+    """Compare what a session executes with the milestone file, and take that in.
+
+    Attributes:
+        session: Session or milestone id; ``""`` for the one that lives.
+        apply: Take it in; else only show the difference.
+    """
+
+    session: str = ""
+    apply: bool = False
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """Read the configuration again; live sessions take what they can."""
+
+
 class Cancel(msgspec.Struct, frozen=True):
-    """End sessions for good; attributes as of :class:`Stop`."""
+    """End sessions for good; attributes as of :class:`Stop`, without roles."""
 
     names: tuple[str, ...] = ()
     wait: bool = True
@@ -127,7 +173,23 @@ class Shutdown(msgspec.Struct, frozen=True):
     wait: bool = True
 
 
-Request = Status | Events | Start | Stop | Pause | Resume | Cancel | Retry | Skip | Shutdown
+Request = (
+    Status
+    | Events
+    | Start
+    | Stop
+    | Restart
+    | Signal
+    | Pid
+    | Pause
+    | Resume
+    | Cancel
+    | Retry
+    | Skip
+    | Update
+    | Reload
+    | Shutdown
+)
 
 _REQUESTS: Final[dict[str, type[Request]]] = {cls.__name__.lower(): cls for cls in Request.__args__}
 VERBS: Final = tuple(_REQUESTS)

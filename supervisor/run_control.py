@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Self
 from supervisor.beginning import HELD
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import ProjectDesk, Told
+from supervisor.desk import ProjectDesk
+from supervisor.role_orders import Told
 
 if TYPE_CHECKING:
     from actors.paths import ProjectPaths
+    from supervisor.control import Ticket
     from supervisor.notices import Notice
     from supervisor.run import MilestoneRun
     from supervisor.session_run import Over, SessionRun
@@ -44,6 +46,12 @@ class _RunHouse:
 
     def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
         told(HELD, f"`{self.what}` supervises this project and runs nothing else; several sessions need milestoned")
+
+    def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
+        told(HELD, f"`{self.what}` ends with its session: stop it, and run it again")
+
+    def reload(self, ticket: Ticket) -> None:
+        ticket.failed(HELD, f"`{self.what}` supervises this project, and keeps the configuration that it began with")
 
     def shut_down(self, reason: str) -> None:
         self._run.request_stop(reason)

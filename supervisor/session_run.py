@@ -8,7 +8,9 @@ the journal, terminals and command lines.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
@@ -17,23 +19,27 @@ import attrs
 import pykka
 
 from actors.events import (
+    ChildHeld,
+    ChildReleased,
     Event,
+    MilestoneUpdated,
     SessionEnded,
     SessionStatus,
+    SettingsChanged,
     StopRequested,
 )
 from actors.state import RUNNER, decode_state, encode_state
 from supervisor import core_events as told
 from supervisor.beginning import BROKEN, FAILED, IO_ERROR, Beginning
 from supervisor.conduct import FLAGS, ChildView, Conduct, HubPort, session_specs
-from supervisor.core_effects import EndCause, Ended, EndReason, FailedToStart
+from supervisor.core_effects import EndCause, Ended, EndReason, FailedToStart, Refusal, Refused, Reply, Result
 from supervisor.exits import Crashed, SpawnFailed
 from supervisor.forked import REFUSED
 from supervisor.limits import Sample
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.sampling import Follower
 from supervisor.shortage import OF_CHILD, starting_threads
-from supervisor.supervisor_actor import SupervisorActor, stop_now
+from supervisor.supervisor_actor import Call, SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
 
 if TYPE_CHECKING:
@@ -59,6 +65,9 @@ STARTS_PERIOD: Final = 60.0
 
 END_SECONDS: Final = 4.0
 """Longest time that a full disk has to take the end of a session whose children are gone."""
+
+SETTLERS: Final = frozenset({"task_executor", "git_integration", RUNNER})
+"""Children without which a session that is to stop would never settle."""
 
 _ACTOR_SECONDS: Final = 5.0
 
@@ -129,6 +138,11 @@ class SessionRun:
         limits = {spec.id: spec.limits for spec in self._specs}
         # What is below the runner are the tasks, which have limits of their own.
         self._follower = Follower(self._feed, limits, partial(self._hub.identity, self.session), {RUNNER})
+        self._numbers = itertools.count(1)
+        self._orders: dict[int, Callable[[Result], None]] = {}
+        self._checks: deque[Callable[[], None]] = deque()
+        self._held = set(state.held)
+        self._stop: StopRequested | None = None
         self._port = HubPort(self._hub, self.session, self._specs)
         self._supervisor = self._new_supervisor()
 
@@ -171,6 +185,33 @@ class SessionRun:
         """
         self._hub.state(self.session, event, told=told)
 
+    def order(self, make: Callable[[float, int], told.Mutation], answered: Callable[[Result], None]) -> None:
+        """Have the supervisor do something about a child, from any thread.
+
+        Args:
+            make: Makes the request, of a moment of the monotonic clock and a number.
+            answered: Is called once, with what became of it, as a rule in the supervisor's thread; must not block.
+        """
+        number = next(self._numbers)
+        self._orders[number] = answered
+        try:
+            self._supervisor.tell(make(time.monotonic(), number))
+        except pykka.ActorDeadError:
+            self._answered(Reply(number, Refused(Refusal.SHUTTING_DOWN)))
+
+    def ask_supervisor(self, answered: Callable[[], None]) -> None:
+        """Have a function called once the supervisor's thread has had its turn, or has ended; must not block."""
+        self._checks.append(answered)
+        self.nudge_supervisor()
+
+    def nudge_supervisor(self) -> None:
+        """Ask again where an answer is owed: a message to a supervisor that ends at that moment is lost."""
+        if self._checks:
+            try:
+                self._supervisor.tell(Call(lambda _: self._answer_checks()))
+            except pykka.ActorDeadError:
+                self._answer_checks()
+
     def look(self, function: Callable[[SessionState], None]) -> None:
         """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it."""
         self._hub.look(self.session, function)
@@ -205,6 +246,7 @@ class SessionRun:
         # With the hub closed nobody tells it any more that its children are gone, which they are.
         with contextlib.suppress(pykka.Timeout):
             self._supervisor.stop(timeout=_ACTOR_SECONDS)
+        self._answer_checks()
         self._feed.close()
         self._watch.stop()
         self._hub.close_session(self.session, self._observe)
@@ -251,8 +293,23 @@ class SessionRun:
                 self.stop_now()
             case StopRequested():
                 self._stopping = True
+                self._stop = event
+                self._stop_without_those_who_settle()
+            case MilestoneUpdated(milestone=milestone):
+                self.milestone = milestone
+            case SettingsChanged(settings=settings):
+                self.settings = settings
+            case ChildHeld(child=child):
+                self._held.add(child)
+            case ChildReleased(child=child):
+                self._held.discard(child)
             case _:
                 pass
+
+    def _stop_without_those_who_settle(self) -> None:
+        """End everything where an operator has stopped who would settle the session: nobody else can."""
+        if self._held & SETTLERS:
+            self.stop_now()
 
     def _stop_requested(self) -> None:
         self._stopping = True
@@ -284,7 +341,15 @@ class SessionRun:
     def _new_supervisor(self) -> pykka.ActorRef[SupervisorActor]:
         former = self._port.incarnations()
         with starting_threads():
-            return SupervisorActor.start(FLAGS, self._specs, self._port, self._conduct, former=former)
+            return SupervisorActor.start(
+                FLAGS,
+                self._specs,
+                self._port,
+                self._conduct,
+                former=former,
+                held=frozenset(self._held),
+                replied=self._answered,
+            )
 
     def _conclude(self) -> None:
         """Say that the run is over once the children are gone *and* the journal has the session's end."""
@@ -292,6 +357,8 @@ class SessionRun:
             return
         if self._end is None:
             status = SessionStatus.PAUSED if self._reason else SessionStatus.INTERRUPTED
+            if self._stop is not None and self._stop.final:
+                status = SessionStatus.CANCELLED
             self._hub.state(self.session, SessionEnded(status, self._reason))
             self._hub.call_at(time.monotonic() + END_SECONDS, self._conclude_without_journal)
             return
@@ -319,6 +386,16 @@ class SessionRun:
         self._notify(sampled)
 
     # --- called in the supervisor's thread -----------------------------------------------------------------------
+
+    def _answered(self, reply: Reply) -> None:
+        answered = self._orders.pop(reply.request, None)
+        if answered is not None:
+            answered(reply.result)
+
+    def _answer_checks(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._checks.popleft()()
 
     def _up(self) -> None:
         if self._when_ready is not None:

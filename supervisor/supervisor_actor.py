@@ -10,7 +10,7 @@ Runs in the supervising process, in the actor's own (daemon) thread. Refuses to 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
 
 import attrs
@@ -87,12 +87,13 @@ class SupervisorActor(pykka.ThreadingActor):
         port: Performs the effects.
         listener: Is told of the public events.
         former: Incarnation that each child has had under a former supervisor.
+        held: Children that an operator has stopped: not started at first.
         replied: Is called with each answer to a request, in the actor's thread; must not block.
     """
 
     use_daemon_thread: ClassVar[bool] = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two of them are what a former supervisor leaves
         self,
         flags: SupervisorFlags,
         specs: tuple[ChildSpec, ...],
@@ -100,10 +101,11 @@ class SupervisorActor(pykka.ThreadingActor):
         listener: Listener,
         *,
         former: Mapping[str, int] | None = None,
+        held: Collection[str] = (),
         replied: Callable[[Reply], None] | None = None,
     ) -> None:
         super().__init__()
-        self._core = Core(flags, specs, former=former or {})
+        self._core = Core(flags, specs, held=held, former=former or {})
         self._port = port
         self._listener = listener
         self._replied = replied

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import attrs
 
-from actors.events import Event, Record
+from actors.events import Event, MilestoneUpdated, Record
 from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
 from supervisor.conduct import ChildView
@@ -160,6 +160,8 @@ class Watch(threading.Thread):
                 case tuple():
                     for record, event in message:
                         self._state.apply(record, event)
+                        if isinstance(event, MilestoneUpdated):
+                            self._plan = Plan.of(self._state.milestone)
                     self._dirty = True
                 case ChildView(child=child):
                     self._views[child] = message

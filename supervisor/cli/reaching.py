@@ -62,9 +62,14 @@ def follow(ctx: click.Context, verb: str, *, as_json: bool, **args: object) -> I
             raise _lost(as_json=as_json) from error
 
 
+def code_of(results: Sequence[dict[str, Any]]) -> int:
+    """Return the exit code of answers about names: that of the last one that failed."""
+    return next((int(one["code"]) for one in reversed(results) if one["code"]), 0)
+
+
 def print_named(results: Sequence[dict[str, Any]], *, as_json: bool) -> int:
     """Print what became of each name, and return the exit code: that of the last one that failed."""
-    code = next((int(one["code"]) for one in reversed(results) if one["code"]), 0)
+    code = code_of(results)
     if as_json:
         print_json({"results": list(results), "exit_code": code})
         return code
@@ -80,7 +85,8 @@ def _connected(ctx: click.Context, timeout: float | None, *, as_json: bool) -> C
         return Client(paths.control, timeout)
     except NoDaemonError as error:
         line = f"nobody supervises {paths.project} at present"
-        raise CommandError(NOBODY, line, "begin with: milestonectl run ID", as_json=as_json) from error
+        hint = "begin with: milestonectl run ID, or start milestoned"
+        raise CommandError(NOBODY, line, hint, as_json=as_json) from error
 
 
 def _lost(*, as_json: bool) -> CommandError:

@@ -228,7 +228,9 @@ class Sessions:
             word = "FATAL" if child.fatal else ("STOPPED" if state.ended_wall else "EXITED")
             return RoleView(role, word, None, ended, child.restarts, child.last_exit)
         sheet = self._sheet(state.session, role)
-        if child is not None and child.fatal:
+        if role in state.held:
+            word = "STOPPED"
+        elif child is not None and child.fatal:
             word = "FATAL"
         elif child is not None and child.ready:
             word = "RUNNING"

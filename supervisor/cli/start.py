@@ -21,7 +21,9 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
 def command(ctx: click.Context, names: tuple[str, ...], *, wait: bool, timeout: float | None, as_json: bool) -> int:
     """Begin a session of the milestone ID under milestoned, or go on with its unfinished one.
 
-    Exit codes: 0 started, or it runs already; 1 no such milestone, or no answer in time; 2 invalid file; 69 nobody
-    supervises this project; 75 a run of another milestone does; 78 configuration.
+    ID may also be a role of a live session that was stopped: SESSION:ROLE, or SESSION:*.
+
+    Exit codes: 0 started, or it runs already; 1 no such name, or no answer in time; 2 invalid file; 7 it did not come
+    up; 69 nobody supervises this project; 75 a run of another milestone does; 78 configuration.
     """
     return print_named(ask(ctx, "start", as_json=as_json, timeout=timeout, names=names, wait=wait), as_json=as_json)

@@ -21,9 +21,11 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
 def command(ctx: click.Context, names: tuple[str, ...], *, wait: bool, timeout: float | None, as_json: bool) -> int:
     """End the session NAME (a session, a milestone, or all) as Ctrl-C does; without NAME the one that lives.
 
-    Running tasks are asked to end, and killed after their grace. Running the milestone again goes on.
+    Running tasks are asked to end, and killed after their grace; `run` or `start` goes on. NAME may also be a role
+    (SESSION:ROLE, SESSION:*), which stays stopped until it is started.
 
-    Exit codes: 0 stopped; 1 no such session, or no answer in time; 69 nobody supervises this project.
+    Exit codes: 0 stopped; 1 no such name, or no answer in time; 2 several sessions live and none was named; 7 no
+    session lives; 69 nobody supervises this project.
     """
     results = ask(ctx, "stop", as_json=as_json, timeout=timeout, names=names, wait=wait)
     return print_named(results, as_json=as_json)

@@ -80,9 +80,10 @@ class Project:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def daemon(self, *words: str) -> "Running":
+    def daemon(self, *words: str, env: Mapping[str, str] | None = None) -> "Running":
         """Start `milestoned` for this project and go on; it listens when its control socket is there."""
-        return self._spawn([sys.executable, "-m", "supervisor.daemon", str(self.path), *words])
+        command = [sys.executable, "-m", "supervisor.daemon", str(self.path), *words]
+        return self._spawn(command, env={**os.environ, **(env or {})})
 
     def start(self, *words: str, terminal: int | None = None, stdout: int | None = None) -> "Running":
         """Start `milestonectl` and go on.
@@ -94,7 +95,13 @@ class Project:
         """
         return self._spawn([*COMMAND, "-C", str(self.path), *words], terminal, stdout)
 
-    def _spawn(self, command: list[str], terminal: int | None = None, stdout: int | None = None) -> "Running":
+    def _spawn(
+        self,
+        command: list[str],
+        terminal: int | None = None,
+        stdout: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> "Running":
         output = self.path.parent / f"output-{len(list(self.path.parent.glob('output-*')))}.txt"
         if terminal is not None:
             command = ["setsid", "--ctty", *command]
@@ -105,6 +112,7 @@ class Project:
                 stdout=next(stream for stream in (terminal, stdout, sink) if stream is not None),
                 stderr=sink if terminal is None else terminal,
                 start_new_session=terminal is None,
+                env=env,
             )
         running = Running(self, process, output)
         self.started.append(running)

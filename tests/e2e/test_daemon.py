@@ -2,11 +2,15 @@
 
 import json
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionResumed, SessionStarted, TaskCompleted
+from supervisor.control_socket import bind_control
 from supervisor.linux import is_alive
 from tests.e2e.stage import (
     Done,
@@ -24,7 +28,7 @@ from tests.waiting import wait_until
 def up(project: Project, *words: str) -> Running:
     """Start a daemon and wait until it answers."""
     running = project.daemon(*words)
-    wait_until(lambda: '"ready"' in running.text() or " ready " in running.text(), 30.0, "the daemon is ready")
+    wait_until(lambda: " ready " in running.text(), 30.0, "the daemon is ready")
     return running
 
 
@@ -167,17 +171,23 @@ def test_a_directory_without_milestones_and_a_wrong_configuration_are_refused(fo
     assert "Traceback" not in lost.text() + wrong.text()
 
 
-def test_hup_reads_the_configuration_again_and_a_wrong_one_changes_nothing(folder: Project, gate: Path) -> None:
+def test_a_reload_is_taken_by_what_lives_as_far_as_that_goes_and_a_wrong_one_changes_nothing(
+    folder: Project, gate: Path
+) -> None:
     write(folder, "m1", gate)
     daemon = up(folder)
-    folder.configure("max_parallel: 0\n")
-    daemon.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "not reloaded" in daemon.text(), 30.0, "it says so")
-    folder.configure("max_parallel: 7\n")
-    daemon.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: " reloaded" in daemon.text().replace("not reloaded", ""), 30.0, "it says so")
     assert folder.ctl("start", "m1").code == 0
-    assert folder.fold().settings.max_parallel == 7
+    folder.configure("max_parallel: 0\n")
+    refused = folder.ctl("reload")
+    assert (refused.code, refused.out) == (78, "")
+    assert "milestoned.yaml:1:15:" in refused.err
+    folder.configure("max_parallel: 7\nstop_grace: 3s\n")
+    done = folder.ctl("reload")
+    assert (done.code, done.out.splitlines()[1]) == (0, "m1: changed: max_parallel; from its next start: stop_grace")
+    wait_until(lambda: folder.fold().settings.max_parallel == 7, 30.0, "the session has it")
+    folder.configure("max_parallel: 8\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: folder.fold().settings.max_parallel == 8, 30.0, "a signal does the same")
     down(daemon)
 
 
@@ -188,3 +198,136 @@ def test_usr1_writes_the_stacks_of_all_threads(folder: Project) -> None:
     wait_until(lambda: daemon.text().count("Thread 0x") >= 3, 30.0, "stacks are there")
     assert is_alive(daemon.process.pid)
     down(daemon)
+
+
+def roles(project: Project) -> dict[str, str]:
+    """Return the state of each role of milestone ``m1``, as `status` shows it."""
+    (session,) = json.loads(project.ctl("status", "m1", "--json").out)["sessions"]
+    return {role["role"]: role["state"] for role in session["roles"]}
+
+
+def test_a_role_that_was_stopped_stays_so_over_a_restart_of_the_daemon_until_it_is_started(
+    folder: Project, gate: Path
+) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    name = "m1:progress_monitor"
+    pid = int(folder.ctl("pid", name).out)
+    assert is_alive(pid)
+    assert folder.ctl("stop", name) == Done(0, f"{name}: stopped\n", "")
+    assert not is_alive(pid)
+    assert folder.ctl("stop", name) == Done(0, f"{name}: not running\n", "")
+    assert folder.ctl("pid", name) == Done(7, "0\n", "")
+    assert folder.ctl("signal", "HUP", name) == Done(7, f"{name}: ERROR (not running)\n", "")
+    down(daemon)
+    again = up(folder)
+    wait_until(lambda: attempts(folder) == 2, 30.0, "the session was taken up")
+    assert roles(folder)["progress_monitor"] == "STOPPED"
+    assert folder.ctl("start", name, "m1:runner") == Done(0, f"{name}: started\nm1:runner: already started\n", "")
+    wait_until(lambda: roles(folder)["progress_monitor"] == "RUNNING", 30.0, "it runs")
+    down(again)
+
+
+def test_a_session_with_a_stopped_role_can_end(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    assert folder.ctl("stop", "m1:blocker_detector").code == 0
+    gate.touch()
+    wait_until(lambda: facts(folder, SessionEnded), 30.0, "it has ended")
+    assert facts(folder, SessionEnded)[-1].status.value == "completed"
+    down(daemon)
+
+
+def test_a_session_whose_executor_was_stopped_can_be_cancelled(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    assert folder.ctl("stop", "m1:task_executor").code == 0
+    assert folder.ctl("cancel", "m1") == Done(0, "m1: cancelled\n", "")
+    down(daemon)
+
+
+def test_roles_and_sessions_are_restarted_and_signalled(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    pids = folder.ctl("pid", "m1:*").out.split()
+    assert len(set(pids)) == 6
+    assert folder.ctl("pid").out == f"{daemon.process.pid}\n"
+    done = folder.ctl("restart", "m1:*")
+    assert done.code == 0
+    assert {line.partition(": ")[2] for line in done.out.splitlines()} == {"started"}
+    again = folder.ctl("pid", "m1").out.split()
+    assert not set(pids) & set(again)
+    assert folder.ctl("signal", "KILL", "m1:git_integration") == Done(0, "m1:git_integration: signalled\n", "")
+    assert folder.ctl("signal", "NOPE", "m1:git_integration").code == 1
+    lives = len(facts(folder, SessionResumed))
+    assert folder.ctl("restart", "m1") == Done(0, "m1: started\n", "")
+    assert len(facts(folder, SessionResumed)) == lives + 1
+    down(daemon)
+
+
+def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Project, place: Path) -> None:
+    first: dict[str, object] = {"id": "a", "run": waits_for(place / "a")}
+    second: dict[str, object] = {"id": "b", "run": "false", "depends_on": ["a"]}
+    folder.write("m1", milestone_of(first, second))
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    assert folder.ctl("update", "m1").out == "nothing changed\n"
+    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    folder.write("m1", milestone_of(first, {**second, "run": "true"}, {"id": "c", "run": "true"}))
+    shown = folder.ctl("update", "m1")
+    assert shown.out.splitlines()[:2] == ["+ c", "~ b: run"]
+    assert json.loads(folder.ctl("update", "m1", "--json").out)["applied"] is False
+    assert folder.ctl("update", "m1", "--apply").out.splitlines()[-1] == "taken in"
+    folder.write("m1", milestone_of({**first, "run": "true"}, second))
+    refused = folder.ctl("update", "m1", "--apply")
+    assert (refused.code, "tasks that run changed: a" in refused.err) == (2, True)
+    folder.write("m1", "id: m1\ntasks: 7\n")
+    assert folder.ctl("update", "m1").code == 2
+    assert folder.ctl("update", "nosuch").code == 1
+    (place / "a").touch()
+    wait_until(lambda: len(facts(folder, TaskCompleted)) == 3, 30.0, "all are completed")
+    down(daemon)
+
+
+def test_a_service_manager_is_told_that_all_is_ready_alive_and_stopping(folder: Project, place: Path) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": f"env > '{place}/env'; {waits_for(place / 'gate')}"}))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place / "notify"))
+        manager.settimeout(30.0)
+        daemon = folder.daemon(env={"NOTIFY_SOCKET": str(place / "notify"), "WATCHDOG_USEC": "400000"})
+        assert manager.recv(4096).startswith(b"READY=1\nSTATUS=no session")
+        assert folder.ctl("start", "m1").code == 0
+        wait_until(lambda: b"WATCHDOG=1" in manager.recv(4096), 30.0, "a sign of life")
+        daemon.process.send_signal(signal.SIGHUP)
+        told = [manager.recv(4096)]
+        while not told[-1].startswith(b"READY=1"):
+            told.append(manager.recv(4096))
+        assert any(message.startswith(b"RELOADING=1\nMONOTONIC_USEC=") for message in told)
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: manager.recv(4096).startswith(b"STOPPING=1\n"), 30.0, "it says that it ends")
+        assert daemon.wait() == 0
+    assert "NOTIFY_SOCKET" not in (place / "env").read_text()
+
+
+def test_a_control_socket_that_somebody_else_listens_on_is_used_and_left_there(folder: Project) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": "true"}))
+    listener = bind_control(folder.path / ".milestones" / "run" / "control.sock")
+    program = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
+        "os.execv(sys.executable, [sys.executable, '-m', 'supervisor.daemon', sys.argv[2]])"
+    )
+    command = [sys.executable, "-c", program, str(listener.fileno()), str(folder.path)]
+    with listener:
+        process = subprocess.Popen(command, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL)
+        assert folder.ctl("start", "m1").code == 0  # asked for before it listens, and answered when it does
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30.0) == 0
+    assert (folder.path / ".milestones" / "run" / "control.sock").is_socket()

@@ -1,0 +1,87 @@
+"""Names as ``supervisorctl`` has them, and what they stand for among the sessions that live.
+
+``session`` or ``milestone`` is a session, ``session:role`` one of its children, ``session:*`` all of them, ``all``
+every session. Pure.
+
+Owns the syntax. Refuses to know what is wanted of what is named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actors.problems import closest, did_you_mean
+from actors.state import ROLES, RUNNER
+from supervisor.protocol import Named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from supervisor.session_run import SessionRun
+
+ALL: Final = "all"
+
+NO_SUCH_NAME: Final = 1
+"""Exit code as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
+
+CHILDREN: Final = (RUNNER, *ROLES)
+"""Ids of a session's children in the order in which they are started."""
+
+
+@attrs.frozen
+class Target:
+    """What a name stands for.
+
+    Attributes:
+        name: As it is answered.
+        run: The session.
+        role: Which of its children; ``""`` for the session as a whole.
+    """
+
+    name: str
+    run: SessionRun
+    role: str = ""
+
+
+def find_targets(names: Sequence[str], live: Sequence[SessionRun]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+    """Part names that stand for something from those that stand for nothing.
+
+    Returns:
+        What the names stand for, each once and in their order, and what to answer about the others.
+    """
+    known = {name: run for run in live for name in (run.session, run.milestone.id)}
+    found: dict[str, Target] = {}
+    others: list[Named] = []
+    for name in dict.fromkeys(names):
+        session, colon, role = name.partition(":")
+        if name == ALL:
+            targets = tuple(Target(run.milestone.id, run) for run in live)
+        elif session not in known:
+            kind = "session" if not colon else "group" if role == "*" else "process"
+            others.append(Named(name, NO_SUCH_NAME, f"no such {kind}{did_you_mean(closest(session, known))}"))
+            continue
+        elif not colon:
+            targets = (Target(name, known[session]),)
+        elif role in {"*", ""}:
+            targets = tuple(Target(f"{session}:{one}", known[session], one) for one in CHILDREN)
+        elif role in CHILDREN:
+            targets = (Target(name, known[session], role),)
+        else:
+            others.append(Named(name, NO_SUCH_NAME, f"no such process{did_you_mean(closest(role, CHILDREN))}"))
+            continue
+        for target in targets:
+            found.setdefault(target.name, target)
+    return tuple(found.values()), tuple(others)
+
+
+def roles_of(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the children that targets stand for: of a session as a whole all of them."""
+    return tuple(
+        one
+        for target in targets
+        for one in (
+            (target,) if target.role else tuple(Target(f"{target.name}:{role}", target.run, role) for role in CHILDREN)
+        )
+    )

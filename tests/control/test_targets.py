@@ -1,0 +1,56 @@
+"""Names as people type them, and what they stand for; sessions that live are only looked at."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from supervisor.role_orders import signal_number
+from supervisor.targets import CHILDREN, find_targets, roles_of
+
+
+def session(milestone_id: str) -> Any:  # noqa: ANN401 - stands for a session: only its names are read
+    return SimpleNamespace(session=f"exec-{milestone_id}-1", milestone=SimpleNamespace(id=milestone_id))
+
+
+LIVE = (session("m1"), session("m2"))
+
+
+def found(*names: str) -> list[str]:
+    return [f"{target.name}={target.run.milestone.id}/{target.role}" for target in find_targets(names, LIVE)[0]]
+
+
+def test_a_name_is_a_milestone_a_session_a_role_all_roles_or_all_sessions() -> None:
+    assert found("m1", "exec-m2-1") == ["m1=m1/", "exec-m2-1=m2/"]
+    assert found("m1:runner") == ["m1:runner=m1/runner"]
+    assert found("m2:*") == [f"m2:{child}=m2/{child}" for child in CHILDREN]
+    assert found("all") == ["m1=m1/", "m2=m2/"]
+    assert found("all", "m1", "m1") == ["m1=m1/", "m2=m2/"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("exce-m1-1", "no such session; did you mean 'exec-m1-1'?"),
+        ("nosuch:*", "no such group"),
+        ("nosuch:runner", "no such process"),
+        ("m1:runer", "no such process; did you mean 'runner'?"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_told_as_supervisorctl_does(name: str, text: str) -> None:
+    targets, others = find_targets((name,), LIVE)
+    assert targets == ()
+    assert [(one.name, one.code, one.text) for one in others] == [(name, 1, text)]
+
+
+def test_a_session_stands_for_all_its_children_where_children_are_wanted() -> None:
+    targets, _ = find_targets(("m1", "m2:runner"), LIVE)
+    names = [target.name for target in roles_of(targets)]
+    assert names == [*(f"m1:{child}" for child in CHILDREN), "m2:runner"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("HUP", 1), ("sighup", 1), ("9", 9), ("USR1", 10), ("NOPE", None), ("0", None), ("99", None)]
+)
+def test_a_signal_is_named_with_or_without_its_prefix_or_by_its_number(name: str, number: int | None) -> None:
+    assert signal_number(name) == number
