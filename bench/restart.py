@@ -42,7 +42,7 @@ import attrs
 from actors.events import AttemptStarted, Settings
 from actors.model import Isolation
 from supervisor import core_events as told
-from supervisor import run as supervisor_run
+from supervisor import session_run as supervisor_run
 from supervisor.conduct import FLAGS
 from supervisor.fork_protocol import ChildExited
 from supervisor.forked import find_function

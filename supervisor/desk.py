@@ -195,13 +195,12 @@ class ProjectDesk:
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, object]:
-        sessions = [{"id": run.session, "milestone_id": run.milestone.id} for run in self._house.live()]
         return {
             "pid": os.getpid(),
             "what": self._house.what,
             "version": self._version,
             "project": str(self._house.paths.project),
-            "sessions": sessions,
+            "sessions": [run.report() for run in self._house.live()],
         }
 
     def _targets(self, names: Sequence[str]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:

@@ -33,7 +33,7 @@ LENGTH: Final = struct.Struct(">I")
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Who supervises what: process, version, project and sessions."""
+    """Who supervises what: process, version, project, and a report of each session that lives."""
 
 
 class Events(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ from supervisor.watch import Sampled, Watch
 if TYPE_CHECKING:
     from actors.state import SessionState
     from supervisor.project import Project
+    from supervisor.session_report import SessionReport
 
 EXIT_CODES: Final = {
     SessionStatus.COMPLETED: 0,
@@ -215,6 +216,10 @@ class SessionRun:
     def look(self, function: Callable[[SessionState], None]) -> None:
         """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it."""
         self._hub.look(self.session, function)
+
+    def report(self) -> SessionReport:
+        """Return what the session is, from any thread, without asking the hub."""
+        return self._watch.report()
 
     def listen(self, heard: Callable[[Notice], None]) -> None:
         """Have notices told in the hub's thread as they come, before the others are; must not block.

@@ -25,6 +25,7 @@ from supervisor.core_events import Beat
 from supervisor.limits import Sample
 from supervisor.notices import Troubled
 from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
+from supervisor.session_report import ChildReport, SessionReport, Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,8 @@ class Watch(threading.Thread):
         self._is_troubled = False
         self._next_write = 0.0
         self._next_sheets = 0.0
+        self._lock = threading.Lock()  # of state, views and samples while they change, and while a report is made
+        self._tally = Tally.of(self._state)
         self._beating: set[str] = set()
 
     # --- from other threads --------------------------------------------------------------------------------------
@@ -110,6 +113,22 @@ class Watch(threading.Thread):
     def beaten(self, beat: Beat) -> None:
         """Tell of a child's heartbeat: noted for the next writing, which it is not worth waking the thread for."""
         self._beats[beat.child] = beat.at
+
+    def report(self) -> SessionReport:
+        """Return what the session is, as far as it was folded here: a fraction of a second behind the journal."""
+        with self._lock:
+            state = self._state
+            if self._tally.seq != state.seq:
+                self._tally = Tally.of(state)
+            roles = tuple(self._child_report(view) for view in self._views.values())
+            milestone = state.milestone
+            status, reason = state.status.value, state.reason
+            return SessionReport(self._session, milestone.id, milestone.title, status, reason, self._tally, roles)
+
+    def _child_report(self, view: ChildView) -> ChildReport:
+        sample = self._samples.get(view.child) if view.pid is not None else None
+        use = (None, None) if sample is None else (sample.cpu_percent, sample.rss_bytes)
+        return ChildReport(view.child, view.state, view.pid, view.restarts, view.last_exit, *use)
 
     def stop(self, timeout: float = 5.0) -> None:
         """Write what is left and end the thread."""
@@ -158,13 +177,10 @@ class Watch(threading.Thread):
         while True:
             match message:
                 case tuple():
-                    for record, event in message:
-                        self._state.apply(record, event)
-                        if isinstance(event, MilestoneUpdated):
-                            self._plan = Plan.of(self._state.milestone)
-                    self._dirty = True
+                    self._take_records(message)
                 case ChildView(child=child):
-                    self._views[child] = message
+                    with self._lock:
+                        self._views[child] = message
                     self._write_agent(child)
                 case Sampled(samples=samples):
                     self._take_samples(samples)
@@ -176,6 +192,14 @@ class Watch(threading.Thread):
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return True
+
+    def _take_records(self, items: Items) -> None:
+        with self._lock:
+            for record, event in items:
+                self._state.apply(record, event)
+                if isinstance(event, MilestoneUpdated):
+                    self._plan = Plan.of(self._state.milestone)
+        self._dirty = True
 
     def _take_samples(self, samples: dict[str, Sample]) -> None:
         former, self._samples = self._samples, samples

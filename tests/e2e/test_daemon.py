@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionResumed, SessionStarted, TaskCompleted
+from supervisor.client import Client
 from supervisor.control_socket import bind_control
 from supervisor.linux import is_alive
 from tests.e2e.stage import (
@@ -227,6 +229,25 @@ def test_a_role_that_was_stopped_stays_so_over_a_restart_of_the_daemon_until_it_
     assert folder.ctl("start", name, "m1:runner") == Done(0, f"{name}: started\nm1:runner: already started\n", "")
     wait_until(lambda: roles(folder)["progress_monitor"] == "RUNNING", 30.0, "it runs")
     down(again)
+
+
+def test_the_process_itself_answers_what_its_sessions_are(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    with Client(folder.path / ".milestones" / "run" / "control.sock", 30.0) as client:
+
+        def report() -> Any:  # noqa: ANN401 - JSON
+            answer = client.ask("status")
+            assert (answer["pid"], answer["what"]) == (daemon.process.pid, "milestoned")
+            return answer["sessions"][0]
+
+        wait_until(lambda: report()["tally"]["counts"]["running"] == 1, 30.0, "the task runs")
+        wait_until(lambda: {role["state"] for role in report()["roles"]} == {"RUNNING"}, 30.0, "all roles are shown")
+        found = report()
+        assert (found["milestone_id"], found["status"], found["tally"]["percentage"]) == ("m1", "running", 0)
+        assert {role["pid"] for role in found["roles"]} == set(map(int, folder.ctl("pid", "m1").out.split()))
+    down(daemon)
 
 
 def test_a_session_with_a_stopped_role_can_end(folder: Project, gate: Path) -> None:
