@@ -47,6 +47,9 @@ PATIENCE: Final = 10.0
 MAX_BACKLOG: Final = 8 << 20
 """Bytes that may wait for a client to read them; one that lets more pile up is closed."""
 
+ACCEPT_AGAIN: Final = 1.0
+"""Seconds until a listener is looked at again of which nobody could be accepted: no descriptor was left, say."""
+
 PAGE: Final = 1000
 """Records that are read for a follower at a time."""
 
@@ -136,6 +139,7 @@ class _Client:
     open: set[int] = attrs.Factory(set)
     following: dict[int, _Following] = attrs.Factory(dict)
     begun_at: float | None = None
+    is_taking: bool = False
     mask: int = selectors.EVENT_READ
 
     @property
@@ -218,7 +222,11 @@ class ControlServer(threading.Thread):
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:  # it went away again, or we have no descriptor left: it stays in the queue
+        except (BlockingIOError, ConnectionAbortedError):  # it went away again
+            return
+        except OSError:  # no descriptor is left: it stays in the queue, and would wake us again and again
+            self._loop.selector.unregister(listener)
+            self._loop.set_alarm(listener, time.monotonic() + ACCEPT_AGAIN, lambda: self._watch_listener(listener))
             return
         sock.settimeout(0.0)
         client = _Client(sock)
@@ -259,6 +267,15 @@ class ControlServer(threading.Thread):
 
     def _take_calls(self, client: _Client) -> None:
         """Hand over the calls that are complete, as long as the client may have more of them open."""
+        if client.is_taking:  # one was answered at once: who took it takes the next one too, however many there are
+            return
+        client.is_taking = True
+        try:
+            self._cut_calls(client)
+        finally:
+            client.is_taking = False
+
+    def _cut_calls(self, client: _Client) -> None:
         while client in self._clients and not client.is_full and len(client.received) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(client.received)
             if length > MAX_CALL:
@@ -322,7 +339,10 @@ class ControlServer(threading.Thread):
         for call, following in tuple(client.following.items()):
             if client not in self._clients or client.backlog:
                 return
+            if client.following.get(call) is not following:
+                continue  # answered meanwhile: an answer lets further calls in, and they are fed too
             try:
+                is_over = following.source.is_over()  # before the look, or what came between the two would be missed
                 records = following.source.page(following.cursor, PAGE)
             except Exception as error:  # noqa: BLE001 - the journal cannot be read: the follower is told
                 self._unfollow(client, Reply(call, ok=False, code=_BROKEN, lines=(str(error),)))
@@ -334,7 +354,7 @@ class ControlServer(threading.Thread):
                 self._loop.set_alarm(
                     client, 0.0, functools.partial(self._feed, client)
                 )  # others have their turn before the next page
-            elif not following.follow or following.source.is_over():
+            elif is_over or not following.follow:
                 self._unfollow(client, Reply(call, ok=True, result={"seq": following.cursor}))
 
     def _unfollow(self, client: _Client, reply: Reply) -> None:

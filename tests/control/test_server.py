@@ -1,5 +1,6 @@
 """The control server with real sockets: answers, followers, and clients that misbehave."""
 
+import errno
 import json
 import os
 import socket
@@ -8,7 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,32 @@ def test_records_are_followed_from_a_cursor_without_gaps_or_doubles(
     assert desk.records.closed == 1
 
 
+class LateRecords(Records):
+    """The last record is written, and everything is over, just after a look that found nothing."""
+
+    after_look: Callable[[], None]
+
+    def page(self, after: int, most: int) -> Sequence[Record]:
+        found = super().page(after, most)
+        if not self.records:
+            self.add()
+            self.over = True
+            self.after_look()
+        return found
+
+
+def test_a_follower_gets_what_is_written_just_before_the_end(path: Path) -> None:
+    records = LateRecords()
+    server = ControlServer(Desk(records), [bind_control(path)])
+    records.after_look = server.recorded
+    server.start()
+    try:
+        with Client(path, timeout=10.0) as client:
+            assert [item["seq"] for item in client.follow("events", follow=True)] == [1]
+    finally:
+        server.close()
+
+
 def test_without_follow_the_answer_comes_with_the_last_record(client: Client, desk: Desk) -> None:
     desk.records.add(3)
     assert [item["seq"] for item in client.follow("events")] == [1, 2, 3]
@@ -255,6 +282,47 @@ def test_a_client_may_have_so_many_calls_open_and_the_next_ones_wait(path: Path,
         for _, ticket in tuple(desk.kept):
             ticket.done()
         wait_until(lambda: len(desk.kept) == MAX_OPEN + 3, timeout=10)
+
+
+@pytest.mark.parametrize("session", ["nosuch", "s"])
+def test_any_number_of_calls_that_are_answered_at_once_may_be_sent_at_once(
+    path: Path, client: Client, session: str
+) -> None:
+    many = 1500
+    with raw(path) as sock:
+        calls = ({"protocol": 1, "id": one, "verb": "events", "args": {"session": session}} for one in range(1, many))
+        sock.sendall(b"".join(map(frame, calls)))
+        assert [read_reply(sock)["id"] for _ in range(1, many)] == list(range(1, many))
+    assert client.ask("status") == {"names": []}
+
+
+class FullListener(socket.socket):
+    """A listening socket whose process has no descriptor left."""
+
+    tries = 0
+    is_full = True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.tries += 1
+        if self.is_full:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+def test_without_a_descriptor_for_a_client_the_others_are_served_and_it_waits(path: Path, desk: Desk) -> None:
+    other = path.parent / "other.sock"
+    full = FullListener(fileno=bind_control(path).detach())
+    server = ControlServer(desk, [full, bind_control(other)])
+    server.start()
+    try:
+        with Client(path, timeout=10.0) as waiting, Client(other, timeout=10.0) as client:
+            for _ in range(50):
+                assert client.ask("status") == {"names": []}
+            assert full.tries == 1, "as often as the loop turns"
+            full.is_full = False
+            assert waiting.ask("status") == {"names": []}
+    finally:
+        server.close()
 
 
 def test_one_client_too_many_is_told_so(path: Path, server: ControlServer) -> None:
