@@ -36,6 +36,7 @@ from supervisor.gauge import Gauge
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
+from supervisor.shortage import refusal
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -238,7 +239,11 @@ class Keeper(threading.Thread):
         self._hosted[branch.path_of(spec.id)] = hosted
         entry, args = _launch(spec, incarnation, last_exit, branch.flags)
         if spec.program is not None and spec.program.notify:
-            args = {**args, "env": {**spec.program.env, **self._open_notify(hosted)}}
+            try:
+                args = {**args, "env": {**spec.program.env, **self._open_notify(hosted)}}
+            except OSError as error:  # no descriptor is left: this child cannot start, the others go on
+                self.tell(branch.path, told.SpawnFailed(time.monotonic(), spec.id, incarnation, refusal(error)))
+                return
         self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:

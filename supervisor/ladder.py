@@ -160,4 +160,7 @@ def _try_namespace() -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[-1:][0]
+    if done.returncode == 0:
+        return done.stdout.strip()
+    said = done.stderr.strip().splitlines() or [f"the trial ended with status {done.returncode}, without a word"]
+    return said[-1]

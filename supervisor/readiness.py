@@ -53,8 +53,12 @@ class NotifySocket:
         self.incarnation = incarnation
         self._name = f"supervisor-{secrets.token_hex(16)}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(f"\0{self._name}")  # in the abstract namespace: there is no file to be left behind
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.bind(f"\0{self._name}")  # in the abstract namespace: there is no file to be left behind
+        except BaseException:
+            self._socket.close()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when :meth:`read` has something."""

@@ -1,6 +1,7 @@
 """What else can be a child: functions, programs, and supervisors with children of their own."""
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -117,6 +118,21 @@ def test_a_program_that_ends_before_it_counts_as_started_has_not_started() -> No
         Supervisor([ChildSpec("program", program=program)]).start()
     with Supervisor([ChildSpec("program", program=ProgramSpec(["sleep", "100"], start_seconds=0.05))]) as supervisor:
         assert expect(supervisor, ChildRunning).took >= 0.05
+
+
+def test_a_program_for_which_no_descriptor_is_left_is_refused_and_the_others_go_on() -> None:
+    program = ProgramSpec(["sleep", "1000"], notify=True)
+    with Supervisor([echo()]) as supervisor:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.open(os.devnull, os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(RefusedError, match="Too many open files"):
+                supervisor.start_child(ChildSpec("program", program=program))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert who(supervisor)["incarnation"] == 1
 
 
 def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None:

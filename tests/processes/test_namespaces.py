@@ -164,3 +164,8 @@ def test_without_the_capability_one_that_was_asked_for_is_refused_with_the_reaso
 def test_what_can_be_had_is_not_refused() -> None:
     assert ladder.refusal(Containment.AUTO) == ()
     assert ladder.refusal(Containment.SWEEP) == ()
+
+
+def test_a_trial_that_ends_without_a_word_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert "ended with status 1, without a word" in ladder.refusal(Containment.PID_NAMESPACE)[0]
