@@ -15,7 +15,6 @@ and msgspec makes its own structs in C, four times as fast.
 from __future__ import annotations
 
 import enum
-import signal
 from typing import Final
 
 import attrs
@@ -23,14 +22,7 @@ import msgspec
 
 from actors.limits import Limits
 from actors.model import Command, Containment, Isolation, Milestone
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal; its number where it has none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+from actors.wording import signal_name
 
 
 def task_of(attempt: str) -> str:

@@ -118,7 +118,7 @@ def line_for(record: Record, event: Event, milestone_id: str, agent_id: str) -> 
         "session_id": record.session,
         "agent_id": agent_id,
     }
-    task = task_of(event)
+    task = task_about(event)
     if task:
         line["task_id"] = task
     line["seq"] = record.seq
@@ -142,7 +142,7 @@ def timestamp(wall: float) -> str:
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def task_of(event: Event) -> str:
+def task_about(event: Event) -> str:
     """Return the task that a fact is about, ``""`` for none."""
     task = getattr(event, "task", "")
     if not task and (attempt := getattr(event, "attempt", "")):

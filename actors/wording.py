@@ -5,6 +5,7 @@ Owns how lines, counts and durations are written. Refuses to know what they are 
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 _MINUTE: Final = 60
@@ -56,3 +57,11 @@ def size_text(size: float) -> str:
         size /= _KIBI
         power += 1
     return f"{size:.1f}".removesuffix(".0") + f" {_UNITS[power]}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; its number where it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

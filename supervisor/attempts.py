@@ -13,12 +13,12 @@ seconds of the monotonic clock.
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptOverLimit, AttemptStarted, Outcome
+from actors.wording import signal_name
 from supervisor.memory_kills import KILLED, MemoryKills
 from supervisor.steps import CannotStartError, Place, log_size, note_in_log, start_step
 
@@ -319,7 +319,7 @@ class Attempts:
         if status == 0:
             last = attempt.step + 1 == len(attempt.granted.steps)
             return Verdict(Outcome.OK) if last else None
-        detail = f"killed by {_signal_name(-status)}" if status < 0 else ""
+        detail = f"killed by {signal_name(-status)}" if status < 0 else ""
         if status in KILLED and self._memory_kills.happened():
             detail = "killed, while the kernel killed for want of memory"
         return Verdict(Outcome.FAILED, status, detail)
@@ -349,10 +349,3 @@ class Attempts:
                 runner_died=verdict.runner_died,
             )
         )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

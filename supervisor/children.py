@@ -114,7 +114,6 @@ class Fatal:
 
 
 State = Down | Starting | Running | Stopping | Gone | Backoff | Fatal
-Alive = Starting | Running | Stopping
 
 _TRANSITIONS: Final[frozenset[tuple[type[State], type[State]]]] = frozenset(
     {

@@ -19,6 +19,7 @@ from typing import Final, assert_never
 
 import attrs
 
+from actors.wording import signal_name
 from supervisor.spec import Restart
 
 LONGEST_TEXT: Final = 300
@@ -223,7 +224,7 @@ def describe(reason: ExitReason) -> str:
         case Killed():
             return "killed by the supervisor"
         case Crashed(code, signal, error):
-            how = f"exit code {code}" if signal is None else _signal_name(signal)
+            how = f"exit code {code}" if signal is None else signal_name(signal)
             return f"crashed ({how}): {error}" if error else f"crashed ({how})"
         case Unready(after):
             return f"not ready within {after:g} s"
@@ -239,10 +240,3 @@ def describe(reason: ExitReason) -> str:
             return f"ended for an unknown reason: {why}"
         case _:
             assert_never(reason)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

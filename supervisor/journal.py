@@ -131,11 +131,6 @@ class Journal(JournalReader):
         except OSError as error:
             raise JournalBrokenError(path, str(error)) from error
 
-    @staticmethod
-    def open_readonly(path: Path) -> JournalReader:
-        """Open a journal for reading, without the project lock; see :meth:`JournalReader.open`."""
-        return JournalReader.open(path)
-
     # --- writing --------------------------------------------------------------------------------------------
 
     def append(self, facts: Sequence[tuple[str, Fact]], wall: float, mono: float) -> tuple[Record, ...]:

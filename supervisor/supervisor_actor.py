@@ -66,7 +66,7 @@ class Listener(Protocol):
 
 @attrs.frozen
 class Call:
-    """A function to run on the core in the actor's thread; its result answers an ``ask``."""
+    """A function that reads the core, in the actor's thread; changes nothing; its result answers whoever asks."""
 
     function: Callable[[Core], object]
 

@@ -17,8 +17,8 @@ from actors.events import (
     UnknownKindError,
     decode_event,
     encode_event,
-    signal_name,
 )
+from actors.wording import signal_name
 from tests.fold.strategies import values_of
 
 

@@ -17,6 +17,7 @@ from supervisor.journal import (
     JournalBrokenError,
     JournalDamagedError,
     JournalMissingError,
+    JournalReader,
     JournalVersionError,
     LostHistoryError,
     Seen,
@@ -84,38 +85,38 @@ def test_sessions_are_listed_with_their_milestones_in_the_order_of_their_beginni
         assert journal.sessions() == expected
     with Journal.open(path) as journal:
         assert journal.sessions() == expected
-    with Journal.open_readonly(path) as reader:
+    with JournalReader.open(path) as reader:
         assert reader.sessions() == expected
 
 
 def test_a_reader_works_beside_the_writer_and_without_one(path: Path) -> None:
     with Journal.open(path) as journal:
         journal.append(many(4), 1.0, 1.0)
-        with Journal.open_readonly(path) as reader:
+        with JournalReader.open(path) as reader:
             assert reader.last_seq == 4
             journal.append(many(4), 1.0, 1.0)
             assert [record.seq for record in reader.records(after=2)] == [3, 4, 5, 6, 7, 8]
-    with Journal.open_readonly(path) as reader:
+    with JournalReader.open(path) as reader:
         assert reader.last_seq == 8
         assert tuple(reader.records()) == tuple(reader.records(SESSION))
 
 
 def test_a_reader_cannot_write(path: Path) -> None:
     written(path)
-    with Journal.open_readonly(path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with JournalReader.open(path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._connection.execute("DELETE FROM events")
 
 
 def test_a_reader_of_nothing_says_so(path: Path) -> None:
     with pytest.raises(JournalMissingError, match="there is no journal here"):
-        Journal.open_readonly(path)
+        JournalReader.open(path)
 
 
 def test_a_reader_finds_a_changed_event(path: Path) -> None:
     written(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE events SET body = replace(body, '4712', '4713') WHERE seq = 3")
-    with Journal.open_readonly(path) as reader, pytest.raises(JournalDamagedError) as caught:
+    with JournalReader.open(path) as reader, pytest.raises(JournalDamagedError) as caught:
         list(reader.records())
     assert caught.value.seq == 3
 
@@ -203,7 +204,7 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(path: Path, content: byte
     with pytest.raises(JournalDamagedError):
         Journal.open(path)
     with pytest.raises(JournalDamagedError):
-        Journal.open_readonly(path)
+        JournalReader.open(path)
     assert path.read_bytes() == content
 
 
@@ -219,7 +220,7 @@ def test_a_journal_of_a_newer_form_is_refused_by_name(path: Path) -> None:
     written(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version=7")
-    for open_ in (Journal.open, Journal.open_readonly):
+    for open_ in (Journal.open, JournalReader.open):
         with pytest.raises(JournalVersionError, match="has form 7, this version of milestoned knows 1") as caught:
             open_(path)
         assert (caught.value.found, caught.value.known) == (7, 1)

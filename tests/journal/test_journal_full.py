@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.events import SessionPaused
-from supervisor.journal import Journal, JournalError, JournalFullError
+from supervisor.journal import Journal, JournalError, JournalFullError, JournalReader
 from tests.journal.samples import many, stated
 
 MOST = 20_000
@@ -75,7 +75,7 @@ def test_a_journal_on_a_full_disk_can_be_read_and_closed(small_disk: Path) -> No
     journal = Journal.open(path)
     journal.append(many(100), 1.0, 1.0)
     ballast = fill(small_disk)
-    with Journal.open_readonly(path) as reader:
+    with JournalReader.open(path) as reader:
         assert reader.last_seq == 100
     journal.close()
     ballast.unlink()
@@ -98,7 +98,7 @@ def test_a_journal_on_a_read_only_file_system_can_be_read_and_not_be_taken_up(sm
     with Journal.open(path) as journal:
         journal.append(many(10), 1.0, 1.0)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with Journal.open_readonly(path) as reader:
+    with JournalReader.open(path) as reader:
         assert [record.seq for record in reader.records()] == list(range(1, 11))
     with pytest.raises(JournalError):
         Journal.open(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.journal import Journal
+from supervisor.journal import Journal, JournalReader
 from tests.journal.samples import SESSION, many
 
 SEED = 41_337
@@ -77,7 +77,7 @@ def test_a_reader_beside_a_writer_sees_whole_transactions_only(tmp_path: Path) -
     path = tmp_path / "state.db"
     with Journal.open(path) as journal:
         journal.append(many(1), 1.0, 1.0)
-        with Journal.open_readonly(path) as reader:
+        with JournalReader.open(path) as reader:
             for size in (1, 5, 17):
                 journal.append(many(size), 1.0, 1.0)
                 assert reader.last_seq == journal.last_seq

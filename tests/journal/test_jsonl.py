@@ -24,7 +24,7 @@ from actors.events import (
     TaskCompleted,
     encode_event,
 )
-from actors.log_lines import FILES, KINDS, holds, line_for, lines_of, task_of, timestamp
+from actors.log_lines import FILES, KINDS, holds, line_for, lines_of, task_about, timestamp
 from actors.projection import Jsonl, last_seq_in
 from actors.state import ROLES
 from tests.journal.samples import SESSION, STARTED, granted
@@ -130,7 +130,7 @@ def test_a_role_gets_lines_for_its_own_facts_only() -> None:
 
 
 def test_the_task_of_an_attempt_may_have_dots_in_its_id() -> None:
-    assert task_of(Landed("build.v1.2.3", "")) == "build.v1.2"
+    assert task_about(Landed("build.v1.2.3", "")) == "build.v1.2"
 
 
 @pytest.mark.parametrize(("wall", "text"), [(0.0, "1970-01-01T00:00:00.000000Z"), (1.5, "1970-01-01T00:00:01.500000Z")])

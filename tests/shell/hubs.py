@@ -26,7 +26,7 @@ from actors.model import Isolation, Milestone, Task
 from actors.state import SessionState, decode_state
 from supervisor import core_events as told
 from supervisor.hub import Hub
-from supervisor.journal import Journal
+from supervisor.journal import Journal, JournalReader
 from supervisor.ledger import Ledger
 from supervisor.linux import is_alive
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
@@ -231,12 +231,12 @@ class Stage:
 
     def durable(self) -> list[Event]:
         """Read the facts from the file, as another process would."""
-        with Journal.open_readonly(self.directory / "state.db") as journal:
+        with JournalReader.open(self.directory / "state.db") as journal:
             return [record.event() for record in journal.records()]
 
     def folded(self) -> SessionState:
         """Fold what is durable."""
-        with Journal.open_readonly(self.directory / "state.db") as journal:
+        with JournalReader.open(self.directory / "state.db") as journal:
             return Ledger(SESSION, journal.records(SESSION)).state
 
 

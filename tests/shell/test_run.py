@@ -40,7 +40,7 @@ from actors.state import ROLES
 from supervisor.beginning import RunRefusedError
 from supervisor.cli.run import _Audience, _follow, _Signals
 from supervisor.environment import SESSION_MARK
-from supervisor.journal import Journal
+from supervisor.journal import Journal, JournalReader
 from supervisor.linux import find_marked
 from supervisor.notices import Recorded
 from supervisor.opening import Opening, open_run
@@ -78,7 +78,7 @@ def given_up(opening: Opening) -> Opening:
 
 
 def journaled(project: Path) -> list[Event]:
-    with Journal.open_readonly(project / ".milestones" / "state.db") as journal:
+    with JournalReader.open(project / ".milestones" / "state.db") as journal:
         return [record.event() for record in journal.records()]
 
 
