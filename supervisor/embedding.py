@@ -4,9 +4,10 @@
         supervisor.tell("greeter", {"say": "hello"})
         answer = supervisor.ask("greeter", {"sum": [1, 2]})
 
-It takes no signal handlers, configures no logging, and changes nothing of the process: it has one thread of its own and
-one for each supervisor of the tree, all daemons. There may be any number of supervisors, and every method may be called
-from any thread. Owns waiting for answers. Refuses to know milestones.
+It takes no signal handlers, configures no logging, and changes nothing of the process: it has one thread of its own,
+one for each supervisor of the tree, and one each for ``on_event`` and for limits where these are used, all daemons.
+There may be any number of supervisors, and every method may be called from any thread. Owns waiting for answers.
+Refuses to know milestones.
 """
 
 from __future__ import annotations
