@@ -74,11 +74,16 @@ class Admission(Knowledge):
             case TaskSkipped(task=task):
                 return self._admits_change(task, Phase.PENDING, Phase.FAILED)
             case SessionPaused() | SessionUnpaused():
-                return "the session is over" if self.settled is not None else ""
+                return "the session is over" if self._is_over else ""
             case ChildHeld(child=child):
                 return f"{child} is stopped already" if child in self.held else ""
             case _:
                 return ""
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more can be wanted of this life; it may end without having settled."""
+        return self.settled is not None or bool(self.ended_wall)
 
     def _expect(self, attempt_id: str, *stages: Stage) -> str:
         found = self.attempt(attempt_id)
@@ -135,8 +140,8 @@ class Admission(Knowledge):
         return "" if task.phase is Phase.PENDING else f"task {task_id} is {task.phase.value}"
 
     def _admits_change(self, task_id: str, *phases: Phase) -> str:
-        if self.settled is not None or self.stop is not None:
-            return f"the session is {'over' if self.settled is not None else 'stopping'}"
+        if self._is_over or self.stop is not None:
+            return f"the session is {'over' if self._is_over else 'stopping'}"
         task = self.tasks.get(task_id)
         if task is None:
             return f"there is no task {task_id}"

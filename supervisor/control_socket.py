@@ -37,7 +37,7 @@ def bind_control(path: Path) -> socket.socket:
         path: Absolute; its directory is made when it is missing.
 
     Raises:
-        OSError: It cannot be made, or its directory is another user's or open to others.
+        OSError: It cannot be made, or its directory is another user's, or a link.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _require_private(path.parent)
@@ -83,7 +83,9 @@ def peer_uid(sock: socket.socket) -> int:
 
 
 def _require_private(directory: Path) -> None:
-    found = directory.stat()
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):  # a link would have us change the mode of what it leads to
+        raise NotADirectoryError(f"{directory} is no directory: no control socket is made there")
     if found.st_uid != os.geteuid():
         raise PermissionError(f"{directory} belongs to user {found.st_uid}: no control socket is made there")
     if stat.S_IMODE(found.st_mode) & 0o077:

@@ -96,6 +96,7 @@ class AsyncSupervisor:
         Args:
             timeout: Seconds after which everything that is left is killed; ``None`` for never.
         """
+        self._tree.check_waiting()
         over = self._tree.request_stop()
         if over is None:
             return
@@ -117,6 +118,7 @@ class AsyncSupervisor:
             NotRunningError: Supervision itself broke.
         """
         self._tree.check_process()
+        self._tree.check_waiting()
         return await _wait(self._tree.over)
 
     async def _stop_whatever_comes(self) -> None:

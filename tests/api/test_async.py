@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -19,7 +20,9 @@ from supervisor import (
     NotRunningError,
     RefusedError,
     StartError,
+    SupervisionError,
     SupervisorFlags,
+    SupervisorStarted,
     SupervisorStopped,
 )
 from supervisor.event_log import PublicEvent
@@ -185,5 +188,25 @@ def test_who_cancels_a_request_cancels_only_the_wait() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await asking
             await supervisor.stop(timeout=0.1)
+
+    run(main())
+
+
+def test_a_callback_cannot_wait_for_the_end_of_its_supervisor() -> None:
+    refused = threading.Semaphore(0)
+
+    def use(event: object) -> None:
+        if isinstance(event, SupervisorStarted):
+            for call in (supervisor.stop, supervisor.wait):
+                with pytest.raises(SupervisionError, match="cannot wait for the end"):
+                    asyncio.run(call())
+                refused.release()
+
+    supervisor = AsyncSupervisor([echo()], on_event=use)
+
+    async def main() -> None:
+        async with supervisor:
+            for _ in range(2):
+                assert await asyncio.to_thread(refused.acquire, timeout=TIMEOUT)
 
     run(main())

@@ -369,6 +369,16 @@ def test_the_socket_is_closed_to_others_wherever_it_stands(tmp_path: Path, desk:
     server.close()
 
 
+def test_no_socket_is_made_where_a_link_leads(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o755)
+    (tmp_path / "run").symlink_to(other)
+    with pytest.raises(NotADirectoryError, match="no control socket is made there"):
+        bind_control(tmp_path / "run" / "control.sock")
+    assert stat.S_IMODE(other.stat().st_mode) == 0o755
+    assert not list(other.iterdir())
+
+
 def test_a_socket_left_by_the_dead_is_replaced(path: Path, desk: Desk) -> None:
     bind_control(path).close()
     with pytest.raises(NoDaemonError):

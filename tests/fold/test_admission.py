@@ -260,8 +260,11 @@ def test_only_what_failed_or_was_left_out_is_retried_and_only_what_has_not_begun
     assert not stated(ledger, AttemptGranted("a.2", "a", 2, 0, STEPS))
 
 
-def test_nothing_is_retried_skipped_or_paused_once_the_session_is_settled() -> None:
+@pytest.mark.parametrize(
+    "end", [SessionSettled(SessionStatus.FAILED), SessionEnded(SessionStatus.INTERRUPTED, "all roles are gone")]
+)
+def test_nothing_is_retried_skipped_or_paused_once_the_session_is_over(end: Event) -> None:
     ledger = ledger_of()
-    assert not stated(ledger, SessionSettled(SessionStatus.FAILED))
+    assert not stated(ledger, end)
     for event in (TaskRetried("a"), TaskSkipped("a", "x"), SessionPaused("x"), SessionUnpaused()):
         assert "the session is over" in stated(ledger, event)[0]
