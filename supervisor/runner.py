@@ -230,7 +230,7 @@ class Runner:
                 # A second is kept of what we are given, to see the dead off and to tell of it.
                 patience = max(0.0, min(self._attempts.grace, grace - 1.0))
                 self._status = 0
-                verdict = Verdict(Outcome.INTERRUPTED, detail="the session is shutting down")
+                verdict = Verdict(Outcome.INTERRUPTED, detail="the task runner was told to end")
                 self._go(verdict, patience, now + max(grace, 1.0), now)
             case _:
                 _warn(f"a frame that is not for a child: {type(frame).__name__}")

