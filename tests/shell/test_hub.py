@@ -1,6 +1,7 @@
 """One writer, one transaction a burst, every child all records in order, and no child that holds up another."""
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from actors.events import (
     SessionSettled,
     SessionStatus,
     Step,
+    TaskRetried,
     UncommittedSeen,
 )
 from actors.frames import Beat, Deliver, Leave, Ready, encode_frame
@@ -166,6 +168,13 @@ def test_what_is_not_admitted_is_refused_with_the_ticket_and_shown(stage: Stage)
         "AttemptStarted: attempt t9.1 is not alive",
     )
     assert [(one.child, one.session) for one in stage.refused()] == [("task_executor", SESSION)] * 2
+
+
+def test_what_a_person_asked_for_in_vain_is_told_to_who_asked_and_to_nobody_else(stage: Stage) -> None:
+    answers: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    stage.hub.state(SESSION, TaskRetried("t1"), told=lambda refusals: answers.put(list(refusals)))
+    assert answers.get(timeout=10.0) == ["TaskRetried: task t1 is pending"]
+    assert stage.refused() == []
 
 
 def test_a_proposal_of_refused_facts_alone_is_answered_too(stage: Stage) -> None:
