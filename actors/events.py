@@ -153,6 +153,7 @@ class SessionStarted(msgspec.Struct, frozen=True):
         boot: Boot id of the machine.
         pid: Process that supervises.
         daemon: Whether that is a daemon, whose next one takes the session up unless somebody ended it.
+        landed: Last commit that former sessions of the milestone landed, ``""`` for none.
     """
 
     milestone: Milestone
@@ -162,6 +163,7 @@ class SessionStarted(msgspec.Struct, frozen=True):
     boot: str
     pid: int
     daemon: bool = False
+    landed: str = ""
 
 
 class SessionResumed(msgspec.Struct, frozen=True):

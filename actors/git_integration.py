@@ -37,7 +37,7 @@ from actors.model import Isolation
 from actors.past_sessions import PastSessions
 from actors.programs import Flow
 from actors.role import RoleActor
-from actors.state import Attempt, Stage
+from actors.state import Attempt, Phase, Stage
 
 MAKING: Final = "making"
 """Key of the one slot that may be under way to be made."""
@@ -129,9 +129,14 @@ class GitIntegration(RoleActor):
                     self.propose(GitRefused(refusal.reason, refusal.cure))
                     return
                 self._repo = found
-                self._run("start", git.start(found), self._started)
+                self._run("start", git.start(found, self._needed()), self._started)
             case _:
                 assert_never(found)
+
+    def _needed(self) -> str:
+        """Return the commit that completed tasks made and later ones build on; ``""`` without one."""
+        done = any(task.phase is Phase.COMPLETED for task in self.state.tasks.values())
+        return self.state.last_landed if done else ""
 
     def _started(self, started: git.Started | git.Refusal) -> None:
         if isinstance(started, git.Refusal):

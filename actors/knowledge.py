@@ -120,6 +120,11 @@ class Knowledge:
         known = self.children.get(child)
         return child in self.held or (known is not None and known.fatal)
 
+    @property
+    def last_landed(self) -> str:
+        """The last commit that this session, or one before it, landed on the branch; ``""`` for none."""
+        return self.git.tip or ("" if self.started is None else self.started.landed)
+
     def active_seconds(self, wall: float) -> float:
         """Seconds that the session has been active up to ``wall`` (epoch seconds), all lives together."""
         end = self.ended_wall or wall

@@ -260,7 +260,8 @@ def decide(
     settings = attrs.evolve(settings, isolation=wish.isolation or settings.isolation)
     session = new_session_id(milestone.id, datetime.now(), os.urandom(4).hex())  # noqa: DTZ005 - for people
     path = str(paths.file(milestone.id).relative_to(paths.project))
-    started = SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid(), wish.daemon)
+    landed = "" if ledger is None else ledger.state.last_landed
+    started = SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid(), wish.daemon, landed)
     return Ledger(session), (started,)
 
 

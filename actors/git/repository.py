@@ -155,15 +155,20 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
     return (yield from _hindrance(found)) or found
 
 
-def start(repo: Repository) -> Flow[Started | Refusal]:
-    """Create the milestone branch at HEAD, or go on from its tip, and say what the session starts from."""
+def start(repo: Repository, needed: str = "") -> Flow[Started | Refusal]:
+    """Create the milestone branch at HEAD, or go on from its tip, and say what the session starts from.
+
+    Args:
+        repo: The repository.
+        needed: Commit that a branch begun anew must contain, because it holds what is completed; ``""`` for none.
+    """
     refusal = yield from checked_out_elsewhere(repo)
     if refusal:
         return refusal
     tip: Tip | Refusal | None = yield from read_tip(repo)
     created = tip is None
     if tip is None:
-        tip = yield from _create_branch(repo)
+        tip = (yield from _lost(repo, needed)) or (yield from _create_branch(repo))
     if isinstance(tip, Refusal):
         return tip
     changes = yield from uncommitted(repo.top, repo.inside)
@@ -171,6 +176,20 @@ def start(repo: Repository) -> Flow[Started | Refusal]:
         return changes
     identity, warning = yield from _identity(repo)
     return Started(tip.sha, repo.branch, created, changes.count, identity, warning)
+
+
+def _lost(repo: Repository, needed: str) -> Flow[Refusal | None]:
+    """Refuse to begin the branch anew where that would leave out the work of completed tasks."""
+    if not needed:
+        return None
+    merged = yield git("merge-base", "--is-ancestor", needed, "HEAD", cwd=repo.top)
+    if merged.ok:
+        return None
+    return Refusal(
+        f"the branch {repo.branch} is gone, and HEAD does not contain what its completed tasks made",
+        f"bring it back: git branch {repo.branch} {needed}; or set the status of these tasks to pending, "
+        "and they are executed again",
+    )
 
 
 def read_tip(repo: Repository) -> Flow[Tip | None]:

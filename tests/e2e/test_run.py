@@ -432,3 +432,42 @@ def test_a_push_that_is_refused_at_the_end_is_a_blocker(project: Project, tmp_pa
     assert "origin refused the push" in done.out
     raised = [line["details"]["type"] for line in project.lines("blockers") if line["event_type"] == "blocker_detected"]
     assert raised == ["push"]
+
+
+def test_a_branch_that_was_deleted_with_the_work_of_completed_tasks_is_not_silently_begun_anew(
+    project: Project,
+) -> None:
+    """Also by the session after the one that found it gone: what is completed would never be made again."""
+    text = (
+        "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n  - {id: t2, title: B, run: exit 1}\n"
+    )
+    file = project.write("m1", text)
+    assert project.ctl("run", "m1").code == 1
+    tip = git(project.path, "rev-parse", "milestone/m1").strip()
+    git(project.path, "branch", "-D", "milestone/m1")
+    for _ in range(2):
+        found = project.ctl("run", "m1")
+
+        assert found.code == 1, found.out + found.err
+        assert "the branch milestone/m1 is gone" in found.out
+        assert f"git branch milestone/m1 {tip}" in found.out
+
+    git(project.path, "branch", "milestone/m1", tip)
+    file.write_text(file.read_text(encoding="utf-8").replace("exit 1", "'echo 2 > two'"), encoding="utf-8")
+    assert project.ctl("run", "m1").code == 0
+    assert {"one", "two"} <= set(git(project.path, "ls-tree", "--name-only", "milestone/m1").split())
+
+
+def test_a_branch_that_was_deleted_after_a_merge_is_begun_anew(project: Project) -> None:
+    text = (
+        "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n  - {id: t2, title: B, run: exit 1}\n"
+    )
+    file = project.write("m1", text)
+    assert project.ctl("run", "m1").code == 1
+    git(project.path, "merge", "--quiet", "milestone/m1")
+    git(project.path, "branch", "-d", "milestone/m1")
+    file.write_text(file.read_text(encoding="utf-8").replace("exit 1", "'echo 2 > two'"), encoding="utf-8")
+
+    assert project.ctl("run", "m1").code == 0
+
+    assert {"one", "two"} <= set(git(project.path, "ls-tree", "--name-only", "milestone/m1").split())
