@@ -21,7 +21,8 @@ import msgspec
 
 from actors.events import Fact
 from supervisor import chain, journal_file
-from supervisor.journal_errors import JournalDamagedError, JournalVersionError
+from supervisor.journal import Journal
+from supervisor.journal_errors import JournalDamagedError, JournalVersionError, LostHistoryError
 from supervisor.journal_reader import CURRENT
 from supervisor.projection import seen_by
 
@@ -46,6 +47,29 @@ class Recovered:
 
     kept: int
     aside: tuple[Path, ...]
+
+
+def last_of_whole(paths: ProjectPaths) -> int | None:
+    """Return the last event of a journal with which nothing is wrong, 0 where there never was one.
+
+    Args:
+        paths: The project; its lock must be held.
+
+    Returns:
+        ``None`` when a run would refuse the journal as damaged or lost.
+
+    Raises:
+        JournalError: It cannot be read, or is of a newer form.
+    """
+    seen = seen_by(paths)
+    if not paths.state_db.exists():
+        left = any(paths.state_db.with_name(paths.state_db.name + part).exists() for part in _PARTS)
+        return None if seen or left else 0
+    try:
+        with Journal.open(paths.state_db, seen=seen) as journal:
+            return journal.last_seq
+    except (JournalDamagedError, LostHistoryError):
+        return None
 
 
 def recover(paths: ProjectPaths) -> Recovered:

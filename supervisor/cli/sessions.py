@@ -21,7 +21,7 @@ from actors.progress import eta_seconds, percentage
 from actors.state import ROLES, RUNNER, Phase, SessionState
 from supervisor.cli.output import CONFIGURATION, CommandError
 from supervisor.environment import SESSION_MARK
-from supervisor.journal_errors import JournalError, JournalMissingError
+from supervisor.journal_errors import RECOVER, JournalError, JournalMissingError
 from supervisor.journal_reader import JournalReader
 from supervisor.linux import find_marked
 from supervisor.lock import read_holder
@@ -273,9 +273,7 @@ def open_sessions(paths: ProjectPaths, *, as_json: bool) -> Iterator[Sessions]:
                 left = next(iter(sorted(paths.sessions.glob("*/session.json"))), None)
                 if left is not None:
                     line = f"{paths.state_db}: the journal is gone, but {left} says that there were sessions"
-                    raise CommandError(
-                        CONFIGURATION, line, "bring back a copy of the file before anything is run", as_json=as_json
-                    ) from error
+                    raise CommandError(CONFIGURATION, line, RECOVER, as_json=as_json) from error
             yield Sessions(paths, journal)
     except JournalError as error:
         raise CommandError(CONFIGURATION, str(error), as_json=as_json) from error

@@ -34,6 +34,33 @@ def test_a_damaged_journal_is_refused_and_repaired_and_the_rest_is_kept_aside(pr
     assert project.ctl("run", "m1").code == 0
 
 
+def test_a_whole_journal_is_left_alone_and_one_that_never_was_is_not_made(project: Project, ctl: Ctl) -> None:
+    project.write("m1", MILESTONE)
+    found = ctl("recover")
+    assert (found.code, found.out) == (0, "nothing to repair: there is no journal yet\n")
+    assert not (project.path / ".milestones" / "state.db").exists()
+    assert project.ctl("run", "m1").code == 0
+    last = project.records()[-1][0].seq
+
+    assert json.loads(ctl("recover", "--json").out) == {"kept": last, "aside": []}
+    assert "nothing to repair" in ctl("recover").out
+
+    assert not list((project.path / ".milestones").rglob("*.lost-*"))
+
+
+def test_a_deleted_journal_is_said_to_be_and_what_to_do(project: Project, ctl: Ctl) -> None:
+    project.write("m1", MILESTONE)
+    assert project.ctl("run", "m1").code == 0
+    (project.path / ".milestones" / "state.db").unlink()
+
+    found = ctl("status")
+
+    assert found.code == 78
+    assert "milestonectl recover" in found.err
+    assert ctl("recover").code == 0
+    assert ctl("status").code == 0
+
+
 def test_recover_needs_the_project_for_itself_and_a_project(project: Project, ctl: Ctl) -> None:
     assert ctl("recover").code == 1
     waits = project.path / "waits"
