@@ -51,7 +51,8 @@ def find_milestone(paths: ProjectPaths, milestone_id: str) -> Path:
     if completed.exists():
         raise NoMilestoneError(
             f"milestone {milestone_id} is completed already: {shown(completed)}",
-            f"to run it again, move the file back to {shown(paths.active)}/",
+            f"to run it again, move the file back to {shown(paths.active)}/, and take the word completed out of the "
+            "statuses of what is to be executed",
             is_completed=True,
         )
     known = known_ids(paths)
