@@ -41,6 +41,7 @@ _NUMBER: Final = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9]+([eE][-+]?[0-9]+)?")
 _WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
 _ONE_OF: Final = "must be one of "
 _TOP: Final = ("flags", "children")
+_FLAGS: Final = tuple(field.name for field in attrs.fields(SupervisorFlags))
 
 
 class Specs(NamedTuple):
@@ -218,7 +219,8 @@ class _Reader:
         for name, value in node.entries.items():
             if name not in known:
                 fine = False
-                message = f"there is no field {quoted(name)} here"
+                misplaced = ": it belongs below 'flags'" * ("flags" in known and name in _FLAGS)
+                message = f"there is no field {quoted(name)} here{misplaced}"
                 self._error(value.key, message, self._notes.closest(name, known))
         return fine
 

@@ -143,6 +143,11 @@ top: 1
     ]
 
 
+def test_a_flag_that_stands_beside_the_flags_is_told_its_place(tmp_path: Path) -> None:
+    found = problems_of(tmp_path / "specs.yaml", "strategy: one_for_one\nchildren: []\n")
+    assert found[0] == "1:1: there is no field 'strategy' here: it belongs below 'flags'"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
