@@ -176,6 +176,10 @@ class ControlServer(threading.Thread):
 
         self._loop.call(take)
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a function called in the server's thread; never blocks."""
+        self._loop.call(function)
+
     def recorded(self) -> None:
         """Say that there are new records; never blocks, and wakes nobody when nobody follows."""
         if self._is_followed:

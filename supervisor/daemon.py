@@ -4,6 +4,10 @@ The main thread does what signals, clients and sessions ask for, one thing after
 queue. TERM and INT end the sessions in order and then the process, a second one at once; the next daemon takes the
 sessions up. HUP reads the configuration again. USR1 writes the stacks of all threads to standard error.
 
+A service manager is told (:mod:`supervisor.notify`) that the daemon is ready once every project is open and what a
+former daemon left is taken up; that it lives after each round through all loops that supervise
+(:mod:`supervisor.pulse`); that it needs more time while it opens projects and while tasks end.
+
 Owns signals, exit codes and the order of start and end. Refuses to know sessions (:mod:`supervisor.hosted`).
 """
 
@@ -38,6 +42,7 @@ from supervisor.hosted import HostedProject
 from supervisor.log_sinks import open_sinks
 from supervisor.notify import Notifier
 from supervisor.opening import DAEMON
+from supervisor.pulse import Pulse
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
@@ -51,6 +56,9 @@ LAST_RESORT_SECONDS: Final = 15.0
 
 CLOSE_SECONDS: Final = 15.0
 """Seconds that a project's threads have to end."""
+
+OPEN_SECONDS: Final = 90.0
+"""Seconds that a project may take to be opened: its journal is verified as a whole."""
 
 CHECK_SECONDS: Final = 5.0
 """Longest time between two checks that everything answers, where a service manager listens."""
@@ -72,7 +80,8 @@ class Daemon:
     def __init__(self, load: Callable[[Path], Config], notifier: Notifier) -> None:
         self._load = load
         self._notifier = notifier
-        self._unanswered = 0  # projects that have not answered the present check
+        self._pulse = Pulse(self.post, self._all_answered)
+        self._status = ""
         self._next_check = time.monotonic()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._projects: list[HostedProject] = []
@@ -117,6 +126,7 @@ class Daemon:
         Raises:
             RunRefusedError: It cannot be had.
         """
+        self._notifier.extend(OPEN_SECONDS)
         paths = ProjectPaths(directory)
         self._projects.append(HostedProject(paths, config.settings, self, version("milestoned"), listener))
 
@@ -148,31 +158,27 @@ class Daemon:
         return None if left == math.inf else max(0.0, left)
 
     def _check(self) -> None:
-        """Ask every hub and every supervisor for an answer, once in a while; a sign of life is given when all have."""
+        """Begin a round through all loops, once in a while."""
         now = time.monotonic()
         if not self._notifier.is_heard or now < self._next_check:
             return
         self._next_check = now + min(CHECK_SECONDS, self._notifier.watchdog / 4 or CHECK_SECONDS)
-        self._notifier.status(self._summary())
-        is_new = self._unanswered == 0
-        if is_new:
-            self._unanswered = len(self._projects)
-        for project in self._projects:
-            if is_new:
-                project.check(self._answered)
-            else:
-                project.nudge()
+        silent = self._pulse.begin({name: loop for one in self._projects for name, loop in one.loops().items()})
+        if silent:
+            log().bind(silent=sorted(silent)).warning("did not answer")
 
-    def _answered(self) -> None:
-        self._unanswered -= 1
-        if self._unanswered == 0:
-            self._notifier.beat()
-            if self._is_stopping:
-                self._notifier.extend(EXTEND_SECONDS)
+    def _all_answered(self) -> None:
+        self._notifier.beat()
+        if self._is_stopping:
+            self._notifier.extend(EXTEND_SECONDS)
+        status = self._summary()
+        if status != self._status:
+            self._status = status
+            self._notifier.status(status)
 
     def _summary(self) -> str:
         ids = [run.milestone.id for project in self._projects for run in project.live()]
-        running = f"{len(ids)} sessions: {', '.join(ids)}" if ids else "no session"
+        running = f"{len(ids)} session{'' if len(ids) == 1 else 's'}: {', '.join(ids)}" if ids else "no session"
         return f"{'ending, ' if self._is_stopping else ''}{running}"
 
     def close(self) -> None:
@@ -207,6 +213,7 @@ class Daemon:
             self._is_stopping = True
             log().bind(reason=reason).info("ending")
             self._notifier.stopping(self._summary())
+            self._next_check = time.monotonic()  # the end may have little time without asking for more
             for project in self._projects:
                 project.stop(reason)
 
@@ -275,6 +282,7 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
     Exit codes: 0 ended as told; 1 no such project; 2 usage; 70 a defect; 74 reading or writing failed; 75 another
     process supervises a project; 78 configuration, journal or machine.
     """
+    notifier = Notifier.from_environment(os.environ)  # before anything is started that would inherit its variables
     found = complaints(look(), needs_git=True)
     if found:
         _say("cannot run here", *found)
@@ -291,7 +299,6 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
         _say("the configuration cannot be used:", *places)
         return CONFIGURATION
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
-    notifier = Notifier.from_environment(os.environ)
     try:
         return _supervise(Daemon(lambda one: load_config(one, os.environ, config), notifier), configs)
     finally:

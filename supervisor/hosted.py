@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +23,7 @@ from supervisor.notices import Escalated, FactRefused, Notice, Troubled
 from supervisor.opening import DAEMON
 from supervisor.project import Project
 from supervisor.protocol import Named
+from supervisor.pulse import Loop
 from supervisor.reloading import change
 from supervisor.role_orders import NOT_RUNNING, Told
 from supervisor.session_run import Over, RunNotice, SessionRun
@@ -52,22 +52,6 @@ class Main(Protocol):
 
     def fail(self, code: int, reason: str) -> None:
         """End the daemon because a project cannot go on."""
-
-
-class _Countdown:
-    """Calls a function when it has been called so many times, from any threads."""
-
-    def __init__(self, times: int, done: Callable[[], None]) -> None:
-        self._left = times
-        self._done = done
-        self._lock = threading.Lock()  # of what is left
-
-    def __call__(self) -> None:
-        with self._lock:
-            self._left -= 1
-            is_over = self._left == 0
-        if is_over:
-            self._done()
 
 
 class HostedProject:
@@ -133,18 +117,11 @@ class HostedProject:
             results.append(Named(run.milestone.id, 0, str(what)))
         return tuple(results)
 
-    def check(self, answered: Callable[[], None]) -> None:
-        """Have a function called in the main thread once the hub and all supervisors have had their turn."""
-        runs = self.live()
-        countdown = _Countdown(1 + len(runs), functools.partial(self._main.post, answered))
-        self._project.hub.call(countdown)
-        for run in runs:
-            run.ask_supervisor(countdown)
-
-    def nudge(self) -> None:
-        """Ask the supervisors again that owe an answer."""
-        for run in self.live():
-            run.nudge_supervisor()
+    def loops(self) -> dict[str, Loop]:
+        """Return the loops that supervise, by names for the log."""
+        found: dict[str, Loop] = {f"journal of {self.paths.project}": self._project.hub.call}
+        found[f"control server of {self.paths.project}"] = self._server.call
+        return found | {f"supervisor of {run.session}": run.call_supervisor for run in self.live()}
 
     def stop(self, reason: str) -> None:
         """End all sessions in order; the next daemon takes them up."""

@@ -26,9 +26,6 @@ WATCHDOG_PID: Final = "WATCHDOG_PID"
 LONGEST_STATUS: Final = 500
 """Characters of a status; what is beyond is cut off."""
 
-_BEATS: Final = 4
-"""Signs of life per watchdog time, if there is a tick for each: half of them may come late or be lost."""
-
 
 class Notifier:
     """Tells a service manager about this process. Belongs to one thread.
@@ -46,7 +43,6 @@ class Notifier:
         self.watchdog = watchdog
         self.trouble = ""
         self._owed: list[bytes] = []
-        self._beaten_at = -watchdog
         self._socket: socket.socket | None = None
         self._address = b""
         if not address:
@@ -86,10 +82,8 @@ class Notifier:
         self._send(f"STATUS={_line(text)}")
 
     def beat(self) -> None:
-        """Give a sign of life, if the manager wants any and it is time; to be called after each full tick."""
-        now = time.monotonic()
-        if self.watchdog and now - self._beaten_at >= self.watchdog / _BEATS:
-            self._beaten_at = now
+        """Give a sign of life, if the manager wants any."""
+        if self.watchdog:
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:

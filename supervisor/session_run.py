@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
@@ -141,7 +140,6 @@ class SessionRun:
         self._follower = Follower(self._feed, limits, partial(self._hub.identity, self.session), {RUNNER})
         self._numbers = itertools.count(1)
         self._orders: dict[int, Callable[[Result], None]] = {}
-        self._checks: deque[Callable[[], None]] = deque()
         self._held = set(state.held)
         self._stop: StopRequested | None = None
         self._port = HubPort(self._hub, self.session, self._specs)
@@ -200,18 +198,15 @@ class SessionRun:
         except pykka.ActorDeadError:
             self._answered(Reply(number, Refused(Refusal.SHUTTING_DOWN)))
 
-    def ask_supervisor(self, answered: Callable[[], None]) -> None:
-        """Have a function called once the supervisor's thread has had its turn, or has ended; must not block."""
-        self._checks.append(answered)
-        self.nudge_supervisor()
+    def call_supervisor(self, function: Callable[[], None]) -> None:
+        """Have a function called in the supervisor's thread, or at once when the supervisor has ended.
 
-    def nudge_supervisor(self) -> None:
-        """Ask again where an answer is owed: a message to a supervisor that ends at that moment is lost."""
-        if self._checks:
-            try:
-                self._supervisor.tell(Call(lambda _: self._answer_checks()))
-            except pykka.ActorDeadError:
-                self._answer_checks()
+        A supervisor that ends at that moment calls it never.
+        """
+        try:
+            self._supervisor.tell(Call(lambda _: function()))
+        except pykka.ActorDeadError:
+            function()
 
     def look(self, function: Callable[[SessionState], None]) -> None:
         """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it."""
@@ -251,7 +246,6 @@ class SessionRun:
         # With the hub closed nobody tells it any more that its children are gone, which they are.
         with contextlib.suppress(pykka.Timeout):
             self._supervisor.stop(timeout=_ACTOR_SECONDS)
-        self._answer_checks()
         self._feed.close()
         self._watch.stop()
         self._hub.close_session(self.session, self._observe)
@@ -396,11 +390,6 @@ class SessionRun:
         answered = self._orders.pop(reply.request, None)
         if answered is not None:
             answered(reply.result)
-
-    def _answer_checks(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self._checks.popleft()()
 
     def _up(self) -> None:
         if self._when_ready is not None:

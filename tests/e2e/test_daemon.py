@@ -2,9 +2,6 @@
 
 import json
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionResumed, SessionStarted, TaskCompleted
 from supervisor.client import Client
-from supervisor.control_socket import bind_control
 from supervisor.linux import is_alive
 from tests.e2e.stage import (
     Done,
@@ -315,40 +311,3 @@ def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Pr
     (place / "a").touch()
     wait_until(lambda: len(facts(folder, TaskCompleted)) == 3, 30.0, "all are completed")
     down(daemon)
-
-
-def test_a_service_manager_is_told_that_all_is_ready_alive_and_stopping(folder: Project, place: Path) -> None:
-    folder.write("m1", milestone_of({"id": "a", "run": f"env > '{place}/env'; {waits_for(place / 'gate')}"}))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(place / "notify"))
-        manager.settimeout(30.0)
-        daemon = folder.daemon(env={"NOTIFY_SOCKET": str(place / "notify"), "WATCHDOG_USEC": "400000"})
-        assert manager.recv(4096).startswith(b"READY=1\nSTATUS=no session")
-        assert folder.ctl("start", "m1").code == 0
-        wait_until(lambda: b"WATCHDOG=1" in manager.recv(4096), 30.0, "a sign of life")
-        daemon.process.send_signal(signal.SIGHUP)
-        told = [manager.recv(4096)]
-        while not told[-1].startswith(b"READY=1"):
-            told.append(manager.recv(4096))
-        assert any(message.startswith(b"RELOADING=1\nMONOTONIC_USEC=") for message in told)
-        daemon.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: manager.recv(4096).startswith(b"STOPPING=1\n"), 30.0, "it says that it ends")
-        assert daemon.wait() == 0
-    assert "NOTIFY_SOCKET" not in (place / "env").read_text()
-
-
-def test_a_control_socket_that_somebody_else_listens_on_is_used_and_left_there(folder: Project) -> None:
-    folder.write("m1", milestone_of({"id": "a", "run": "true"}))
-    listener = bind_control(folder.path / ".milestones" / "run" / "control.sock")
-    program = (
-        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
-        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
-        "os.execv(sys.executable, [sys.executable, '-m', 'supervisor.daemon', sys.argv[2]])"
-    )
-    command = [sys.executable, "-c", program, str(listener.fileno()), str(folder.path)]
-    with listener:
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL)
-        assert folder.ctl("start", "m1").code == 0  # asked for before it listens, and answered when it does
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30.0) == 0
-    assert (folder.path / ".milestones" / "run" / "control.sock").is_socket()
