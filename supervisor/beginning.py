@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actors.editor import set_statuses
-from actors.events import Event, MilestoneUpdated, SessionResumed, SessionStarted, SessionStatus, encode_event
+from actors.events import (
+    Event,
+    MilestoneUpdated,
+    SessionEnded,
+    SessionResumed,
+    SessionStarted,
+    SessionStatus,
+    encode_event,
+)
 from actors.execution import missing_agents
 from actors.files import move_file, read_milestone_file, update_file
 from actors.model import FileStatus, Isolation, Milestone, Task
@@ -263,6 +271,14 @@ def decide(
     landed = "" if ledger is None else ledger.state.last_landed
     started = SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid(), wish.daemon, landed)
     return Ledger(session), (started,)
+
+
+def unsaid_ending(ledger: Ledger) -> SessionEnded | None:
+    """Return the fact that a session has completed, which it was killed before it could say; ``None`` otherwise."""
+    settled = ledger.state.settled
+    if ledger.state.status in RESUMABLE and settled is not None and settled.status is SessionStatus.COMPLETED:
+        return SessionEnded(settled.status, settled.reason)
+    return None
 
 
 def refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:

@@ -7,18 +7,15 @@ know processes of its own, terminals and command lines.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.events import SessionEnded, SessionStatus, encode_event
 from actors.paths import ProjectPaths
 from supervisor.beginning import (
     CONFIGURATION,
     HELD,
     IO_ERROR,
-    RESUMABLE,
     AlreadyCompletedError,
     Beginning,
     RunRefusedError,
@@ -29,6 +26,7 @@ from supervisor.beginning import (
     read_milestone,
     refuse_unreadable,
     refuse_what_cannot_run,
+    unsaid_ending,
 )
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
@@ -178,14 +176,9 @@ def _end_settled(paths: ProjectPaths, milestone_id: str, what: str) -> None:
     with contextlib.closing(lock):
         journal, ledger = _take_up(paths, milestone_id)
         with journal:
-            if ledger is None or ledger.state.status not in RESUMABLE:
-                return
-            settled = ledger.state.settled
-            if settled is not None and settled.status is SessionStatus.COMPLETED:
-                fact = encode_event(SessionEnded(settled.status, settled.reason))
-                wall = time.time()  # noqa: TID251 - stored with the record
-                for record in journal.append([(ledger.session, fact)], wall, time.monotonic()):
-                    ledger.state.apply(record)
+            ending = None if ledger is None else unsaid_ending(ledger)
+            if ledger is not None and ending is not None:
+                journal_beginning(journal, ledger, (ending,))
                 replace_file(paths.session_json(ledger.session), session_json(ledger.state))
 
 

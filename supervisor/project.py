@@ -17,6 +17,7 @@ from supervisor.beginning import (
     BROKEN,
     HELD,
     IO_ERROR,
+    AlreadyCompletedError,
     Beginning,
     RunRefusedError,
     Wish,
@@ -24,14 +25,16 @@ from supervisor.beginning import (
     read_milestone,
     refuse_unreadable,
     refuse_what_cannot_run,
+    unsaid_ending,
 )
 from supervisor.conduct import PRELOAD
 from supervisor.hub import Hub
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
-from supervisor.ledger import Latest
+from supervisor.ledger import Latest, Ledger
 from supervisor.opening import open_project
 from supervisor.printout import Printout
+from supervisor.projection import replace_file, session_json
 from supervisor.sampling import Sampler
 from supervisor.shortage import starting_threads
 
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from actors.events import Record
+    from actors.events import Event, Record
     from actors.paths import ProjectPaths
     from supervisor.journal import Journal
     from supervisor.lock import ProjectLock
@@ -121,19 +124,41 @@ class Project:
 
         Raises:
             RunRefusedError: It cannot start; nothing was changed.
+            AlreadyCompletedError: There is nothing to do.
         """
-        milestone, warnings = read_milestone(self.paths, wish.milestone_id)
+        try:
+            milestone, warnings = read_milestone(self.paths, wish.milestone_id)
+        except AlreadyCompletedError:
+            self._end_settled(wish.milestone_id)
+            raise
         refuse_what_cannot_run(milestone, wish.settings)
-        latest = Latest(wish.milestone_id)
+        former = self._fold_latest(wish.milestone_id)
+        ledger, events = decide(self.paths, milestone, former, wish)
+        self._journal(ledger, events)
+        return Beginning(ledger.session, ledger is former, len(events) > 1, ledger, warnings)
+
+    def _fold_latest(self, milestone_id: str) -> Ledger | None:
+        latest = Latest(milestone_id)
         try:
             with JournalReader.open(self.paths.state_db) as reader:
-                known = [one.id for one in reader.sessions() if one.milestone_id == wish.milestone_id]
+                known = [one.id for one in reader.sessions() if one.milestone_id == milestone_id]
                 for record in reader.records(known[-1]) if known else ():
                     latest.tell(record)
-            refuse_unreadable(latest, self.paths.state_db)
-            ledger, events = decide(self.paths, milestone, latest.ledger, wish)
         except JournalError as error:
             raise RunRefusedError(IO_ERROR, str(error)) from error
+        refuse_unreadable(latest, self.paths.state_db)
+        return latest.ledger
+
+    def _end_settled(self, milestone_id: str) -> None:
+        """End a session that was killed after its milestone was moved to the completed ones, and before it said so."""
+        ledger = self._fold_latest(milestone_id)
+        ending = None if ledger is None else unsaid_ending(ledger)
+        if ledger is not None and ending is not None:
+            self._journal(ledger, (ending,))
+            replace_file(self.paths.session_json(ledger.session), session_json(ledger.state))
+
+    def _journal(self, ledger: Ledger, events: tuple[Event, ...]) -> None:
+        """Have facts journaled in the hub's thread, and wait for that."""
         told: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self.hub.begin_session(ledger, events, told.put)
         try:
@@ -144,7 +169,6 @@ class Project:
             raise failure
         if failure is not None:
             raise RunRefusedError(IO_ERROR, str(failure)) from failure
-        return Beginning(ledger.session, ledger is latest.ledger, len(events) > 1, ledger, warnings)
 
     def cut_printout(self) -> None:
         """Keep what children print within its bound."""

@@ -1,5 +1,6 @@
 """The daemon with real processes: several sessions, what is taken up after its end, signals and exit codes."""
 
+import functools
 import json
 import signal
 from pathlib import Path
@@ -225,6 +226,66 @@ def test_a_role_that_was_stopped_stays_so_over_a_restart_of_the_daemon_until_it_
     assert folder.ctl("start", name, "m1:runner") == Done(0, f"{name}: started\nm1:runner: already started\n", "")
     wait_until(lambda: roles(folder)["progress_monitor"] == "RUNNING", 30.0, "it runs")
     down(again)
+
+
+def test_two_projects_are_supervised_by_one_daemon_each_with_its_own_lock_and_socket(
+    folder: Project, place: Path
+) -> None:
+    other = Project(place / "other")
+    other.path.mkdir()
+    for number, one in enumerate((folder, other)):
+        write(one, "m1", place / f"gate-{number}")
+    daemon = up(folder, str(other.path))
+    for one in (folder, other):
+        assert one.ctl("start", "m1").code == 0
+        assert one.ctl("pid").out == f"{daemon.process.pid}\n"
+    (place / "gate-1").touch()
+    wait_until(lambda: facts(other, SessionEnded), 30.0, "the session of the other project has ended")
+    assert not facts(folder, SessionEnded)
+    assert other.ctl("reload").out.splitlines() == [
+        f"{folder.path}: read again",
+        "m1: nothing changed",
+        f"{other.path}: read again",
+    ]
+    assert other.ctl("shutdown").code == 0
+    assert daemon.wait() == 0
+    assert facts(folder, SessionEnded)[-1].status.value == "interrupted"
+
+
+def test_a_project_whose_lock_is_taken_away_ends_the_daemon_and_the_sessions_of_the_others_in_order(
+    folder: Project, place: Path
+) -> None:
+    other = Project(place / "other")
+    other.path.mkdir()
+    for one in (folder, other):
+        write(one, "m1", place / "gate")
+    daemon = up(folder, str(other.path))
+    for one in (folder, other):
+        assert one.ctl("start", "m1").code == 0
+        wait_until(functools.partial(attempts, one), 30.0, "it runs")
+    (folder.path / ".milestones" / "lock").unlink()
+    assert daemon.wait() == 75
+    assert "was removed or replaced" in daemon.text()
+    assert facts(other, SessionEnded)[-1].status.value == "interrupted"
+    assert_nothing_lives(folder, [])
+    (place / "gate").touch()
+    again = up(other)
+    wait_until(lambda: facts(other, TaskCompleted), 30.0, "the next daemon takes it up")
+    down(again)
+
+
+def test_a_run_stops_starts_and_restarts_its_roles_as_a_daemon_does(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    running = folder.start("run", "m1")
+    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    name = "m1:blocker_detector"
+    assert folder.ctl("stop", name).code == 0
+    assert folder.ctl("restart", name) == Done(0, f"{name}: started\n", "")
+    assert folder.ctl("restart", "m1").code == 75
+    assert folder.ctl("reload").code == 75
+    assert folder.ctl("cancel", name).code == 2
+    gate.touch()
+    assert running.wait() == 0
 
 
 def test_the_process_itself_answers_what_its_sessions_are(folder: Project, gate: Path) -> None:

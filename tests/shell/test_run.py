@@ -28,6 +28,7 @@ from actors.events import (
     PreflightPassed,
     SessionEnded,
     SessionResumed,
+    SessionSettled,
     SessionStarted,
     SessionStatus,
     Settings,
@@ -37,13 +38,14 @@ from actors.events import (
 )
 from actors.model import Isolation
 from actors.state import ROLES
-from supervisor.beginning import RunRefusedError
+from supervisor.beginning import AlreadyCompletedError, RunRefusedError, Wish
 from supervisor.cli.run import _Audience, _follow, _Signals
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal, JournalReader
 from supervisor.linux import find_marked
 from supervisor.notices import Recorded
 from supervisor.opening import Opening, open_run
+from supervisor.project import Project
 from supervisor.run import MilestoneRun
 from supervisor.session_run import Over
 from tests.roles import write_milestone
@@ -279,6 +281,24 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path
     refused = refusal(project)
     assert refused.code == 74
     assert "Is a directory" in refused.lines[0]
+
+
+def test_a_session_that_was_killed_before_it_said_that_it_was_completed_is_ended_by_a_daemon(half_done: Path) -> None:
+    opening = opened(half_done)
+    settled = encode_event(SessionSettled(SessionStatus.COMPLETED))
+    opening.journal.append([(opening.session, settled)], 1e9, 1.0)
+    given_up(opening)
+    paths = opening.paths
+    paths.completed.mkdir()
+    paths.file("m1").rename(paths.completed_file("m1"))
+    project = Project.open(paths, "a test", lambda _: None)
+    project.start()
+    with pytest.raises(AlreadyCompletedError):
+        project.begin(Wish("m1", SETTINGS))
+    project.end(10.0)
+    assert project.close()
+    assert journaled(half_done)[-1] == SessionEnded(SessionStatus.COMPLETED)
+    assert b'"completed"' in paths.session_json(opening.session).read_bytes()
 
 
 # --- running ------------------------------------------------------------------------------------------------
