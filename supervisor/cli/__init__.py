@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "reload": "Have milestoned read its configuration again",
     "shutdown": "End milestoned, or a run, in order",
     "recover": "Repair a damaged journal",
+    "service": "Install as a service of systemd",
     "version": "Show versions",
 }
 """Name and short help of every command; each is the module and the function of its name."""
