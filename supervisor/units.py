@@ -20,6 +20,9 @@ import attrs
 SAMPLE_PROGRAM: Final = "/usr/local/bin/milestoned"
 """The program of the shipped units."""
 
+SAMPLE_CLIENT: Final = "/usr/local/bin/milestonectl"
+"""The client of the shipped units."""
+
 SAMPLE_PROJECT: Final = "/srv/project"
 """The project of those shipped units that name one."""
 
@@ -92,6 +95,9 @@ def unit_files(wanted: Wanted) -> tuple[UnitFile, ...]:
     folder = ("user",) if wanted.is_user else ()
     projects = " ".join(map(quoted, wanted.projects))
     service = shipped(*folder, f"{stem}.service").replace(SAMPLE_PROGRAM, quoted(wanted.program))
+    service = service.replace(SAMPLE_CLIENT, quoted(wanted.program.with_name("milestonectl")))
+    # Any of the projects' sockets leads to the one process; it reads all of their configurations.
+    service = service.replace(f"-C {SAMPLE_PROJECT} ", f"-C {quoted(wanted.projects[0])} ")
     control = "".join(f"ListenStream={_specified(one)}/.milestones/run/control.sock\n" for one in wanted.projects)
     socket = shipped(f"{stem}.socket").replace(f"ListenStream={SAMPLE_PROJECT}/.milestones/run/control.sock\n", control)
     found = {f"{stem}.service": service.replace(SAMPLE_PROJECT, projects), f"{stem}.socket": socket}

@@ -30,7 +30,7 @@ SYSTEMD: Final = Path("/lib/systemd/systemd")
 BUILDER: Final = 1500
 HOME: Final = "/srv/home"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TOOLS: Final = ("unshare", "nsenter", "mount", "pivot_root", "systemctl", "bash")
+TOOLS: Final = ("unshare", "nsenter", "setpriv", "mount", "pivot_root", "systemctl", "bash")
 
 _BOOT: Final = r"""
 set -e
@@ -103,7 +103,7 @@ class Machine:
         hierarchy = _hierarchy()
         assert hierarchy is not None
         machine = cls(folder / "srv", hierarchy / f"milestoned-tests-{os.getpid()}", folder / "base")
-        machine.group.mkdir()
+        machine.group.mkdir(exist_ok=True)
         try:
             machine._start(folder / "console")
             wait_until(machine._is_up, 30, "systemd is up")
@@ -115,10 +115,18 @@ class Machine:
         return machine
 
     def _start(self, console: Path) -> None:
-        flags = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--fork", "--kill-child=KILL"]
-        enter = (
-            f'echo $$ >"{self.group}/cgroup.procs"; exec unshare {" ".join(flags)} --propagation private bash -c "$0"'
-        )
+        flags = [
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--cgroup",
+            "--net",
+            "--fork",
+            "--kill-child=KILL",
+            "--propagation=private",
+        ]
+        enter = f'echo $$ >"{self.group}/cgroup.procs"; exec setpriv --pdeathsig KILL unshare "$@" bash -c "$0"'
         environment = {
             "PATH": PATH,
             "BASE": str(self.base),
@@ -128,7 +136,7 @@ class Machine:
         }
         with console.open("wb") as output:
             self._process = subprocess.Popen(
-                ["bash", "-c", enter, _BOOT],
+                ["bash", "-c", enter, _BOOT, *flags],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

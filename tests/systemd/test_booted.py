@@ -4,13 +4,15 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from actors.events import ContainmentChosen, SessionEnded, SessionResumed, SessionStarted, TaskCompleted, TaskFailed
+from supervisor.units import escape_path
 from tests.e2e.stage import facts
 from tests.systemd.conftest import MakePlace
-from tests.systemd.machine import BUILDER, Machine
+from tests.systemd.machine import BUILDER, CHECKOUT, Machine
 from tests.systemd.threads import hanging, waiting_in_epoll
 from tests.waiting import wait_until
 
@@ -147,15 +149,16 @@ def test_a_project_that_another_process_holds_is_not_tried_again_and_the_holder_
 # --- reload ----------------------------------------------------------------------------------------------------
 
 
-def test_a_reload_reads_the_configuration_anew_in_the_same_process(place: MakePlace) -> None:
+def test_a_reload_reads_the_configuration_anew_in_the_same_process_or_fails(place: MakePlace) -> None:
     there = place()
     there.start()
     first = there.pid
+    there.project.configure("max_parallel: many\n")
+    assert there.systemctl("reload", there.unit, check=False)[0] != 0
+    assert "milestoned.yaml:1:" in there.machine.log(there.unit)
     there.project.configure("max_parallel: 7\n")
     there.systemctl("reload", there.unit)
-    wait_until(lambda: "reloaded" in there.machine.log(there.unit), 20, "it says so")
-    there.wait_for("ActiveState", "active")
-    assert there.pid == first
+    assert (there.pid, there.has("ActiveState")) == (first, "active")
     there.begin()
     assert there.project.fold().settings.max_parallel == 7
 
@@ -344,3 +347,25 @@ def test_a_users_service_runs_under_the_users_own_systemd(
     assert "active (running), enabled" in run("milestonectl", "service", "status", "--user", str(there.inside))
     run("milestonectl", "service", "uninstall", "--user", str(there.inside))
     assert booted.run("find", "/srv/home/.config/systemd", "-name", "milestoned*").stdout == ""
+
+
+def test_a_new_user_gets_from_nothing_to_a_finished_milestone_with_the_commands_of_the_page(
+    booted: Machine, of_builder: dict[str, str]
+) -> None:
+    page = (CHECKOUT / "docs" / "systemd.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ (.*)$", page.split("```console\n")[1].split("```")[0], re.MULTILINE)
+    assert len(commands) <= 6
+    assert ["pip install milestoned" in commands[0], "export PATH=" in commands[1]] == [True, True]
+    repository = "mkdir /srv/home/new; cd /srv/home/new; git init -qb main; git config user.name N"
+    commit = "git config user.email n@example.org; git commit -q --allow-empty -m first"
+    unit = f"milestoned@{escape_path(Path('/srv/home/new'))}.service"
+    try:
+        said = booted.run(
+            "bash", "-euc", "\n".join((repository, commit, *commands[2:])), user="builder", env=of_builder
+        )
+        assert "session ended: completed" in said.stdout
+        log = booted.run("git", "-C", "/srv/home/new", "log", "--oneline", "milestone/milestone-001", user="builder")
+        assert len(log.stdout.splitlines()) == 17
+    finally:
+        booted.run("systemctl", "--user", "disable", "--now", unit, user="builder", env=of_builder, check=False)
+        booted.run("rm", "-rf", "/srv/home/new", "/srv/home/.cache")

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.units import (
+    SAMPLE_CLIENT,
     SAMPLE_PROGRAM,
+    SAMPLE_PROJECT,
     Wanted,
     escape_path,
     is_ours,
@@ -51,10 +53,14 @@ Render = Callable[..., Path]
 def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Render:
     """Return a function that writes the units of a service, and returns the path of the service's unit."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    program = tmp_path / "my tools" / "milestoned"
+    program.parent.mkdir()
+    for name in ("milestoned", "milestonectl"):
+        program.with_name(name).symlink_to(sys.executable)
 
     def written(*projects: str, **options: bool) -> Path:
         wanted = Wanted(
-            Path(sys.executable),
+            program,
             tuple(map(Path, projects)),
             owner="daemon",
             group="daemon",
@@ -153,7 +159,7 @@ def test_a_service_promises_what_the_design_of_recovery_needs(name: str) -> None
 
 
 def test_services_differ_in_nothing_but_what_sets_them_apart() -> None:
-    apart = {"Description", "RequiresMountsFor", "ExecStart", "WorkingDirectory", "WantedBy", "After"}
+    apart = {"Description", "RequiresMountsFor", "ExecStart", "ExecReload", "WorkingDirectory", "WantedBy", "After"}
     every = [
         {key: value for key, value in settings(shipped(*name.split("/"))).items() if key not in apart}
         for name in SERVICES
@@ -175,7 +181,8 @@ def test_the_program_and_the_projects_take_the_place_of_the_samples() -> None:
     assert settings(service.text)["RequiresMountsFor"] == ['"/srv/a b" "/srv/50%%"']
     streams = ["/srv/a b/.milestones/run/control.sock", "/srv/50%%/.milestones/run/control.sock"]
     assert settings(socket.text)["ListenStream"] == streams
-    assert SAMPLE_PROGRAM not in service.text
+    assert settings(service.text)["ExecReload"] == [':"/opt/my tools/milestonectl" -C "/srv/a b" reload']
+    assert not any(sample in service.text for sample in (SAMPLE_PROGRAM, SAMPLE_CLIENT, SAMPLE_PROJECT))
 
 
 @needs_escape
