@@ -71,6 +71,10 @@ exec env -i container=tests PATH="$PATH" /lib/systemd/systemd
 """
 
 
+class NotBootedError(Exception):
+    """This machine lets no systemd boot, although it has all that is needed."""
+
+
 @define
 class Machine:
     """A booted machine; to be closed.
@@ -94,7 +98,7 @@ class Machine:
             folder: Empty directory for its files.
 
         Raises:
-            AssertionError: It did not come up; with its console.
+            NotBootedError: It did not come up; with what it said.
         """
         for name in ("base", "srv", "srv/home"):
             (folder / name).mkdir(mode=0o755)
@@ -106,11 +110,14 @@ class Machine:
         machine.group.mkdir(exist_ok=True)
         try:
             machine._start(folder / "console")
-            wait_until(machine._is_up, 30, "systemd is up")
+            try:
+                wait_until(machine._is_up, 30, "systemd is up")
+            except AssertionError as error:
+                said = (folder / "console").read_text(errors="replace").strip()[-500:]
+                raise NotBootedError(f"{error}: {said}") from error
             machine._install()
-        except BaseException as error:
+        except BaseException:
             machine.close()
-            error.add_note((folder / "console").read_text(errors="replace")[-4000:])
             raise
         return machine
 

@@ -363,7 +363,7 @@ def test_a_new_user_gets_from_nothing_to_a_finished_milestone_with_the_commands_
         said = booted.run(
             "bash", "-euc", "\n".join((repository, commit, *commands[2:])), user="builder", env=of_builder
         )
-        assert "session ended: completed" in said.stdout
+        assert 'SessionEnded  {"status": "completed"' in said.stdout
         log = booted.run("git", "-C", "/srv/home/new", "log", "--oneline", "milestone/milestone-001", user="builder")
         assert len(log.stdout.splitlines()) == 17
     finally:

@@ -1,9 +1,11 @@
 """The shipped units, by what systemd's own tools say of them; rendering, escaping and quoting."""
 
+import functools
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -78,6 +80,16 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Render:
     return written
 
 
+@functools.cache
+def complaint(manager: str) -> str:
+    """Return what `systemd-analyze verify` has to say here about a unit that does nothing: that is of the machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        unit = Path(folder, "nothing.service")
+        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        done = analyze("verify", manager, "--man=no", str(unit))
+    return done.stdout + done.stderr
+
+
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False)
 
@@ -95,9 +107,12 @@ def test_systemd_finds_nothing_to_say_about_a_unit(
 ) -> None:
     if hardened and is_user:
         return
+    manager = "--user" if is_user else "--system"
     service = render(*projects, hardened=hardened, together=together, is_user=is_user)
+    if said := complaint(manager):
+        pytest.skip(f"systemd-analyze verify cannot be used here: {said.strip()}")
     for path in (service, service.with_suffix(".socket")):
-        done = analyze("verify", "--user" if is_user else "--system", "--man=no", str(path))
+        done = analyze("verify", manager, "--man=no", str(path))
         assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
