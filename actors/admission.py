@@ -22,7 +22,9 @@ from actors.events import (
     MilestoneUpdated,
     SessionEnded,
     SessionPaused,
+    SessionSettled,
     SessionStarted,
+    SessionStatus,
     SessionUnpaused,
     SlotFailed,
     SlotPrepared,
@@ -51,6 +53,8 @@ class Admission(Knowledge):
                 return "the session has begun already" if self.started is not None else ""
             case MilestoneUpdated(milestone=milestone):
                 return self._admits_update(milestone)
+            case SessionSettled(status=SessionStatus.COMPLETED | SessionStatus.FAILED):
+                return self._admits_settlement()
             case SessionEnded():
                 return "the session has ended already" if self.ended_wall else ""
             case AttemptGranted():
@@ -79,6 +83,17 @@ class Admission(Knowledge):
                 return f"{child} is stopped already" if child in self.held else ""
             case _:
                 return ""
+
+    def _admits_settlement(self) -> str:
+        """Refuse the result of a session in which somebody has wanted a task meanwhile: it is to be attempted first."""
+        if self.settings.fail_fast:
+            return ""
+        for key, task in self.tasks.items():
+            wanted = task.phase is Phase.PENDING and task.attempt is None and task.attempts > 0
+            needed = self.milestone.by_id[key].depends_on if wanted else ()
+            if wanted and all(self.tasks[one].phase is Phase.COMPLETED for one in needed):
+                return f"task {key} is to be attempted again"
+        return ""
 
     @property
     def _is_over(self) -> bool:

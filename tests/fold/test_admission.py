@@ -268,3 +268,12 @@ def test_nothing_is_retried_skipped_or_paused_once_the_session_is_over(end: Even
     assert not stated(ledger, end)
     for event in (TaskRetried("a"), TaskSkipped("a", "x"), SessionPaused("x"), SessionUnpaused()):
         assert "the session is over" in stated(ledger, event)[0]
+
+
+def test_a_result_that_comes_after_somebody_wanted_a_task_is_refused() -> None:
+    ledger = ledger_of()
+    assert not stated(ledger, PreflightPassed(), READY, AttemptGranted("a.1", "a", 1, 0, STEPS))
+    ends = (SlotPrepared("a.1", "/s", "base"), AttemptEnded("a.1", Outcome.FAILED), TaskFailed("a", "a.1", "no"))
+    assert not stated(ledger, *ends, TaskRetried("a"))
+    assert stated(ledger, SessionSettled(SessionStatus.FAILED)) == ["SessionSettled: task a is to be attempted again"]
+    assert not stated(ledger, SessionSettled(SessionStatus.INTERRUPTED))
