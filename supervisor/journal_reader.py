@@ -92,13 +92,21 @@ class JournalReader:
         return int(seq)
 
     def sessions(self) -> tuple[SessionSummary, ...]:
-        """Return where each session stands, in the order in which they began."""
+        """Return where each session stands, in the order in which they began.
+
+        Raises:
+            JournalDamagedError: The beginning of one is not what was written.
+            JournalBrokenError: They cannot be read.
+        """
         spans = self._fetch("SELECT session, min(seq), max(seq) FROM events GROUP BY session ORDER BY 2", ())
         found = []
         for session, first, last in spans:
             body = self._fetch("SELECT body FROM events WHERE seq = ? AND kind = ?", (first, SessionStarted.__name__))
-            milestone = journal_verify.milestone_of(body[0][0]) if body else ""
-            found.append(SessionSummary(session.decode(), milestone, first, last))
+            try:
+                milestone = journal_verify.milestone_of(body[0][0]) if body else ""
+                found.append(SessionSummary(session.decode(), milestone, first, last))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise JournalDamagedError(self.path, first, f"what stands there cannot be read ({error})") from error
         return tuple(found)
 
     def records(self, session: str | None = None, after: int = 0) -> Iterator[Record]:

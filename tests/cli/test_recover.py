@@ -48,6 +48,19 @@ def test_a_whole_journal_is_left_alone_and_one_that_never_was_is_not_made(projec
     assert not list((project.path / ".milestones").rglob("*.lost-*"))
 
 
+def test_a_session_whose_beginning_is_damaged_is_damage_and_no_defect(project: Project, ctl: Ctl) -> None:
+    project.write("m1", MILESTONE)
+    assert project.ctl("run", "m1").code == 0
+    database = project.path / ".milestones" / "state.db"
+    database.write_bytes(database.read_bytes().replace(b'{"milestone":', b'{"milestone";', 1))
+
+    for command in (("status",), ("events",)):
+        found = ctl(*command)
+
+        assert found.code == 78, found.err
+        assert "milestonectl recover" in found.err
+
+
 def test_a_deleted_journal_is_said_to_be_and_what_to_do(project: Project, ctl: Ctl) -> None:
     project.write("m1", MILESTONE)
     assert project.ctl("run", "m1").code == 0
