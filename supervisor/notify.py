@@ -2,9 +2,9 @@
 
 A :class:`Notifier` is made once, from the environment, and takes its variables out of it: no child may speak for the
 service, or be taken for it. Without a service manager it does nothing. It never blocks: a manager that does not read
-is no reason to stand still, and the kernel queues a handful of datagrams only. What describes a moment (a status, a
-sign of life) is lost then, for the next one says more; what describes a change (ready, reloading, stopping, the main
-process) is kept, and sent in its order before anything later.
+is no reason to stand still, and the kernel queues a handful of datagrams only. What is repeated (a sign of life, the
+wish for more time) is lost then; of statuses the latest is kept, and what tells of a change (ready, reloading,
+stopping, the main process) is kept too, and sent in its order before anything later.
 
 Owns the protocol. Refuses to know when the service is ready or alive: that is the daemon's to say.
 """
@@ -79,7 +79,8 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Say in one line how things are."""
-        self._send(f"STATUS={_line(text)}")
+        self._owed = [one for one in self._owed if not one.startswith(b"STATUS=")]
+        self._send(f"STATUS={_line(text)}", keep=True)
 
     def beat(self) -> None:
         """Give a sign of life, if the manager wants any."""
@@ -123,7 +124,7 @@ class Notifier:
             self.trouble = ""
         except OSError as error:
             self.trouble = f"the service manager cannot be told: {error.strerror or error}"
-        # The last of those that did not go is the new one: it is owed only if nothing later says the same.
+        # The last of those that did not go is the new one.
         self._owed = waiting if keep else waiting[:-1]
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import dropwhile
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from actors.events import AttemptStarted
 from supervisor.client import Client
-from tests.e2e.stage import Project, facts, milestone_of, waits_for
+from tests.e2e.stage import Project, Running, facts, milestone_of, waits_for
 from tests.waiting import wait_until
 
 
@@ -35,6 +35,15 @@ class Manager:
     def wait_for(self, field: str) -> None:
         wait_until(lambda: field in self.listen(), 30, field)
 
+    def listen_until(self, predicate: Callable[[], object], what: str) -> None:
+        """Wait and read meanwhile: what finds no room in the queue is not sent."""
+        wait_until(lambda: self.listen() is not None and predicate(), 30, what)
+
+    def listen_to_the_end(self, running: Running) -> int:
+        """Read until the daemon has ended; return its exit code."""
+        self.listen_until(lambda: running.process.poll() is not None, "it has ended")
+        return running.wait()
+
 
 @pytest.fixture
 def manager(world: object, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
@@ -53,11 +62,11 @@ def test_the_messages_of_a_daemons_life_come_in_their_order(folder: Project, pla
     manager.wait_for("READY=1")
     assert folder.ctl("start", "m1").code == 0
     manager.wait_for("STATUS=1 session: m1")
-    wait_until(lambda: facts(folder, AttemptStarted), 30, "the task runs")
+    manager.listen_until(lambda: facts(folder, AttemptStarted), "the task runs")
     daemon.process.send_signal(signal.SIGHUP)
     manager.wait_for("RELOADING=1")
     daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.wait() == 0
+    assert manager.listen_to_the_end(daemon) == 0
     every = manager.listen()
     named = [field for field in every if field.partition("=")[0] not in {"WATCHDOG", "MONOTONIC_USEC"}]
     unrepeated = [field for number, field in enumerate(named) if named[number - 1 : number] != [field]]
@@ -84,9 +93,9 @@ def test_an_end_that_takes_its_time_asks_for_more(folder: Project, manager: Mana
     daemon = folder.daemon()
     manager.wait_for("READY=1")
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: facts(folder, AttemptStarted), 30, "the task runs")
+    manager.listen_until(lambda: facts(folder, AttemptStarted), "the task runs")
     daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.wait() == 0
+    assert manager.listen_to_the_end(daemon) == 0
     every = manager.listen()
     assert "EXTEND_TIMEOUT_USEC=30000000" in every[every.index("STOPPING=1") :]
 

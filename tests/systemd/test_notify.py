@@ -104,6 +104,13 @@ def test_a_manager_that_never_reads_stops_nothing_and_misses_no_change(
     assert queued == [f"STATUS={number}" for number in range(len(queued))]
     notifier.status("later")
     assert heard(manager) == ["READY=1\nSTATUS=up", "STOPPING=1\nSTATUS=down", "STATUS=later"]
+    while not notifier.trouble:
+        notifier.status("many")
+    notifier.beat()
+    notifier.status("the latest")
+    heard(manager)
+    notifier.beat()
+    assert heard(manager) == ["STATUS=the latest", "WATCHDOG=1"]
     assert notifier.trouble == ""
 
 
