@@ -60,6 +60,10 @@ class Severity(enum.Enum):
     CRITICAL = "critical"
 
 
+ENVIRONMENT: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*")
+"""Variables of a daemon's environment that its tasks get where the configuration does not say."""
+
+
 @attrs.frozen
 class AgentRunner:
     """A configured program that works on tasks without ``run``.
@@ -104,6 +108,8 @@ class Settings:
         stop_grace: Seconds between TERM and KILL when an attempt is ended.
         conflict_reruns: How often a task is run again on the new tip because its change did not merge.
         secrets: Names of variables whose values never reach a log, the journal or a report by our hand.
+        environment: Names of variables of a daemon's environment that its tasks get; with a ``*`` at the end all that
+            begin so. Under a run tasks get them all.
         containment: What makes sure that nothing of a task is left.
         output_limit: Bytes that the log of an attempt may have; 0 for no limit.
         role_limits: What each role's process may use, with the programs that it runs, and the runner's, without
@@ -133,6 +139,7 @@ class Settings:
     stop_grace: float = 10.0
     conflict_reruns: int = 3
     secrets: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ENVIRONMENT
     containment: Containment = Containment.AUTO
     output_limit: int = 1 << 30
     role_limits: Limits = Limits()

@@ -33,6 +33,7 @@ class Knowledge:
         milestone: The snapshot that is executed.
         settings: How to run, as last told.
         pid: The process that supervises (or supervised last).
+        daemon: Whether that is a daemon.
         boot: Boot id of the machine of the present life.
         status: What the session is.
         reason: Why it is paused or ended.
@@ -72,6 +73,7 @@ class Knowledge:
     milestone: Milestone = Milestone(id="", title="")
     settings: Settings = Settings()
     pid: int = 0
+    daemon: bool = False
     boot: str = ""
     status: SessionStatus = SessionStatus.RUNNING
     reason: str = ""

@@ -134,16 +134,16 @@ class SessionState(Admission):
 
     def _fold_session(self, event: SessionEvent, wall: float) -> None:
         match event:
-            case SessionStarted(milestone=milestone, settings=settings, boot=boot, pid=pid):
+            case SessionStarted(milestone=milestone, settings=settings, boot=boot, pid=pid, daemon=daemon):
                 # The tasks once are enough: every replacement waits until they were sent and decoded.
                 self.started = evolve(event, milestone=Milestone(milestone.id, milestone.title))
                 self.milestone = milestone
                 self.started_wall = self.life_wall = self.progress_wall = wall
-                self.settings, self.boot, self.pid = settings, boot, pid
+                self.settings, self.boot, self.pid, self.daemon = settings, boot, pid, daemon
                 self.tasks = first_states(milestone)
-            case SessionResumed(settings=settings, boot=boot, pid=pid):
+            case SessionResumed(settings=settings, boot=boot, pid=pid, daemon=daemon):
                 self._begin_life(wall)
-                self.settings, self.boot, self.pid = settings, boot, pid
+                self.settings, self.boot, self.pid, self.daemon = settings, boot, pid, daemon
             case MilestoneUpdated(milestone=milestone):
                 former, self.milestone = self.tasks, milestone
                 self.tasks = {key: carried_over(former.get(key), new) for key, new in first_states(milestone).items()}

@@ -256,6 +256,15 @@ def _variables(held: Fields, name: str, layer: Layer) -> tuple[str, ...]:
     return tuple(dict.fromkeys(variable.text for variable in found))
 
 
+def _passed(held: Fields, name: str, layer: Layer) -> tuple[str, ...]:
+    found = fields.names(held, name, layer.notes)
+    for variable in found:
+        if _ENVIRONMENT_NAME.fullmatch(variable.text.removesuffix("*") or "A") is None:
+            what = "is no name of an environment variable, nor the beginning of one with a '*' after it"
+            layer.notes.error(variable.start, f"this entry of {quoted(name)} {what}")
+    return tuple(dict.fromkeys(variable.text for variable in found))
+
+
 def _url(held: Fields, name: str, layer: Layer) -> str | None:
     found = fields.scalar(held, name, layer.notes)
     if found is None:
@@ -338,6 +347,7 @@ _KEYS: Final[dict[str, _Take]] = {
     "conflict_reruns": _Value("conflict_reruns", _whole(0, _NEVER_MANY)),
     "limits": _Value("task_limits", _limits),
     "secrets": _Value("secrets", _variables),
+    "environment": _Value("environment", _passed),
     "output_limit": _Value("output_limit", _size),
     "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,

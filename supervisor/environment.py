@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from supervisor.forked import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from actors.events import AttemptGranted
 
@@ -72,6 +72,19 @@ class TaskEnvironment:
         environment["TASK_ID"] = granted.task
         environment["TASK_ATTEMPT"] = str(granted.number)
         return environment
+
+
+def passed_on(base: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Return the variables of an environment that are named, for the tasks of a daemon.
+
+    Args:
+        base: The daemon's own environment.
+        names: Names; with a ``*`` at the end all that begin so.
+    """
+    wanted = tuple(names)
+    whole = frozenset(name for name in wanted if not name.endswith("*"))
+    beginnings = tuple(name[:-1] for name in wanted if name.endswith("*"))
+    return {name: value for name, value in base.items() if name in whole or name.startswith(beginnings)}
 
 
 def is_denied(name: str) -> bool:

@@ -36,7 +36,8 @@ from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, 
 from actors.state import RUNNER, Stage, decode_state
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
-from supervisor.environment import SESSION_MARK, TaskEnvironment
+from supervisor.environment import SESSION_MARK, TaskEnvironment, passed_on
+from supervisor.forked import MARK
 from supervisor.ladder import choose
 from supervisor.links import Link
 from supervisor.steps import Place
@@ -238,8 +239,11 @@ class Runner:
     def _welcomed(self, state: SessionState, now: float) -> None:
         self._state = state
         self._attempts.grace = state.settings.stop_grace
+        base: Mapping[str, str] = os.environ
+        if state.daemon:  # what somebody started a service with is no business of tasks, but for what is named
+            base = passed_on(os.environ, (*state.settings.environment, *state.settings.secrets, MARK))
         self._environment = TaskEnvironment(
-            os.environ, session=self._session, milestone=state.milestone.id, project=self._project
+            base, session=self._session, milestone=state.milestone.id, project=self._project
         )
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._incarnation <= 1 or state.containment != self._containment:

@@ -288,6 +288,19 @@ def test_a_run_stops_starts_and_restarts_its_roles_as_a_daemon_does(folder: Proj
     assert running.wait() == 0
 
 
+def test_tasks_get_of_a_daemons_environment_what_is_configured(folder: Project, place: Path) -> None:
+    folder.configure("environment: [PATH, 'MY_*']\nsecrets: [TOKEN]\n")
+    folder.write("m1", milestone_of({"id": "a", "run": f"env > '{place}/env'"}))
+    daemon = folder.daemon(env={"MY_ONE": "1", "TOKEN": "2", "OTHER": "3", "HOME": "/nowhere"})
+    wait_until(lambda: " ready " in daemon.text(), 30.0, "the daemon is ready")
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: facts(folder, TaskCompleted), 30.0, "the task is completed")
+    seen = dict(line.split("=", 1) for line in (place / "env").read_text().splitlines())
+    assert {"PATH", "MY_ONE", "TOKEN", "TASK_ID"} <= seen.keys()
+    assert not {"OTHER", "HOME"} & seen.keys()
+    down(daemon)
+
+
 def test_the_process_itself_answers_what_its_sessions_are(folder: Project, gate: Path) -> None:
     write(folder, "m1", gate)
     daemon = up(folder)
