@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "retry": "Attempt failed tasks again",
     "skip": "Leave tasks out",
     "update": "Take in an edit of a milestone file",
+    "tail": "Show the end of a log, and what comes",
     "events": "Print what the journal holds, as it happens",
     "reload": "Have milestoned read its configuration again",
     "shutdown": "End milestoned, or a run, in order",

@@ -1,0 +1,201 @@
+"""``milestonectl tail``: the end of what a task, a role or the supervising process wrote, and what comes.
+
+Nobody is asked: files are read, and with ``--follow`` the journal tells when there is nothing more to wait for. The
+default is the last 10 lines, as of tail(1); ``supervisorctl`` shows 1600 bytes, which begin within a line.
+
+Owns the order of reading. Which file it is says :mod:`supervisor.cli.logs`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import sys
+from typing import TYPE_CHECKING, Final, Self
+
+import click
+
+from actors.paths import ProjectPaths
+from actors.state import Phase, SessionState
+from supervisor.cli.log_file import LogFile
+from supervisor.cli.logs import Log, UnknownLogError, attempt_log, find_log
+from supervisor.cli.output import FAILED, CommandError, escaped, require_project
+from supervisor.cli.sessions import Sessions, open_sessions
+from supervisor.cli.terminal_text import TerminalText
+from supervisor.finding import shown
+from supervisor.lock import read_holder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LINES: Final = 10
+_LOOK_MILLISECONDS: Final = 200
+_OVER: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
+
+
+@click.command(
+    "tail",
+    epilog="Example: milestonectl tail -f task-003",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.argument("name", metavar="NAME")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until the attempt or session ends.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with so many lines (10).")
+@click.option("-c", "--bytes", "size", type=click.IntRange(min=0), metavar="BYTES", help="Begin with so many bytes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on standard output.")
+@click.pass_context
+def command(ctx: click.Context, name: str, *, follow: bool, lines: int | None, size: int | None, as_json: bool) -> int:
+    """Show the end of a log. NAME is a task (its latest attempt), TASK.N, SESSION:ROLE, SESSION:TASK or supervisor.
+
+    A milestone stands for its latest session. Without SESSION the one that lives is meant, else the latest that has
+    the task. Nobody needs to supervise the project.
+
+    Exit codes: 0 shown; 1 unknown name; 78 the journal cannot be read; 130 Ctrl-C; 141 nobody reads any more.
+    """
+    if lines is not None and size is not None:
+        raise click.UsageError("either --lines or --bytes, not both", ctx)
+    if getattr(sys, "stdout", None) is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    paths = ProjectPaths(require_project(ctx, as_json=as_json))
+    with open_sessions(paths, as_json=as_json) as sessions:
+        try:
+            log = find_log(name, paths, sessions)
+        except UnknownLogError as error:
+            raise CommandError(FAILED, *error.lines, as_json=as_json) from error
+        show = _Show(as_json=as_json, colours=ctx.color is not False)
+        with _Tail(paths, sessions, log) as tail:
+            try:
+                tail.begin(LINES if lines is None else lines, size)
+                for piece in tail.follow() if follow else tail.rest():
+                    show(tail.log, piece)
+            finally:
+                show.finish()
+            if not tail.found:
+                click.echo(escaped(_nothing(tail.log)), err=True)
+    return 0
+
+
+def _nothing(log: Log) -> str:
+    place = f"{log.name}: nothing was logged so far ({shown(log.path)} is not there)"
+    return place + "; milestoned's own log goes where `log` of its configuration says" * (log.name == "supervisor")
+
+
+class _Show:
+    """Where pieces go: as they are into a pipe or file, made safe on a terminal, or line by line as JSON."""
+
+    def __init__(self, *, as_json: bool, colours: bool) -> None:
+        self._lines: dict[str, bytes] | None = {} if as_json else None
+        self._text = TerminalText(colours=colours) if sys.stdout.isatty() else None
+        self._log: Log | None = None
+
+    def __call__(self, log: Log, piece: bytes) -> None:
+        if self._lines is not None:
+            self._log = log
+            *whole, rest = (self._lines.pop(log.name, b"") + piece).split(b"\n")
+            self._lines[log.name] = rest
+            for line in whole:
+                self._object(log, line)
+        elif self._text is not None:
+            self._write(self._text.feed(piece))
+        else:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+
+    def finish(self) -> None:
+        """Show what was held back."""
+        if self._text is not None and self._lines is None:
+            self._write(self._text.finish())
+        if self._lines and self._log is not None and (rest := self._lines.pop(self._log.name, b"")):
+            self._object(self._log, rest)
+
+    def _object(self, log: Log, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace")
+        click.echo(json.dumps({"name": log.name, "session_id": log.session, "log": str(log.path), "line": text}))
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+class _Tail:
+    """One log, and then those of the task's later attempts."""
+
+    def __init__(self, paths: ProjectPaths, sessions: Sessions, log: Log) -> None:
+        self.log = log
+        self.found = False
+        self._paths = paths
+        self._sessions = sessions
+        self._state = SessionState()
+        self._file = LogFile(log.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def begin(self, lines: int, size: int | None) -> None:
+        """Go to where showing begins."""
+        if size is None:
+            self._file.skip_to_last_lines(lines)
+        else:
+            self._file.skip_to_last_bytes(size)
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield what is there."""
+        yield from self._file.more()
+        self.found = self.found or self._file.exists
+
+    def follow(self) -> Iterator[bytes]:
+        """Yield what is there and what comes, until the attempt or the session is over.
+
+        Raises:
+            BrokenPipeError: Nobody reads standard output any more.
+        """
+        wait = _waiting()
+        while True:
+            # The journal before the file: what was written before the end was journaled is then read.
+            over, newer = self._look()
+            yield from self.rest()
+            if newer:
+                self._go_on()
+            elif over:
+                return
+            else:
+                wait()
+
+    def _look(self) -> tuple[bool, bool]:
+        """Return whether nothing more will be written to this log, and whether there is a later attempt."""
+        holder = read_holder(self._paths)
+        state, log = self._state, self.log
+        for record in self._sessions.records(log.session, state.seq):
+            state.apply(record)
+        lives = not state.ended_wall and holder is not None and holder.pid in {0, state.pid}
+        if not log.task:
+            return not lives, False
+        task = state.tasks[log.task]
+        newer = task.attempts > log.number
+        if log.pinned:
+            ended = task.attempt is not None and task.attempt.outcome is not None
+            return newer or ended or not lives, False
+        return task.phase in _OVER or not lives, newer
+
+    def _go_on(self) -> None:
+        """Turn to the task's next attempt."""
+        self._file.close()
+        self.log = attempt_log(self._paths, self.log.session, self.log.task, self.log.number + 1)
+        self._file = LogFile(self.log.path)
+        click.echo(escaped(f"==> {self.log.name} <=="), err=True)
+
+
+def _waiting() -> Callable[[], None]:
+    """Return what waits for a moment, and raises when the reader of standard output has gone."""
+    poll = select.poll()
+    poll.register(1, 0)
+
+    def wait() -> None:
+        if poll.poll(_LOOK_MILLISECONDS):
+            raise BrokenPipeError
+
+    return wait
