@@ -283,6 +283,22 @@ def _refuse_lost(path: Path, seen: tuple[Seen, ...]) -> None:
         raise LostHistoryError(path, f"the journal is gone, but {traces[0]} speaks of sessions that it held")
 
 
+def examine(path: Path, seen: Iterable[Seen] = (), told: Callable[[Record], object] | None = None) -> Verified | None:
+    """Verify a journal as :meth:`Journal.open` does, without taking it up; ``None`` where there is none and never was.
+
+    Needs no lock: beside a live writer the events up to this moment are verified. Arguments and errors as of
+    :meth:`Journal.open`.
+    """
+    seen = tuple(seen)
+    try:
+        if not path.exists():
+            _refuse_lost(path, seen)
+            return None
+        return _verified(path, seen, CURRENT, told)
+    except OSError as error:
+        raise JournalBrokenError(path, str(error)) from error
+
+
 def _verified(path: Path, seen: tuple[Seen, ...], form: Form, told: Callable[[Record], object] | None) -> Verified:
     witness = journal_file.read_witness(path)
     verified = journal_verify.verify(path, form, witness, told)

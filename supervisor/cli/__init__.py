@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "shutdown": "End milestoned, or a run, in order",
     "recover": "Repair a damaged journal",
     "service": "Install as a service of systemd",
+    "doctor": "Look for what is wrong, and say the cure",
     "version": "Show versions",
 }
 """Name and short help of every command; each is the module and the function of its name."""

@@ -27,9 +27,9 @@ def command(*, as_json: bool) -> None:
     Exit code: 0. What is too old is named; the commands that need it refuse to start.
     """
     machine = fitness.look()
-    libraries = {name.lower(): _installed(name) for name in LIBRARIES}
+    libraries = {name.lower(): installed(name) for name in LIBRARIES}
     found = {
-        "milestoned": _installed("milestoned"),
+        "milestoned": installed("milestoned"),
         "python": platform.python_version(),
         "git": machine.git,
         "kernel": f"{machine.system} {machine.release}",
@@ -47,7 +47,8 @@ def command(*, as_json: bool) -> None:
         click.secho(complaint, fg="yellow")
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """Return the version of a distribution in this environment, ``None`` without it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
