@@ -22,6 +22,8 @@ from supervisor.shortage import cure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from click.shell_completion import CompletionItem
+
 COMMANDS: Final = {
     "init": "Make a .milestones directory here",
     "validate": "Check milestone files",
@@ -46,9 +48,13 @@ COMMANDS: Final = {
     "recover": "Repair a damaged journal",
     "service": "Install as a service of systemd",
     "doctor": "Look for what is wrong, and say the cure",
+    "completion": "Print the completion script of a shell",
     "version": "Show versions",
 }
 """Name and short help of every command; each is the module and the function of its name."""
+
+COMPLETE_VARIABLE: Final = "_MILESTONECTL_COMPLETE"
+"""Environment variable by which a shell's script asks for completions."""
 
 TRACEBACK_VARIABLE: Final = "MILESTONED_TRACEBACK"
 """Environment variable that asks for the traceback of a defect."""
@@ -87,6 +93,13 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise click.exceptions.Exit(PIPE_CODE) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Offer commands from the table, without importing them, and options."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table, without importing them."""
@@ -127,6 +140,10 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         CommandError(CONFIGURATION, line, as_json="--json" in words).show()
         return CONFIGURATION
     try:
+        if os.environ.get(COMPLETE_VARIABLE):
+            from supervisor.cli.shells import answer  # noqa: PLC0415
+
+            return answer(milestonectl, COMPLETE_VARIABLE)
         return _run(words)
     except BrokenPipeError:
         return PIPE_CODE

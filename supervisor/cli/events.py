@@ -9,6 +9,7 @@ import click
 
 from actors.log_lines import timestamp
 from actors.paths import ProjectPaths
+from supervisor.cli import completing
 from supervisor.cli.output import CommandError, escaped, require_project
 from supervisor.cli.reaching import follow as follow_live
 
@@ -25,7 +26,9 @@ _SHOWN = 160
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until the session ends.")
 @click.option("--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events after this number.")
-@click.option("--session", default="", metavar="ID", help="Only those of this session.")
+@click.option(
+    "--session", default="", shell_complete=completing.sessions, metavar="ID", help="Only those of this session."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event on standard output.")
 @click.pass_context
 def command(ctx: click.Context, *, follow: bool, since: int, session: str, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from supervisor.cli import completing
 from supervisor.cli.output import json_option, print_json
 from supervisor.cli.reaching import ask, code_of, print_named, timeout_option
 
@@ -13,7 +14,7 @@ from supervisor.cli.reaching import ask, code_of, print_named, timeout_option
     epilog="Example: milestonectl pid milestone-001:task_executor",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completing.sessions)
 @timeout_option
 @json_option
 @click.pass_context

@@ -19,6 +19,7 @@ from actors.model import FileStatus
 from actors.paths import ProjectPaths
 from actors.plan import ASSUMED_SECONDS, DurationSource, Plan, Schedule
 from actors.progress import duration_text
+from supervisor.cli import completing
 from supervisor.cli.gantt import BLOCKS, PLAIN_BLOCKS, gantt
 from supervisor.cli.milestones import read_one, set_problems, survey
 from supervisor.cli.output import (
@@ -87,7 +88,7 @@ class Forecast:
     epilog="Example: milestonectl plan milestone-001 --max-parallel 8",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("milestone", metavar="ID")
+@click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
 @click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="Predict for so many tasks at once.")
 @config_option
 @json_option

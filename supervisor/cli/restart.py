@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from supervisor.cli import completing
 from supervisor.cli.output import json_option
 from supervisor.cli.reaching import ask, print_named, timeout_option
 
@@ -13,7 +14,7 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
     epilog="Example: milestonectl restart milestone-001:progress_monitor",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completing.sessions)
 @click.option("--wait/--no-wait", default=True, help="Answer when it is ready again (the default), or at once.")
 @timeout_option
 @json_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from supervisor.cli import completing
 from supervisor.cli.output import json_option
 from supervisor.cli.reaching import ask, print_named, timeout_option
 
@@ -13,8 +14,14 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
     epilog="Example: milestonectl retry task-007",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("tasks", metavar="[TASK]...", nargs=-1)
-@click.option("--session", default="", metavar="NAME", help="Session or milestone, where several live.")
+@click.argument("tasks", metavar="[TASK]...", nargs=-1, shell_complete=completing.tasks)
+@click.option(
+    "--session",
+    default="",
+    shell_complete=completing.sessions,
+    metavar="NAME",
+    help="Session or milestone, where several live.",
+)
 @timeout_option
 @json_option
 @click.pass_context

@@ -24,6 +24,7 @@ from actors.log import open_log_late
 from actors.model import Isolation
 from actors.paths import ProjectPaths
 from supervisor.beginning import AlreadyCompletedError, RunRefusedError
+from supervisor.cli import completing
 from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
@@ -85,7 +86,7 @@ class _Signals:
     epilog="Example: milestonectl run milestone-001 --max-parallel 4",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("milestone", metavar="ID")
+@click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
 @click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="How many tasks may run at once.")
 @click.option(
     "--isolation",

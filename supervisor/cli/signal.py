@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from supervisor.cli import completing
 from supervisor.cli.output import json_option
 from supervisor.cli.reaching import ask, print_named, timeout_option
 
@@ -13,8 +14,8 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
     epilog="Example: milestonectl signal USR1 milestone-001:task_executor",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("signal", metavar="SIGNAL")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("signal", metavar="SIGNAL", shell_complete=completing.signal_names)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completing.sessions)
 @timeout_option
 @json_option
 @click.pass_context

@@ -17,6 +17,7 @@ from actors.events import SessionStatus
 from actors.paths import ProjectPaths
 from actors.progress import bar, duration_text
 from actors.state import Phase, TaskState
+from supervisor.cli import completing
 from supervisor.cli.output import count, escaped, find_project, json_option, print_json, printable, visible
 from supervisor.cli.selection import Answer, Unknown, Wanted, resolve
 from supervisor.cli.sessions import Overview, RoleView, SessionView, open_sessions
@@ -48,7 +49,7 @@ _QUIET: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
     epilog="Example: milestonectl status milestone-001",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completing.sessions)
 @click.option("--all", "everything", is_flag=True, help="Also sessions of milestones whose file is gone.")
 @json_option
 @click.pass_context

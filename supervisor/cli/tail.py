@@ -18,6 +18,7 @@ import click
 
 from actors.paths import ProjectPaths
 from actors.state import Phase, SessionState
+from supervisor.cli import completing
 from supervisor.cli.log_file import LogFile
 from supervisor.cli.logs import Log, UnknownLogError, attempt_log, find_log
 from supervisor.cli.output import FAILED, CommandError, escaped, require_project
@@ -39,7 +40,7 @@ _OVER: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
     epilog="Example: milestonectl tail -f task-003",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=completing.logs)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until the attempt or session ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with so many lines (10).")
 @click.option("-c", "--bytes", "size", type=click.IntRange(min=0), metavar="BYTES", help="Begin with so many bytes.")

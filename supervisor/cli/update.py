@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from supervisor.cli import completing
 from supervisor.cli.output import escaped, json_option, print_json
 from supervisor.cli.reaching import ask, timeout_option
 
@@ -13,7 +14,7 @@ from supervisor.cli.reaching import ask, timeout_option
     epilog="Example: milestonectl update milestone-001 --apply",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", shell_complete=completing.sessions)
 @click.option("--apply", is_flag=True, help="Take it in; otherwise it is only shown.")
 @timeout_option
 @json_option

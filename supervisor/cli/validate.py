@@ -17,6 +17,7 @@ from actors.files import read_milestone_file
 from actors.paths import ProjectPaths
 from actors.problems import Problem, Severity
 from actors.rules_file import read_rules_file
+from supervisor.cli import completing
 from supervisor.cli.milestones import check_name, file_warnings, set_problems, survey
 from supervisor.cli.output import (
     FAILED,
@@ -67,7 +68,7 @@ class Report:
     epilog="Example: milestonectl validate milestone-001",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("milestones", metavar="[ID]...", nargs=-1)
+@click.argument("milestones", metavar="[ID]...", nargs=-1, shell_complete=completing.milestones)
 @config_option
 @json_option
 @click.pass_context

@@ -1,0 +1,163 @@
+"""`milestonectl completion`: what shells are told, asked as they ask, and by a real bash."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.paths import ProjectPaths
+from actors.state import ROLES
+from supervisor.cli import COMMANDS, COMPLETE_VARIABLE
+from tests.cli.conftest import Ctl, Journalist
+from tests.e2e.stage import COMMAND, Project
+
+SESSION = "exec-small-20260101_000000-00000001"
+
+
+@pytest.fixture
+def completed(project: Project, small: Path, journal: Journalist) -> Project:
+    """Return a project with a milestone of three tasks and a session that shows them."""
+    del small
+    paths = ProjectPaths(project.path)
+    session = journal("small", session=SESSION)
+    paths.prepare_session(session)
+    sheet = {
+        "id": session,
+        "milestone_id": "small",
+        "status": "running",
+        "branch": None,
+        "base": None,
+        "pid": 1,
+        "started_at": "2026-01-01T00:00:00Z",
+        "ended_at": None,
+        "tasks": {"one": "pending", "two": "pending", "three": "pending"},
+        "seq": 1,
+    }
+    paths.session_json(session).write_text(json.dumps(sheet))
+    return project
+
+
+def ask(ctl: Ctl, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
+    """Return what bash is told for a line, in its order."""
+    monkeypatch.setenv(COMPLETE_VARIABLE, "bash_complete")
+    monkeypatch.setenv("COMP_LINE", line)
+    done = ctl()
+    assert done.err == ""
+    return [one.partition(",")[2] for one in done.out.splitlines() if one]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("milestonectl ", list(COMMANDS)),
+        ("milestonectl st", ["start", "status", "stop"]),
+        ("milestonectl run ", ["small"]),
+        ("milestonectl validate s", ["small"]),
+        ("milestonectl stop ", ["small", SESSION]),
+        ("milestonectl stop small:git", ["small:git_integration"]),
+        ("milestonectl restart small:", [*(f"small:{role}" for role in ROLES), "small:runner", "small:*"]),
+        ("milestonectl retry t", ["two", "three"]),
+        ("milestonectl retry --session ", ["small", SESSION]),
+        ("milestonectl tail -f ", ["one", "two", "three", "supervisor", "small:", f"{SESSION}:"]),
+        ("milestonectl tail small:t", ["small:task_executor", "small:two", "small:three"]),
+        ("milestonectl signal US", ["USR1", "USR2"]),
+        ("milestonectl signal USR1 s", ["small"]),
+        ("milestonectl run --fa", ["--fail-fast"]),
+        ("milestonectl completion ", ["bash", "zsh", "fish"]),
+        ("milestonectl nosuch ", []),
+        ("milestonectl nosuch s", []),
+        ("milestonectl run nosuch", []),
+    ],
+)
+def test_what_is_offered_behind_a_line(
+    completed: Project,
+    ctl: Ctl,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    offered: list[str],
+) -> None:
+    del completed
+    assert ask(ctl, monkeypatch, line) == offered
+
+
+def test_the_directory_of_a_line_is_used(
+    completed: Project,
+    tmp_path: Path,
+    ctl: Ctl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ask(ctl, monkeypatch, "milestonectl run ") == []
+    assert ask(ctl, monkeypatch, f"milestonectl -C {completed.path} run ") == ["small"]
+
+
+@pytest.mark.parametrize(("shell", "words"), [("zsh", ("retry t", "2")), ("fish", ("milestonectl retry t", "t"))])
+def test_zsh_and_fish_are_answered_in_their_own_form(
+    completed: Project, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, shell: str, words: tuple[str, str]
+) -> None:
+    del completed
+    monkeypatch.setenv(COMPLETE_VARIABLE, f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", f"milestonectl {words[0]}" if shell == "zsh" else words[0])
+    monkeypatch.setenv("COMP_CWORD", words[1])
+    done = ctl()
+    expected = "plain\ntwo\n_\nplain\nthree\n_\n" if shell == "zsh" else "plain,two\nplain,three\n"
+    assert (done.code, done.out, done.err) == (0, expected, "")
+
+
+@pytest.mark.parametrize("instruction", ["bash_complete", "nosuch_complete", "nonsense"])
+def test_a_question_that_is_none_is_answered_with_silence(
+    ctl: Ctl, monkeypatch: pytest.MonkeyPatch, instruction: str
+) -> None:
+    monkeypatch.setenv(COMPLETE_VARIABLE, instruction)
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    done = ctl()
+    assert (done.code, done.out, done.err) == (1, "", "")
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --no-f")])
+def test_each_shell_has_a_script_that_asks_by_the_variable(ctl: Ctl, shell: str, word: str) -> None:
+    done = ctl("completion", shell)
+    assert (done.code, done.err) == (0, "")
+    assert word in done.out
+    assert f"{COMPLETE_VARIABLE}={shell}_complete" in done.out
+    assert json.loads(ctl("completion", shell, "--json").out) == {"shell": shell, "script": done.out}
+    assert ctl("completion", "tcsh").code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("milestonectl stat", ["status"]),
+        ("milestonectl retry t", ["two", "three"]),
+        # Behind a colon bash replaces only what follows it, and an asterisk is no pattern.
+        ("milestonectl stop small:g", ["git_integration"]),
+        ("milestonectl stop small:*", ["*"]),
+    ],
+)
+def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, offered: list[str]) -> None:
+    program = tmp_path / "bin" / "milestonectl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    asked = f"""
+        eval "$(milestonectl completion bash)"
+        COMP_LINE='{line}' COMP_POINT={len(line)}
+        _milestonectl_completion milestonectl
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+        complete -p milestonectl
+    """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", asked],
+        cwd=completed.path,
+        env={**os.environ, "PATH": f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    *found, registered = done.stdout.splitlines()
+    assert (found, done.stderr) == (offered, "")
+    assert registered == "complete -o nosort -F _milestonectl_completion milestonectl"
