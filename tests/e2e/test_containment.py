@@ -81,6 +81,8 @@ def test_where_it_is_swept_the_next_start_ends_it_before_anything_runs(project: 
     running = _start(project, place)
     pids = stubborn_pids(place)
 
+    # The sheet follows the journal in its own time, and is not what this test is about.
+    wait_until(lambda: project.session_json()["containment"], 10.0, "session.json says what holds")
     _kill_everything(running)
 
     assert all(map(linux.is_alive, pids))
