@@ -37,9 +37,9 @@ tests/test_a.py:3: ModuleNotFoundError
 
 TRACEBACK = """\
 Traceback (most recent call last):
-  File "/work/build.py", line 9, in <module>
+  File "/home/ann/build.py", line 9, in <module>
     main()
-  File "/work/build.py", line 5, in main
+  File "/home/ann/build.py", line 5, in main
     return int(value)
            ^^^^^^^^^^
 ValueError: invalid literal for int() with base 10: 'error'
@@ -48,26 +48,26 @@ make: *** [Makefile:2: all] Error 1
 
 CHAINED = """\
 Traceback (most recent call last):
-  File "/work/a.py", line 2, in read
+  File "/home/ann/a.py", line 2, in read
     open(path)
 FileNotFoundError: [Errno 2] No such file or directory: 'x'
 
 During handling of the above exception, another exception occurred:
 
 Traceback (most recent call last):
-  File "/work/a.py", line 9, in <module>
+  File "/home/ann/a.py", line 9, in <module>
     read()
 Oops: the settings are missing
 """
 
 GROUP = """\
   + Exception Group Traceback (most recent call last):
-  |   File "/work/g.py", line 7, in <module>
+  |   File "/home/ann/g.py", line 7, in <module>
   |     asyncio.run(main())
   | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
   +-+---------------- 1 ----------------
     | Traceback (most recent call last):
-    |   File "/work/g.py", line 3, in fetch
+    |   File "/home/ann/g.py", line 3, in fetch
     |     raise TimeoutError("no answer in 5 s")
     | TimeoutError: no answer in 5 s
     +------------------------------------
@@ -93,7 +93,7 @@ make: *** [Makefile:2: main] Error 1
 """
 
 CARGO_BUILD = """\
-   Compiling demo v0.1.0 (/work/demo)
+   Compiling demo v0.1.0 (/home/ann/demo)
 error[E0308]: mismatched types
  --> src/main.rs:2:18
   |
@@ -144,7 +144,7 @@ panic: runtime error: index out of range [5] with length 3
 
 goroutine 1 [running]:
 main.main()
-\t/work/main.go:6 +0x1d
+\t/home/ann/main.go:6 +0x1d
 exit status 2
 """
 
@@ -180,12 +180,12 @@ npm ERR!     /root/.npm/_logs/2026-debug-0.log
 """
 
 NODE = """\
-/work/index.js:3
+/home/ann/index.js:3
   throw new Error("boom");
   ^
 
 Error: boom
-    at Object.<anonymous> (/work/index.js:3:9)
+    at Object.<anonymous> (/home/ann/index.js:3:9)
     at Module._compile (node:internal/modules/cjs/loader:1358:14)
 
 Node.js v20.15.0
@@ -210,7 +210,7 @@ UNITTEST = """\
 FAIL: test_carries (test_sum.Sums.test_carries)
 ----------------------------------------------------------------------
 Traceback (most recent call last):
-  File "/work/test_sum.py", line 5, in test_carries
+  File "/home/ann/test_sum.py", line 5, in test_carries
     self.assertEqual(10, 11)
 AssertionError: 10 != 11
 
