@@ -167,7 +167,7 @@ npm error Missing script: "biuld"
 npm error
 npm error To see a list of scripts, run:
 npm error   npm run
-npm error A complete log of this run can be found in: /root/.npm/_logs/2026-01-01T00_00_00_000Z-debug-0.log
+npm error A complete log of this run can be found in: /home/ann/.npm/_logs/2026-01-01T00_00_00_000Z-debug-0.log
 """
 
 NPM_OLD = """\
@@ -176,7 +176,7 @@ npm ERR! 404 Not Found - GET https://registry.npmjs.org/nosuchthing - Not found
 npm ERR! 404
 npm ERR! 404  'nosuchthing@*' is not in this registry.
 npm ERR! A complete log of this run can be found in:
-npm ERR!     /root/.npm/_logs/2026-debug-0.log
+npm ERR!     /home/ann/.npm/_logs/2026-debug-0.log
 """
 
 NODE = """\
