@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from actors.paths import ProjectPaths
+from supervisor.cli import completing
 from supervisor.cli.output import CommandError, escaped, print_json, require_project
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 
@@ -20,6 +21,14 @@ NOBODY: Final = 69
 """Nobody supervises the project."""
 
 UNANSWERED: Final = 1
+
+session_option = click.option(
+    "--session",
+    default="",
+    shell_complete=completing.sessions,
+    metavar="NAME",
+    help="Session or milestone, where several live.",
+)
 
 timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0.0), metavar="SECONDS", help="Wait no longer than this for the answer."

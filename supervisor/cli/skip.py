@@ -6,7 +6,7 @@ import click
 
 from supervisor.cli import completing
 from supervisor.cli.output import json_option
-from supervisor.cli.reaching import ask, print_named, timeout_option
+from supervisor.cli.reaching import ask, print_named, session_option, timeout_option
 
 
 @click.command(
@@ -15,13 +15,7 @@ from supervisor.cli.reaching import ask, print_named, timeout_option
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("tasks", metavar="TASK...", nargs=-1, required=True, shell_complete=completing.tasks)
-@click.option(
-    "--session",
-    default="",
-    shell_complete=completing.sessions,
-    metavar="NAME",
-    help="Session or milestone, where several live.",
-)
+@session_option
 @timeout_option
 @json_option
 @click.pass_context
