@@ -116,9 +116,19 @@ def raw(path: Path) -> socket.socket:
     return sock
 
 
+def exactly(sock: socket.socket, size: int) -> bytes:
+    """Read that many bytes: a socket with a timeout hands out a part of a frame, whatever the flags say."""
+    got = bytearray()
+    while len(got) < size:
+        part = sock.recv(size - len(got))
+        assert part, f"the server ended the stream after {len(got)} of {size} bytes"
+        got += part
+    return bytes(got)
+
+
 def read_reply(sock: socket.socket) -> dict[str, Any]:
-    head = sock.recv(4, socket.MSG_WAITALL)
-    reply: dict[str, Any] = json.loads(sock.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL))
+    (size,) = struct.unpack(">I", exactly(sock, 4))
+    reply: dict[str, Any] = json.loads(exactly(sock, size))
     return reply
 
 
