@@ -33,10 +33,10 @@ supervisor.session_run.FLAGS = attrs.evolve(supervisor.session_run.FLAGS, intens
 from actors.events import Settings
 from actors.model import Isolation
 from supervisor.opening import open_run
-from supervisor.run import MilestoneRun
+from supervisor.sole_run import SoleRun
 from supervisor.run_control import RunControl
 settings = Settings(isolation=Isolation.NONE, max_parallel=8)
-run = MilestoneRun(open_run(Path(sys.argv[1]), "m", settings, what="bench"))
+run = SoleRun(open_run(Path(sys.argv[1]), "m", settings, what="bench"))
 with RunControl(run, "bench", "0") as control:
     run.start()
     sys.stdin.read()

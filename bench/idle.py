@@ -28,8 +28,8 @@ from pathlib import Path
 from actors.events import Settings
 from actors.model import Isolation
 from supervisor.opening import open_run
-from supervisor.run import MilestoneRun
-run = MilestoneRun(open_run(Path(sys.argv[1]), "m", Settings(isolation=Isolation.NONE), what="bench"))
+from supervisor.sole_run import SoleRun
+run = SoleRun(open_run(Path(sys.argv[1]), "m", Settings(isolation=Isolation.NONE), what="bench"))
 run.start()
 sys.stdin.read()
 run.close()

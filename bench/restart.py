@@ -49,7 +49,7 @@ from supervisor.forked import find_function
 from supervisor.launcher import Launched, Launcher, Report
 from supervisor.notices import Recorded
 from supervisor.opening import open_run
-from supervisor.run import MilestoneRun
+from supervisor.sole_run import SoleRun
 
 PRELOAD: Final = (
     "attrs",
@@ -185,7 +185,7 @@ class BareApart:
         os.waitpid(self._pid, 0)
 
 
-class Session(MilestoneRun):
+class Session(SoleRun):
     """A session that tells when a role was spawned and when it is ready."""
 
     def __init__(self, directory: str) -> None:

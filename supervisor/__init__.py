@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         MessageError,
         NotRunningError,
         RefusedError,
+        RequestRefusedError,
         StartError,
         SupervisionError,
     )
+    from supervisor.beginning import RunRefusedError
     from supervisor.core_effects import (
         ChildBackoff,
         ChildExited,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from supervisor.embedding import Supervisor
     from supervisor.embedding_async import AsyncSupervisor
     from supervisor.event_log import EventsLost, PublicEvent, SupervisorFailed
+    from supervisor.execution import MilestoneEvent, MilestoneOutcome
     from supervisor.exits import (
         Crashed,
         ExitReason,
@@ -62,8 +65,11 @@ if TYPE_CHECKING:
         Unready,
         describe,
     )
+    from supervisor.milestone_run import MilestoneRun
+    from supervisor.milestone_run_async import AsyncMilestoneRun
     from supervisor.program_spec import ProgramSpec
     from supervisor.roster import ChildRow, Counts
+    from supervisor.session_report import ChildReport, SessionReport, Tally
     from supervisor.spec import (
         BRUTAL_KILL,
         INFINITY,
@@ -90,9 +96,11 @@ _HOMES = {
         "MessageError",
         "NotRunningError",
         "RefusedError",
+        "RequestRefusedError",
         "StartError",
         "SupervisionError",
     ),
+    "supervisor.beginning": ("RunRefusedError",),
     "supervisor.core_effects": (
         "ChildBackoff",
         "ChildExited",
@@ -132,8 +140,12 @@ _HOMES = {
         "Unready",
         "describe",
     ),
+    "supervisor.execution": ("MilestoneEvent", "MilestoneOutcome"),
+    "supervisor.milestone_run": ("MilestoneRun",),
+    "supervisor.milestone_run_async": ("AsyncMilestoneRun",),
     "supervisor.program_spec": ("ProgramSpec",),
     "supervisor.roster": ("ChildRow", "Counts"),
+    "supervisor.session_report": ("ChildReport", "SessionReport", "Tally"),
     "supervisor.spec": (
         "BRUTAL_KILL",
         "INFINITY",
@@ -155,6 +167,7 @@ __all__ = [
     "AnswerError",
     "AskError",
     "AskTimeoutError",
+    "AsyncMilestoneRun",
     "AsyncSupervisor",
     "AutoShutdown",
     "Backoff",
@@ -163,6 +176,7 @@ __all__ = [
     "ChildFatal",
     "ChildGoneError",
     "ChildIgnored",
+    "ChildReport",
     "ChildRestarting",
     "ChildRow",
     "ChildRunning",
@@ -187,6 +201,9 @@ __all__ = [
     "LimitError",
     "Limits",
     "MessageError",
+    "MilestoneEvent",
+    "MilestoneOutcome",
+    "MilestoneRun",
     "Normal",
     "NotRunningError",
     "OverLimit",
@@ -194,7 +211,10 @@ __all__ = [
     "PublicEvent",
     "Refusal",
     "RefusedError",
+    "RequestRefusedError",
     "Restart",
+    "RunRefusedError",
+    "SessionReport",
     "Shutdown",
     "ShutdownTerm",
     "Silent",
@@ -212,6 +232,7 @@ __all__ = [
     "SupervisorFlags",
     "SupervisorStarted",
     "SupervisorStopped",
+    "Tally",
     "Unkillable",
     "Unknown",
     "Unready",

@@ -49,6 +49,18 @@ class NotRunningError(SupervisionError):
     """The supervisor does not run: not started, stopped, ended by itself, or failed."""
 
 
+class RequestRefusedError(SupervisionError):
+    """What was asked of a milestone that runs was not done.
+
+    Attributes:
+        lines: Why, a line for each fact that was not admitted.
+    """
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
 class ChildUnavailableError(SupervisionError):
     """There is no actor to take the message: no such child, not ready, or not an actor.
 

@@ -31,6 +31,7 @@ from actors.paths import new_session_id
 from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
+from supervisor.api_errors import SupervisionError
 from supervisor.finding import NoMilestoneError, find_milestone
 from supervisor.ladder import refusal
 from supervisor.ledger import Ledger
@@ -47,7 +48,7 @@ FAILED, USAGE, BROKEN, IO_ERROR, HELD, CONFIGURATION = 1, 2, 70, 74, 75, 78
 RESUMABLE: Final = frozenset({SessionStatus.RUNNING, SessionStatus.PAUSED, SessionStatus.INTERRUPTED})
 
 
-class RunRefusedError(Exception):
+class RunRefusedError(SupervisionError):
     """The run cannot start.
 
     Attributes:

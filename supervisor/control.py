@@ -185,6 +185,10 @@ class ControlServer(threading.Thread):
         if self._is_followed:
             self._loop.call(self._feed_all)
 
+    def disown(self) -> None:
+        """Let go of all descriptors, in a process that was forked from the server's: see :meth:`Loop.disown`."""
+        self._loop.disown()
+
     def close(self, timeout: float = 5.0) -> None:
         """Send what clients can still take, close everything and end the thread."""
         if self.is_alive():

@@ -315,7 +315,7 @@ def _state(target: Target, told: Told, *, event: Event, word: str) -> None:
     if target.role:
         told(protocol.USAGE, NOT_OF_A_ROLE)
     else:
-        target.run.state(event, lambda refusals: told(*_verdict(refusals, word)))
+        target.run.state(event, told=lambda refusals: told(*_verdict(refusals, word)))
 
 
 def _retry(run: SessionRun, tasks: Sequence[str], ticket: Ticket) -> None:

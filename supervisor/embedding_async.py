@@ -18,14 +18,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from supervisor.api_errors import AskTimeoutError, SupervisionError
+from supervisor.awaiting import shielded, whatever_comes
 from supervisor.core_effects import Ended, Started
 from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, found_spec
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervision import Hosting, OnEvent, Supervision
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from supervisor.event_log import PublicEvent
     from supervisor.roster import ChildRow, Counts
 
@@ -71,7 +70,7 @@ class AsyncSupervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop, as :meth:`stop` does, whoever cancels this: a second cancellation kills what is left."""
-        await self._stop_whatever_comes()
+        await whatever_comes(self.stop(), self._tree.kill)
 
     async def start(self) -> None:
         """Start all children in order; returns when the last one is ready. Cancelled, it ends what it has started.
@@ -82,12 +81,12 @@ class AsyncSupervisor:
         """
         started = self._tree.begin()
         try:
-            await _wait(started)
+            await shielded(started)
         except SupervisionError:
             self._tree.join()
             raise
         except BaseException:
-            await self._stop_whatever_comes()
+            await whatever_comes(self.stop(), self._tree.kill)
             raise
 
     async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - what is left is killed then
@@ -100,7 +99,7 @@ class AsyncSupervisor:
         over = self._tree.request_stop()
         if over is None:
             return
-        waiting = asyncio.ensure_future(_wait(over))
+        waiting = asyncio.ensure_future(shielded(over))
         with contextlib.suppress(SupervisionError):
             done, _ = await asyncio.wait({waiting}, timeout=timeout)
             if not done:
@@ -119,21 +118,7 @@ class AsyncSupervisor:
         """
         self._tree.check_process()
         self._tree.check_waiting()
-        return await _wait(self._tree.over)
-
-    async def _stop_whatever_comes(self) -> None:
-        stopping = asyncio.ensure_future(self.stop())
-        cancelled: asyncio.CancelledError | None = None
-        while not stopping.done():
-            try:
-                await asyncio.shield(stopping)
-            except asyncio.CancelledError as error:
-                if cancelled is not None:
-                    self._tree.kill()
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        stopping.result()
+        return await shielded(self._tree.over)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -155,39 +140,41 @@ class AsyncSupervisor:
 
     async def start_child(self, spec: ChildSpec, *, under: str = "") -> Started:
         """Add a child and start it; see :meth:`supervisor.embedding.Supervisor.start_child`."""
-        return cast("Started", await _wait(self._tree.start_child(spec, under)))
+        return cast("Started", await shielded(self._tree.start_child(spec, under)))
 
     async def start_instance(self, args: Mapping[str, object], *, under: str = "") -> Started:
         """Start a child from the template; see :meth:`supervisor.embedding.Supervisor.start_instance`."""
-        return cast("Started", await _wait(self._tree.start_instance(args, under)))
+        return cast("Started", await shielded(self._tree.start_instance(args, under)))
 
     async def terminate_child(self, child: str) -> None:
         """End a child and keep its spec; see :meth:`supervisor.embedding.Supervisor.terminate_child`."""
-        await _wait(self._tree.terminate_child(child))
+        await shielded(self._tree.terminate_child(child))
 
     async def restart_child(self, child: str) -> Started:
         """Start a child that is down; see :meth:`supervisor.embedding.Supervisor.restart_child`."""
-        return cast("Started", await _wait(self._tree.restart_child(child)))
+        return cast("Started", await shielded(self._tree.restart_child(child)))
 
     async def delete_child(self, child: str) -> None:
         """Forget a child that is down; see :meth:`supervisor.embedding.Supervisor.delete_child`."""
-        await _wait(self._tree.delete_child(child))
+        await shielded(self._tree.delete_child(child))
 
     async def change_specs(self, children: Iterable[ChildSpec], flags: SupervisorFlags, *, under: str = "") -> None:
         """Take new flags and specs; see :meth:`supervisor.embedding.Supervisor.change_specs`."""
-        await _wait(self._tree.change_specs(children, flags, under))
+        await shielded(self._tree.change_specs(children, flags, under))
 
     async def which_children(self, *, under: str = "") -> tuple[ChildRow, ...]:
         """List children; see :meth:`supervisor.embedding.Supervisor.which_children`."""
-        return await _wait(self._tree.read(under, lambda core: core.which_children()))
+        return await shielded(self._tree.read(under, lambda core: core.which_children()))
 
     async def count_children(self, *, under: str = "") -> Counts:
         """Count children; see :meth:`supervisor.embedding.Supervisor.count_children`."""
-        return await _wait(self._tree.read(under, lambda core: core.count_children()))
+        return await shielded(self._tree.read(under, lambda core: core.count_children()))
 
     async def get_childspec(self, child: str) -> ChildSpec:
         """Return a spec; see :meth:`supervisor.embedding.Supervisor.get_childspec`."""
-        return found_spec(await _wait(self._tree.read_child(child, lambda core, name: core.get_childspec(name))), child)
+        return found_spec(
+            await shielded(self._tree.read_child(child, lambda core, name: core.get_childspec(name))), child
+        )
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -220,19 +207,3 @@ class AsyncSupervisor:
     def fork_server_pid(self) -> int:
         """Process id of the fork server, the parent of all children; 0 when there is none."""
         return self._tree.fork_server_pid
-
-
-async def _wait(future: Future[T]) -> T:
-    """Wait for a future of another thread; cancelled, it leaves the future alone."""
-    waiting = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        waiting.add_done_callback(_look_at)
-        raise
-
-
-def _look_at(future: asyncio.Future[T]) -> None:
-    """Take note of an error that nobody waits for any more, or asyncio would complain of it."""
-    if not future.cancelled():
-        future.exception()

@@ -113,7 +113,7 @@ class HostedProject:
         for run in self.live():
             what = change(run.settings, settings)
             if what.taken:
-                run.state(SettingsChanged(what.settings), lambda _: None)
+                run.state(SettingsChanged(what.settings), told=lambda _: None)
             results.append(Named(run.milestone.id, 0, str(what)))
         return tuple(results)
 

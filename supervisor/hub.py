@@ -279,6 +279,10 @@ class Hub(threading.Thread):
         elif not self._closed:
             self._release()
 
+    def disown(self) -> None:
+        """Let go of all descriptors, in a process that was forked from the hub's: see :meth:`Loop.disown`."""
+        self._loop.disown()
+
     @property
     def is_full(self) -> bool:
         """Whether the disk was full when something was last to be journaled."""

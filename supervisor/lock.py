@@ -6,7 +6,7 @@ itself, so that a second start is refused even after somebody deleted the file. 
 us: two processes could then hold two files of the same name.
 
 `flock` is inherited by forked children and would outlive its holder in them. Both descriptors are
-close-on-exec, and what is forked without exec (nothing, in this package) must close them first.
+close-on-exec, and what is forked without exec (by a host program, if at all) closes them first: :meth:`disown`.
 
 Owns mutual exclusion and the holder's name. Refuses to know what the holder does.
 """
@@ -136,6 +136,13 @@ class ProjectLock:
         os.close(self._file)
         os.close(self._directory)
         self._file = self._directory = -1
+
+    def disown(self) -> None:
+        """Let go of the lock in a process that was forked from its holder's, or it would outlive the holder here."""
+        if self._file >= 0:
+            os.close(self._file)
+            os.close(self._directory)
+            self._file = self._directory = -1
 
     def __enter__(self) -> Self:
         return self

@@ -199,6 +199,12 @@ class Project:
             self._printout.close()
         return True
 
+    def disown(self) -> None:
+        """Let go of lock and children in a process that was forked from ours, so that our end is seen."""
+        if not self._closed:
+            self._lock.disown()
+            self.hub.disown()
+
     def code_of(self, *, broken: bool) -> int:
         """Return the exit code of a failure that nothing can go on after."""
         return HELD if self.lock_lost else BROKEN if broken else IO_ERROR

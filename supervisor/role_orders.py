@@ -44,7 +44,7 @@ def stop_role(run: SessionRun, role: str, told: Told, *, wait: bool) -> None:
     def gone(result: Result) -> None:
         told(*_verdict(result, "stopped"))
 
-    run.state(ChildHeld(role), durable)
+    run.state(ChildHeld(role), told=durable)
 
 
 def start_role(run: SessionRun, role: str, told: Told, *, wait: bool) -> None:
@@ -55,7 +55,7 @@ def start_role(run: SessionRun, role: str, told: Told, *, wait: bool) -> None:
             told(0, "starting")
         _start(run, role, told)
 
-    run.state(ChildReleased(role), durable)
+    run.state(ChildReleased(role), told=durable)
 
 
 def restart_role(run: SessionRun, role: str, told: Told, *, wait: bool) -> None:
@@ -99,7 +99,7 @@ def _start(run: SessionRun, role: str, told: Told) -> None:
     def answered(result: Result) -> None:
         if isinstance(result, Refused) and result.why is Refusal.START_FAILED:
             # It stays down now: say so, or whoever takes the session up would not know.
-            run.state(ChildHeld(role), lambda _: told(*_verdict(result, "")))
+            run.state(ChildHeld(role), told=lambda _: told(*_verdict(result, "")))
         else:
             told(*_verdict(result, "started"))
 

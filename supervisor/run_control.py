@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from actors.paths import ProjectPaths
     from supervisor.control import Ticket
     from supervisor.notices import Notice
-    from supervisor.run import MilestoneRun
     from supervisor.session_run import Over, SessionRun
+    from supervisor.sole_run import SoleRun
 
 
 class _RunHouse:
     """A process that supervises one session (:class:`supervisor.desk.House`)."""
 
-    def __init__(self, run: MilestoneRun, what: str) -> None:
-        self._run: MilestoneRun = run
+    def __init__(self, run: SoleRun, what: str) -> None:
+        self._run: SoleRun = run
         self._is_over = False
         self.what = what
 
@@ -69,7 +69,7 @@ class RunControl:
         OSError: The socket cannot be bound.
     """
 
-    def __init__(self, run: MilestoneRun, what: str, version: str) -> None:
+    def __init__(self, run: SoleRun, what: str, version: str) -> None:
         self._path = run.paths.control
         self._session = run.session
         self._house = _RunHouse(run, what)

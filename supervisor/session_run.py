@@ -175,14 +175,15 @@ class SessionRun:
         self._hub.state(self.session, StopRequested(reason, final, shutdown), told=told)
         self._hub.call(self._stop_requested)
 
-    def state(self, event: Event, told: Callable[[Sequence[str]], None]) -> None:
-        """State a fact about the session, from any thread.
+    def state(self, *events: Event, told: Callable[[Sequence[str]], None]) -> None:
+        """State facts about the session, from any thread.
 
         Args:
-            event: The fact.
-            told: Is called in the hub's thread once it is durable, with why it was not admitted; must not block.
+            events: The facts.
+            told: Is called in the hub's thread once they are durable, with a line for each that was not admitted; must
+                not block.
         """
-        self._hub.state(self.session, event, told=told)
+        self._hub.state(self.session, *events, told=told)
 
     def order(self, make: Callable[[float, int], told.Mutation], answered: Callable[[Result], None]) -> None:
         """Have the supervisor do something about a child, from any thread.

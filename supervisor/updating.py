@@ -86,7 +86,7 @@ def begin_update(run: SessionRun, ticket: Ticket, *, apply: bool) -> None:
         elif difference.refusal:
             ticket.failed(USAGE, difference.refusal)
         else:
-            run.state(MilestoneUpdated(newer), lambda refusals: taken(difference, refusals))
+            run.state(MilestoneUpdated(newer), told=lambda refusals: taken(difference, refusals))
 
     def taken(difference: Difference, refusals: Sequence[str]) -> None:
         if refusals:

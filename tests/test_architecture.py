@@ -336,7 +336,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert HEAVY & set(done.stdout.split()) == set()
 
 
-@pytest.mark.parametrize("modules", [*PRELOAD, "supervisor.run"])
+@pytest.mark.parametrize("modules", [*PRELOAD, "supervisor.sole_run"])
 def test_processes_that_live_long_load_nothing_large_that_they_may_never_need(modules: str) -> None:
     program = f"import sys, {modules}; print(*sorted(name for name in sys.modules if '.' not in name))"
     done = subprocess.run(

@@ -24,8 +24,8 @@ from supervisor.notices import Recorded
 from supervisor.watch import Sampled
 
 if TYPE_CHECKING:
-    from supervisor.run import MilestoneRun
     from supervisor.session_run import Over, RunNotice
+    from supervisor.sole_run import SoleRun
 
 STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "bold red"}
 
@@ -65,7 +65,7 @@ class LiveView(View):
         run: Not started yet.
     """
 
-    def __init__(self, run: MilestoneRun) -> None:
+    def __init__(self, run: SoleRun) -> None:
         super().__init__(run)
         self._console = Console(highlight=False)
         self._board = Board(self._console)

@@ -32,9 +32,9 @@ from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, 
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.opening import open_run
-from supervisor.run import MilestoneRun
 from supervisor.run_control import RunControl
 from supervisor.session_run import Over, RunNotice
+from supervisor.sole_run import SoleRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,7 @@ def command(  # noqa: PLR0913 - one parameter per option
         raise CommandError(error.code, *error.lines, as_json=as_json) from error
     signals = _Signals()
     signals.install()
-    run = MilestoneRun(opening)
+    run = SoleRun(opening)
     open_log_late(run.paths.logs(run.session) / "supervisor.log", loaded.log_level.value.upper())
     view: View
     if as_json:
@@ -196,7 +196,7 @@ class _Audience:
             self.is_gone = True
 
 
-def _conduct(run: MilestoneRun, what: str, view: View, signals: _Signals) -> int:
+def _conduct(run: SoleRun, what: str, view: View, signals: _Signals) -> int:
     audience = _Audience(view)
     with contextlib.ExitStack() as stack:
         control = _control(run, what)
@@ -219,7 +219,7 @@ def _conduct(run: MilestoneRun, what: str, view: View, signals: _Signals) -> int
     return over.code
 
 
-def _control(run: MilestoneRun, what: str) -> RunControl | None:
+def _control(run: SoleRun, what: str) -> RunControl | None:
     try:
         return RunControl(run, what, version("milestoned"))
     except OSError as error:
@@ -228,12 +228,12 @@ def _control(run: MilestoneRun, what: str) -> RunControl | None:
         return None
 
 
-def _close(run: MilestoneRun) -> None:
+def _close(run: SoleRun) -> None:
     if not run.close():
         click.echo("a thread of milestoned hangs: the project stays locked until this process has ended", err=True)
 
 
-def _next_notices(run: MilestoneRun) -> list[RunNotice]:
+def _next_notices(run: SoleRun) -> list[RunNotice]:
     """Wait a moment for something to show, then a little more for what comes with it.
 
     A view that woke for every notice would keep the hub's thread waiting for the interpreter's lock.
@@ -248,7 +248,7 @@ def _next_notices(run: MilestoneRun) -> list[RunNotice]:
     return notices
 
 
-def _follow(run: MilestoneRun, audience: _Audience, signals: _Signals) -> Over:
+def _follow(run: SoleRun, audience: _Audience, signals: _Signals) -> Over:
     asked = 0
     stopped = False
     give_up_at = math.inf

@@ -23,8 +23,8 @@ from supervisor.finding import shown
 from supervisor.notices import Escalated, FactRefused, Recorded, Troubled
 
 if TYPE_CHECKING:
-    from supervisor.run import MilestoneRun
     from supervisor.session_run import Over, RunNotice
+    from supervisor.sole_run import SoleRun
 
 MOST_FAILURES: Final = 10
 """Failed tasks that are listed at the end."""
@@ -49,7 +49,7 @@ class View:
         run: Not started yet.
     """
 
-    def __init__(self, run: MilestoneRun) -> None:
+    def __init__(self, run: SoleRun) -> None:
         self.run = run
         self.state = run.initial_state
         self.plan = Plan.of(run.milestone)
@@ -156,7 +156,7 @@ class View:
 class PlainView(View):
     """Lines, one after the other; what a pipe gets."""
 
-    def __init__(self, run: MilestoneRun) -> None:
+    def __init__(self, run: SoleRun) -> None:
         super().__init__(run)
         self._lines: list[str] = []
 
@@ -213,7 +213,7 @@ class JsonView(View):
         )
 
 
-def live_view(run: MilestoneRun) -> View:
+def live_view(run: SoleRun) -> View:
     """Make the view for a terminal; imports rich, which nobody else pays for."""
     from supervisor.cli.live import LiveView  # noqa: PLC0415
 

@@ -46,8 +46,8 @@ from supervisor.linux import find_marked
 from supervisor.notices import Recorded
 from supervisor.opening import Opening, open_run
 from supervisor.project import Project
-from supervisor.run import MilestoneRun
 from supervisor.session_run import Over
+from supervisor.sole_run import SoleRun
 from tests.roles import write_milestone
 from tests.shell.hubs import no_more_descriptors
 from tests.waiting import wait_until
@@ -75,7 +75,7 @@ def refusal(project: Path, name: str = "m1", *, as_journaled: bool = False) -> R
 
 def given_up(opening: Opening) -> Opening:
     """Close a run that was never started."""
-    MilestoneRun(opening).close()
+    SoleRun(opening).close()
     return opening
 
 
@@ -88,7 +88,7 @@ def kinds(project: Path) -> list[str]:
     return [type(event).__name__ for event in journaled(project)]
 
 
-def over(run: MilestoneRun, timeout: float = 30.0) -> Over:
+def over(run: SoleRun, timeout: float = 30.0) -> Over:
     """Read the notices up to the last one."""
     give_up_at = monotonic() + timeout
     while True:
@@ -100,7 +100,7 @@ def over(run: MilestoneRun, timeout: float = 30.0) -> Over:
             return notice
 
 
-def first(run: MilestoneRun, kind: type[Event]) -> None:
+def first(run: SoleRun, kind: type[Event]) -> None:
     """Read notices until a fact of this kind was journaled."""
     give_up_at = monotonic() + 30.0
     while True:
@@ -316,7 +316,7 @@ def test_runs_in_threads_one_after_the_other_complete_and_leave_the_process_as_i
     ends: list[Over] = []
 
     def execute(name: str) -> None:
-        run = MilestoneRun(open_run(project, name, SETTINGS, what="a test"))
+        run = SoleRun(open_run(project, name, SETTINGS, what="a test"))
         run.start()
         ends.append(over(run))
         run.close()
@@ -333,7 +333,7 @@ def test_runs_in_threads_one_after_the_other_complete_and_leave_the_process_as_i
 
 
 def test_a_run_that_was_never_started_can_be_closed(project: Path) -> None:
-    run = MilestoneRun(opened(project))
+    run = SoleRun(opened(project))
     run.close()
     run.close()
 
@@ -342,7 +342,7 @@ def test_a_role_that_cannot_start_ends_the_run_with_a_reason(project: Path) -> N
     opening = opened(project)
     # What should be the executor's log is a directory: it cannot come up, however often it is tried.
     (project / ".milestones" / "logs" / opening.session / "execution.jsonl").mkdir(parents=True)
-    run = MilestoneRun(opening)
+    run = SoleRun(opening)
     run.start()
     end = over(run)
     run.close()
@@ -361,10 +361,10 @@ def given_up_again(project: Path) -> bool:
 
 
 @pytest.fixture
-def long_run(project: Path) -> Iterator[MilestoneRun]:
+def long_run(project: Path) -> Iterator[SoleRun]:
     """Yield a run whose first task runs for ever."""
     write_milestone(project, "m1", TEXT.replace('title: A, run: "true"', 'title: A, run: "sleep 1000"'))
-    run = MilestoneRun(opened(project))
+    run = SoleRun(opened(project))
     run.start()
     first(run, AttemptStarted)
     yield run
@@ -377,21 +377,21 @@ def long_run(project: Path) -> Iterator[MilestoneRun]:
     [(False, SessionStatus.INTERRUPTED, 130), (True, SessionStatus.CANCELLED, 1)],
 )
 def test_a_stop_ends_what_runs_and_says_what_became_of_the_session(
-    long_run: MilestoneRun, final: bool, status: SessionStatus, code: int
+    long_run: SoleRun, final: bool, status: SessionStatus, code: int
 ) -> None:
     long_run.request_stop("by the user", final=final)
     end = over(long_run)
     assert (end.status, end.reason, end.code) == (status, "by the user", code)
 
 
-def test_closing_in_the_middle_leaves_nothing_and_the_session_can_be_taken_up(long_run: MilestoneRun) -> None:
+def test_closing_in_the_middle_leaves_nothing_and_the_session_can_be_taken_up(long_run: SoleRun) -> None:
     long_run.close()
     wait_until(lambda: not find_marked(SESSION_MARK, long_run.session), 5.0, "nothing of the session lives")
     opening = given_up(opened(long_run.paths.project))
     assert (opening.session, opening.resumed) == (long_run.session, True)
 
 
-def test_ending_everything_at_once_leaves_the_session_resumable(long_run: MilestoneRun) -> None:
+def test_ending_everything_at_once_leaves_the_session_resumable(long_run: SoleRun) -> None:
     long_run.stop_now()
     end = over(long_run)
     assert (end.status, end.code) == (SessionStatus.INTERRUPTED, 130)
@@ -402,7 +402,7 @@ def test_ending_everything_at_once_leaves_the_session_resumable(long_run: Milest
 
 
 def test_a_fork_server_that_cannot_be_started_ends_the_run_with_the_reason(project: Path) -> None:
-    run = MilestoneRun(opened(project))
+    run = SoleRun(opened(project))
     with no_more_descriptors():
         run.start()
         end = over(run, 5.0)
@@ -412,7 +412,7 @@ def test_a_fork_server_that_cannot_be_started_ends_the_run_with_the_reason(proje
     assert not given_up_again(project)
 
 
-def test_a_supervisor_whose_own_code_fails_ends_the_run_with_the_reason(long_run: MilestoneRun) -> None:
+def test_a_supervisor_whose_own_code_fails_ends_the_run_with_the_reason(long_run: SoleRun) -> None:
     long_run._supervisor.tell("nonsense")
     end = over(long_run, 10.0)
     assert end.reason.startswith("broken invariant in the supervisor: AttributeError: ")
@@ -423,7 +423,7 @@ def test_a_supervisor_whose_own_code_fails_ends_the_run_with_the_reason(long_run
 
 
 def test_a_fork_server_that_dies_while_it_imports_is_replaced_and_everything_started_again(project: Path) -> None:
-    run = MilestoneRun(opened(project))
+    run = SoleRun(opened(project))
     run.start()
     os.kill(wait_until(lambda: run.fork_server_pid, 5.0, "there is a fork server"), signal.SIGKILL)
     assert over(run) == Over(SessionStatus.COMPLETED, "", 0)
@@ -442,14 +442,14 @@ def test_a_run_that_cannot_be_made_gives_back_what_it_was_given(project: Path) -
     logs.mkdir(parents=True)
     (logs / "children.log").mkdir()
     with pytest.raises(IsADirectoryError):
-        MilestoneRun(opening)
+        SoleRun(opening)
     (logs / "children.log").rmdir()
     assert given_up(opened(project)).session == opening.session
 
 
 def test_a_project_stays_locked_as_long_as_the_hub_of_its_run_hangs(project: Path) -> None:
     go_on = threading.Event()
-    run = MilestoneRun(opened(project))
+    run = SoleRun(opened(project))
     run.start()
 
     def hang() -> None:

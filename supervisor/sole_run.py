@@ -1,6 +1,6 @@
-"""A milestone's run: one session, and the project held for it alone.
+"""A run of one session, with the project held for it alone.
 
-:class:`MilestoneRun` takes what :func:`supervisor.opening.open_run` returned and owns the project, the session and the
+:class:`SoleRun` takes what :func:`supervisor.opening.open_run` returned and owns the project, the session and the
 queue of notices that whoever embeds it reads. It takes no signal handlers and configures no logging. Refuses to know
 terminals and command lines.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from supervisor.opening import Opening
 
 
-class MilestoneRun(SessionRun):
+class SoleRun(SessionRun):
     """A session under supervision, in this process.
 
     Args:

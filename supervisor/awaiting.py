@@ -1,0 +1,52 @@
+"""Waiting in an event loop for what happens in threads. Refuses to know what that is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+
+async def shielded(future: Future[T]) -> T:
+    """Wait for a future of another thread; cancelled, it leaves the future alone."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        waiting.add_done_callback(_look_at)
+        raise
+
+
+async def whatever_comes(stopping: Coroutine[object, object, object], kill: Callable[[], None]) -> None:
+    """See a stop through, although who waits for it is cancelled; a second cancellation kills what is left.
+
+    Args:
+        stopping: The stop.
+        kill: Ends everything at once.
+
+    Raises:
+        asyncio.CancelledError: Somebody cancelled this meanwhile; it was done nevertheless.
+    """
+    task = asyncio.ensure_future(stopping)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if cancelled is not None:
+                kill()
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+def _look_at(future: asyncio.Future[T]) -> None:
+    """Take note of an error that nobody waits for any more, or asyncio would complain of it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,320 @@
+"""The execution of a milestone in a host program, for whoever waits in whatever way: every request returns a future.
+
+:class:`~supervisor.milestone_run.MilestoneRun` waits in threads, :class:`~supervisor.milestone_run_async.
+AsyncMilestoneRun` in an event loop; both stand on this. Owns what is asked of a session, and how it ended. Refuses to
+wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actors.events import Event, SessionPaused, SessionStatus, SessionUnpaused, TaskRetried, TaskSkipped
+from actors.model import Isolation
+from actors.paths import ProjectPaths
+from actors.state import Phase
+from supervisor.api_errors import NotRunningError, RequestRefusedError, SupervisionError
+from supervisor.beginning import CONFIGURATION, IO_ERROR, AlreadyCompletedError, RunRefusedError, Wish
+from supervisor.branch import settle
+from supervisor.config import ConfigError, load_config, merge_options
+from supervisor.journal_errors import JournalError
+from supervisor.journal_reader import JournalReader
+from supervisor.news import News
+from supervisor.shared_project import SharedProject
+from supervisor.shortage import refusal
+
+if TYPE_CHECKING:
+    from actors.state import SessionState
+    from supervisor.session_report import SessionReport
+    from supervisor.session_run import Over, SessionRun
+
+PAGE: Final = 500
+"""Events that are read from the journal together."""
+
+BY_PROGRAM: Final = "by the program that runs it"
+"""Who it was that paused, skipped or stopped, for people who read it later."""
+
+
+@attrs.frozen
+class MilestoneEvent:
+    """What happened in a session, as the journal has it.
+
+    Attributes:
+        seq: Its place in the project's journal: where :meth:`MilestoneRun.events` goes on after it.
+        wall: Seconds since the epoch.
+        event: What happened: one of the classes in :mod:`actors.events`.
+    """
+
+    seq: int
+    wall: float
+    event: Event
+
+
+@attrs.frozen
+class MilestoneOutcome:
+    """How a run ended.
+
+    Attributes:
+        status: What the session is now; an interrupted or paused one is taken up by the next run.
+        reason: Why, one line; ``""`` when there is nothing to say.
+        session: Its id; ``""`` when the milestone was completed before, and there was nothing to do.
+        code: What the command line would exit with.
+    """
+
+    status: SessionStatus
+    reason: str
+    session: str
+    code: int
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether every task of the milestone is done."""
+        return self.status is SessionStatus.COMPLETED
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How a milestone is run; what is ``None`` is as the project's configuration says.
+
+    Attributes:
+        max_parallel: Tasks at once, 1 to 1000.
+        fail_fast: Whether nothing new is started once a task has failed.
+        isolation: ``"worktree"`` or ``"none"``.
+        as_journaled: Go on with the tasks as they were, although the file was edited.
+        config: Configuration file over the usual ones.
+    """
+
+    max_parallel: int | None = None
+    fail_fast: bool | None = None
+    isolation: str | None = None
+    as_journaled: bool = False
+    config: Path | None = None
+
+
+class Execution:
+    """A milestone, executed once; the :class:`supervisor.shared_project.Client` of its project.
+
+    Args:
+        project: Directory that holds ``.milestones``.
+        milestone_id: Which milestone.
+        options: How.
+
+    Attributes:
+        news: Of its events.
+        begun: Is done when its beginning is journaled, or fails with :class:`RunRefusedError`.
+        over: Is done when nothing of it is left.
+    """
+
+    def __init__(self, project: Path, milestone_id: str, options: Options) -> None:
+        self.news = News()
+        self.begun: Future[None] = Future()
+        self.over: Future[MilestoneOutcome] = Future()
+        self._paths = ProjectPaths(project.resolve())
+        self._milestone_id = milestone_id
+        self._options = options
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # of what is below, which the threads of the project reach too
+        self._project: SharedProject | None = None
+        self._run: SessionRun | None = None
+        self._asking: set[Future[None]] = set()
+        self._is_over = False
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self, environment: Mapping[str, str]) -> Future[None]:
+        """Begin; the future is :attr:`begun`.
+
+        Args:
+            environment: For ``$MILESTONED_CONFIG``.
+
+        Raises:
+            RunRefusedError: The configuration is wrong, or there is no project.
+            NotRunningError: It was begun before.
+        """
+        self.check_process()
+        wish = self._wish(environment)
+        with self._lock:
+            if self._project is not None:
+                raise NotRunningError("a run is started once; make another one")
+            try:
+                self._project = SharedProject.join_in(self._paths)
+            except OSError as error:
+                raise RunRefusedError(IO_ERROR, f"no thread for the project: {refusal(error)}") from error
+        self._project.begin_session(wish, self)
+        return self.begun
+
+    def _wish(self, environment: Mapping[str, str]) -> Wish:
+        options = self._options
+        if not self._paths.milestones.is_dir():
+            raise RunRefusedError(
+                IO_ERROR, f"{self._paths.project} is no project: it has no directory .milestones", "milestonectl init"
+            )
+        try:
+            loaded = load_config(self._paths.project, environment, options.config)
+            settings = merge_options(loaded.settings, max_parallel=options.max_parallel, fail_fast=options.fail_fast)
+            isolation = None if options.isolation is None else Isolation(options.isolation)
+        except (ConfigError, ValueError) as error:
+            raise RunRefusedError(CONFIGURATION, str(error)) from error
+        return Wish(self._milestone_id, settings, isolation, options.as_journaled)
+
+    def request_stop(self, *, final: bool) -> Future[MilestoneOutcome] | None:
+        """Ask for an orderly end; ``None`` when there is nothing to end, or it is not ours.
+
+        Returns:
+            :attr:`over`.
+        """
+        if os.getpid() != self._pid or self._project is None:
+            return None
+        what = f"{'cancelled' if final else 'stopped'} {BY_PROGRAM}"
+        self.begun.add_done_callback(lambda _: self._request_stop(what, final=final))
+        return self.over
+
+    def _request_stop(self, reason: str, *, final: bool) -> None:
+        if self._run is not None and not self.over.done():
+            self._run.request_stop(reason, final=final)
+
+    def kill(self) -> None:
+        """End everything at once; the next run takes the session up."""
+        if os.getpid() == self._pid:
+            self.begun.add_done_callback(lambda _: self._kill())
+
+    def _kill(self) -> None:
+        if self._run is not None and not self.over.done():
+            self._run.kill_now()
+
+    def join(self) -> None:
+        """Wait for the project's thread, if it was given back: it does nothing more."""
+        project = self._project
+        if os.getpid() == self._pid and project is not None and project.is_left:
+            project.join()
+
+    def check_process(self) -> None:
+        """Refuse to act in a process that was forked from the one that runs the milestone.
+
+        Raises:
+            NotRunningError: This is such a process.
+        """
+        if os.getpid() != self._pid:
+            raise NotRunningError(f"this run belongs to process {self._pid}, from which this one was forked")
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def pause(self) -> Future[None]:
+        """Start nothing new."""
+        return self._state(SessionPaused(f"paused {BY_PROGRAM}", by_hand=True))
+
+    def resume(self) -> Future[None]:
+        """Go on."""
+        return self._state(SessionUnpaused())
+
+    def retry(self, tasks: Sequence[str]) -> Future[None]:
+        """Attempt tasks again; none stands for all that have failed."""
+        if tasks:
+            return self._state(*map(TaskRetried, tasks))
+        answer, run = self._asked()
+
+        def look(state: SessionState) -> None:
+            failed = [key for key, task in state.tasks.items() if task.phase is Phase.FAILED]
+            run.state(*map(TaskRetried, failed), told=partial(self._answer, answer))
+
+        run.look(look)
+        return answer
+
+    def skip(self, tasks: Sequence[str]) -> Future[None]:
+        """Leave tasks out."""
+        return self._state(*(TaskSkipped(task, f"skipped {BY_PROGRAM}") for task in tasks))
+
+    def report(self) -> SessionReport:
+        """Return what the session is now, or was at its end.
+
+        Raises:
+            NotRunningError: It has not begun.
+        """
+        if self._run is None:
+            raise NotRunningError("the milestone has not begun")
+        return self._run.report()
+
+    def page(self, after: int) -> tuple[list[MilestoneEvent], bool]:
+        """Read the next events of the session from the journal; blocks.
+
+        Args:
+            after: Seq of the last one that was read, 0 for none.
+
+        Returns:
+            The events, and whether no other will come after them.
+
+        Raises:
+            SupervisionError: The journal cannot be read.
+        """
+        if self._run is None:
+            return [], True
+        is_closed = self.news.is_closed
+        try:
+            with JournalReader.open(self._paths.state_db) as reader:
+                records = list(itertools.islice(reader.records(self._run.session, after), PAGE))
+        except JournalError as error:
+            raise SupervisionError(str(error)) from error
+        return [MilestoneEvent(one.seq, one.wall, one.event()) for one in records], is_closed and len(records) < PAGE
+
+    def _state(self, *events: Event) -> Future[None]:
+        answer, run = self._asked()
+        run.state(*events, told=partial(self._answer, answer))
+        return answer
+
+    def _asked(self) -> tuple[Future[None], SessionRun]:
+        self.check_process()
+        answer: Future[None] = Future()
+        with self._lock:
+            run = self._run
+            if run is None or self._is_over:
+                raise NotRunningError("the milestone does not run")
+            self._asking.add(answer)
+        return answer, run
+
+    def _answer(self, answer: Future[None], refusals: Sequence[str]) -> None:
+        with self._lock:
+            if answer not in self._asking:
+                return  # it was told that the session has ended
+            self._asking.discard(answer)
+        settle(answer, error=RequestRefusedError(tuple(refusals)) if refusals else None)
+
+    # --- called in the threads of the project --------------------------------------------------------------------
+
+    def started(self, run: SessionRun) -> None:
+        """Take notice that the session's beginning is journaled."""
+        self._run = run
+        settle(self.begun)
+
+    def refused(self, error: RunRefusedError) -> None:
+        """Take notice that it cannot begin, or that there is nothing to do."""
+        self.news.close()
+        if isinstance(error, AlreadyCompletedError):
+            settle(self.begun)
+            settle(self.over, MilestoneOutcome(SessionStatus.COMPLETED, error.lines[0], "", error.code))
+        else:
+            settle(self.begun, error=error)
+            settle(self.over, error=error)
+
+    def recorded(self, seq: int) -> None:
+        """Take notice that events were journaled, up to this one."""
+        self.news.put(seq)
+
+    def ended(self, over: Over) -> None:
+        """Take notice that it has ended; nothing of it lives."""
+        with self._lock:
+            self._is_over = True
+            asking, self._asking = self._asking, set()
+        for answer in asking:
+            settle(answer, error=NotRunningError("the milestone ended before that was done"))
+        self.news.close()
+        session = "" if self._run is None else self._run.session
+        settle(self.over, MilestoneOutcome(over.status, over.reason, session, over.code))
