@@ -99,6 +99,10 @@ SEED ?= 0
 storm: install ## Kill and stop children of a tree at random; compare the books: make storm KILLS=1000 SEED=7
 	$(BIN)/python -m tests.health.storm --kills $(KILLS) --seed $(SEED)
 
+.PHONY: damage
+damage: install ## Damage every byte of a journal in eleven ways, and cut it everywhere; about fifteen minutes
+	$(BIN)/python -m tests.journal.damage
+
 # Histories of supervision trees in virtual time: how long, from which seed, and where failing ones are kept.
 MINUTES ?= 10
 KEEP ?= .

@@ -117,8 +117,12 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         mode: ``ro`` or ``rw``, or ``ro&immutable=1`` for a file that cannot change.
 
     Raises:
+        JournalDamagedError: It is to be read, and is empty: SQLite would take that for a new database, and remove the
+            write-ahead log beside it, which may hold everything.
         sqlite3.Error: It cannot be opened.
     """
+    if mode.startswith("ro") and path.stat().st_size == 0:
+        raise JournalDamagedError(path, 0, "the file is empty")
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,

@@ -23,7 +23,7 @@ from supervisor.journal_errors import (
     JournalVersionError,
 )
 from supervisor.journal_file import Form
-from supervisor.journal_verify import SessionSummary
+from supervisor.journal_verify import UNDECODABLE, SessionSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,16 +98,20 @@ class JournalReader:
             JournalDamagedError: The beginning of one is not what was written.
             JournalBrokenError: They cannot be read.
         """
-        spans = self._fetch("SELECT session, min(seq), max(seq) FROM events GROUP BY session ORDER BY 2", ())
-        found = []
-        for session, first, last in spans:
-            body = self._fetch("SELECT body FROM events WHERE seq = ? AND kind = ?", (first, SessionStarted.__name__))
-            try:
-                milestone = journal_verify.milestone_of(body[0][0]) if body else ""
-                found.append(SessionSummary(session.decode(), milestone, first, last))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise JournalDamagedError(self.path, first, f"what stands there cannot be read ({error})") from error
-        return tuple(found)
+        spans = self._fetch("SELECT session, min(seq), max(seq), count(*) FROM events GROUP BY session ORDER BY 2", ())
+        present, last = sum(count for *_, count in spans), max((last for _, _, last, _ in spans), default=0)
+        if present != last:
+            raise JournalDamagedError(self.path, 0, f"of the journal's {last} events {present} can be found")
+        return tuple(self._summary(first, last) for _, first, last, _ in spans)
+
+    def _summary(self, first: int, last: int) -> SessionSummary:
+        """Read the beginning of a session, which is the one place that names it and its milestone."""
+        for record in self._decoded(self._fetch(f"{_SELECT} WHERE seq = ?", (first,))):
+            is_start = record.kind == SessionStarted.__name__
+            return SessionSummary(
+                record.session, journal_verify.milestone_of(record.body) if is_start else "", first, last
+            )
+        raise JournalDamagedError(self.path, first, "it cannot be found")
 
     def records(self, session: str | None = None, after: int = 0) -> Iterator[Record]:
         """Yield events in order.
@@ -129,8 +133,11 @@ class JournalReader:
             f"{_SELECT}{where} ORDER BY seq LIMIT {_CHUNK}",
             (*parameters, session) if session is not None else (*parameters,),
         ):
-            yield from self._decoded(rows)
-            parameters[0] = rows[-1][0]
+            for record in self._decoded(rows):
+                if record.seq != parameters[0] + 1 and (session is None or record.seq <= parameters[0]):
+                    raise JournalDamagedError(self.path, parameters[0] + 1, f"event {record.seq} stands in its place")
+                parameters[0] = record.seq
+                yield record
             if len(rows) < _CHUNK:
                 return
 
@@ -138,7 +145,11 @@ class JournalReader:
         texts: dict[bytes, str] = {}
         checks = self._checks
         for seq, session, wall, mono, kind, body, check in rows:
-            if checks and chain.crc(chain.canonical(seq, session, wall, mono, kind, body)) != check:
+            try:
+                whole = not checks or chain.crc(chain.canonical(seq, session, wall, mono, kind, body)) == check
+            except UNDECODABLE as error:
+                raise JournalDamagedError(self.path, seq, f"it cannot be decoded ({error})") from error
+            if not whole:
                 raise JournalDamagedError(self.path, seq, "its checksum is not that of what stands there")
             name = texts.get(session) or texts.setdefault(session, session.decode())
             word = texts.get(kind) or texts.setdefault(kind, kind.decode())
@@ -149,6 +160,8 @@ class JournalReader:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             raise journal_file.failure(self.path, error) from error
+        except UNDECODABLE as error:
+            raise JournalDamagedError(self.path, 0, f"it cannot be decoded ({error})") from error
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""

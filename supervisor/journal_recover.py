@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +23,7 @@ from supervisor import chain, journal_file
 from supervisor.journal import Journal
 from supervisor.journal_errors import JournalDamagedError, JournalVersionError, LostHistoryError
 from supervisor.journal_reader import CURRENT
+from supervisor.journal_verify import UNDECODABLE
 from supervisor.projection import seen_by
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def whole_beginning(path: Path) -> Iterator[_Event]:
         failure = journal_file.failure(path, error)
         if not isinstance(failure, JournalDamagedError):
             raise failure from error
-    except (struct.error, TypeError, ValueError, MemoryError):
+    except (JournalDamagedError, *UNDECODABLE):
         return
 
 

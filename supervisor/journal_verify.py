@@ -22,6 +22,10 @@ from actors.events import Record, SessionStarted
 from supervisor import chain, journal_file
 from supervisor.journal_errors import JournalDamagedError, JournalVersionError
 
+UNDECODABLE: Final = (struct.error, TypeError, ValueError, OverflowError, MemoryError, msgspec.MsgspecError)
+"""What reading a row raises of which a length or a type is damaged: it has another type, or asks for more memory than
+there is."""
+
 
 @attrs.frozen
 class SessionSummary:
@@ -122,8 +126,7 @@ def verify(
             return _walk(connection, path, progress, known, version, told if version == form.version else None)
     except sqlite3.Error as error:
         raise journal_file.failure(path, error, progress[0] if progress[0] > 1 else 0) from error
-    except (struct.error, TypeError, ValueError, MemoryError, msgspec.MsgspecError) as error:
-        # A damaged length or type makes SQLite return another type, or ask for more memory than there is.
+    except UNDECODABLE as error:
         raise JournalDamagedError(path, progress[0], f"it cannot be decoded ({error})") from error
 
 

@@ -1,12 +1,16 @@
 """Damage: whatever becomes of the journal's bytes, it reads back whole or is refused, never silently shorter.
 
-A sample with a seed, over a small journal: as it stands after an orderly end, and as it stands after a kill,
-with a write-ahead log beside it.
+A systematic part of what :mod:`tests.journal.damage` does: a journal as it stands after an orderly end, and as it
+stands after a kill, with a write-ahead log beside it.
 """
 
-import random
+import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -14,11 +18,13 @@ import pytest
 from attrs import frozen
 
 from actors.events import Record
-from supervisor.journal import Journal, JournalError, JournalReader
+from supervisor import chain, journal_file
+from supervisor.journal import Journal, JournalDamagedError, JournalError, JournalReader
+from tests.journal import damage
 from tests.journal.samples import many
 
 SEED = 20_261_122
-SAMPLE = 150
+EVERY = 71
 
 
 @frozen
@@ -72,42 +78,114 @@ def outcome(path: Path) -> str:
         return f"refused: {type(error).__name__}"
 
 
-def damages(size: int, chance: random.Random, sample: int) -> Iterator[tuple[int, int]]:
-    """Yield places and bits: all of the file header, and a sample of the rest."""
-    for place in range(100):
-        yield place, 1 << chance.randrange(8)
-    for _ in range(sample):
-        yield chance.randrange(size), 1 << chance.randrange(8)
+@pytest.fixture(scope="module")
+def images() -> Iterator[dict[str, damage.Image]]:
+    with tempfile.TemporaryDirectory(dir=damage.scratch()) as directory:
+        yield damage.make_images(Path(directory))
 
 
-@pytest.mark.parametrize(("state", "name"), [("closed", "state.db"), ("killed", "state.db-wal")])
-def test_a_single_damaged_byte_is_noticed_or_does_not_matter(
-    state: str, name: str, request: pytest.FixtureRequest, tmp_path: Path
+@pytest.mark.parametrize("state", damage.FILES)
+def test_a_damaged_byte_or_a_cut_anywhere_is_refused_or_does_not_matter(
+    state: str, images: dict[str, damage.Image]
 ) -> None:
-    image: Image = request.getfixturevalue(state)
-    content = image.files[name]
-    refused = 0
-    for place, bit in damages(len(content), random.Random(SEED), SAMPLE):
-        changed = bytearray(content)
-        changed[place] ^= bit
-        found = outcome(image.put(tmp_path / "damaged", **{name: bytes(changed)}))
-        refused += found.startswith("refused")
-        assert found.startswith("refused") or found == shown(image.records), f"byte {place} ^ {bit}, seed {SEED}"
-    assert refused > 0
+    """A systematic part; `make damage` does all offsets in all patterns."""
+    image = images[state]
+    assert sum(image.file(name).stat().st_size for name in damage.FILES[state]) > 20 * 1024
+
+    tally = damage.try_all(image, damage.damages(image, EVERY, SEED, ("bit 0", "bit 6", "zero")))
+
+    kinds = {outcome.partition(": ")[2] for outcome in tally.outcomes}
+    assert tally.done == sum(tally.outcomes.values()) > 1000
+    assert kinds == {"whole", "JournalDamagedError"} | ({"LostHistoryError"} if state == "killed" else set())
 
 
-@pytest.mark.row("P12")
-@pytest.mark.parametrize(("state", "name"), [("closed", "state.db"), ("killed", "state.db-wal")])
-def test_a_truncated_file_is_noticed(state: str, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    image: Image = request.getfixturevalue(state)
-    content = image.files[name]
-    chance = random.Random(SEED)
-    cuts = [0, 1, 99, 100, 512, 4096, len(content) - 1, *(chance.randrange(len(content)) for _ in range(40))]
-    for cut in cuts:
-        found = outcome(image.put(tmp_path / "damaged", **{name: content[:cut]}))
-        # SQLite reads zeros behind the end, which may be what stood there.
-        whole = found == shown(image.records) and not content[cut:].strip(b"\0")
-        assert found.startswith("refused") or whole, f"cut at {cut} of {len(content)}, seed {SEED}"
+class _AnySum(int):
+    """A checksum that agrees with every other."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+class _AnyHash(bytes):
+    """A hash that agrees with every other."""
+
+    __hash__ = bytes.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+def _without_reader_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JournalReader, "_checks", False)
+
+
+def _without_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "crc", lambda form: _AnySum(zlib.crc32(form)))
+    monkeypatch.setattr(chain, "link", lambda previous, form: _AnyHash(sha256(previous + form).digest()))
+
+
+def _without_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_file, "read_witness", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("state", "bug", "complaint"),
+    [
+        ("closed", _without_reader_check, "the reader (accepts|shows)"),
+        ("closed", _without_chain, "the (opening|reader) (accepts|shows)"),
+        ("killed", _without_witness, "the opening accepts .* events that are not the 44 written"),
+    ],
+)
+def test_the_harness_finds_a_build_in_which_a_check_was_removed(
+    state: str,
+    bug: Callable[[pytest.MonkeyPatch], None],
+    complaint: str,
+    images: dict[str, damage.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bug(monkeypatch)
+    with pytest.raises(damage.ViolationError, match=complaint):
+        damage.try_all(images[state], damage.damages(images[state], 101, 0, ("bit 0",)))
+
+
+def test_reading_an_empty_database_leaves_the_log_beside_it(killed: Image, tmp_path: Path) -> None:
+    """SQLite takes it for a new one, and removes the write-ahead log, which may hold everything."""
+    path = killed.put(tmp_path / "emptied", **{"state.db": b""})
+    assert outcome(path) == "refused: JournalDamagedError"
+    with pytest.raises(JournalError, match="the file is empty"):
+        JournalReader.open(path)
+    assert path.with_name("state.db-wal").read_bytes() == killed.files["state.db-wal"]
+
+
+def test_an_event_that_lost_its_type_is_damage_to_who_only_reads(closed: Image, tmp_path: Path) -> None:
+    path = closed.put(tmp_path / "damaged")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        connection.execute("UPDATE events SET session = x'', kind = 7, wall = 'soon' WHERE seq = 1")
+    with JournalReader.open(path) as reader:
+        with pytest.raises(JournalDamagedError, match="at event 1: it cannot be decoded"):
+            list(reader.records())
+        with pytest.raises(JournalDamagedError, match="at event 1: it cannot be decoded"):
+            reader.sessions()
+
+
+def test_an_event_that_cannot_be_found_any_more_is_missed_by_who_only_reads(closed: Image, tmp_path: Path) -> None:
+    path = closed.put(tmp_path / "damaged")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM events WHERE seq = 3")
+    with JournalReader.open(path) as reader:
+        with pytest.raises(JournalDamagedError, match="at event 3: event 4 stands in its place"):
+            list(reader.records())
+        with pytest.raises(JournalDamagedError, match="of the journal's 6 events 5 can be found"):
+            reader.sessions()
 
 
 def test_a_lost_write_ahead_log_is_noticed(killed: Image, tmp_path: Path) -> None:
