@@ -31,7 +31,7 @@ from actors.events import (
     SlotPrepared,
     UncommittedSeen,
 )
-from actors.git.repository import read_tip
+from actors.git.repository import is_there, tip_with
 from actors.log import log
 from actors.model import Isolation
 from actors.past_sessions import PastSessions
@@ -119,6 +119,11 @@ class GitIntegration(RoleActor):
 
     def _inspected_as(self, found: git.Repository | git.NotARepository | git.Refusal) -> None:
         match found:
+            case git.NotARepository(reason=reason) if self.state.git.base or self.state.last_landed:
+                # Never in place: what is completed is in the repository that was here.
+                self.propose(
+                    GitRefused(f"{reason}, and the session has worked in one", "bring it back, or cancel the session")
+                )
             case git.NotARepository(reason=reason):
                 self.propose(GitIdle(reason))
             case git.Refusal(reason=reason, cure=cure):
@@ -135,7 +140,7 @@ class GitIntegration(RoleActor):
 
     def _needed(self) -> str:
         """Return the commit that completed tasks made and later ones build on; ``""`` without one."""
-        done = any(task.phase is Phase.COMPLETED for task in self.state.tasks.values())
+        done = self.state.git.tip or any(task.phase is Phase.COMPLETED for task in self.state.tasks.values())
         return self.state.last_landed if done else ""
 
     def _started(self, started: git.Started | git.Refusal) -> None:
@@ -214,9 +219,9 @@ class GitIntegration(RoleActor):
             return left
         if isinstance(left, git.SetAside):
             log().bind(slot=attempt.slot, path=left.path).warning("slot set aside")
-        tip = yield from read_tip(repo)
-        if tip is None:
-            return git.Refusal(f"the branch {repo.branch} is gone", "restore it, or cancel the session")
+        tip = yield from tip_with(repo, self._needed())
+        if isinstance(tip, git.Refusal):
+            return tip
         settings = self.state.settings
         return (
             yield from git.prepare_slot(
@@ -232,7 +237,7 @@ class GitIntegration(RoleActor):
     def _prepared(self, attempt: Attempt) -> Callable[[git.SlotReady | git.Refusal], None]:
         def tell(ready: git.SlotReady | git.Refusal) -> None:
             self._preparing.discard(attempt.id)
-            if isinstance(ready, git.Refusal) and self._held(NO_SLOT, ready):
+            if self._held(NO_SLOT, self._obstacle(ready)):
                 return
             if self.state.paused.startswith(NO_SLOT):
                 self.propose(SessionUnpaused())
@@ -253,7 +258,9 @@ class GitIntegration(RoleActor):
             message = git.commit_message(
                 self.state.milestone, self.state.milestone.by_id[task_id], self.context.session
             )
-            spec = git.CommitSpec(message, int(attempt.ended_wall), self._identity, self._since(attempt))
+            spec = git.CommitSpec(
+                message, int(attempt.ended_wall), self._identity, self._since(attempt), self._needed()
+            )
             flow = git.capture_and_land(self._repo, attempt.slot, attempt.base, spec)
             self._run(LANDING, flow, self._landed(attempt))
             return
@@ -266,7 +273,7 @@ class GitIntegration(RoleActor):
 
     def _landed(self, attempt: Attempt) -> Callable[[git.LandOutcome], None]:
         def tell(outcome: git.LandOutcome) -> None:
-            if isinstance(outcome, git.Refusal) and self._held(HELD, outcome):
+            if self._held(HELD, self._obstacle(outcome)):
                 return
             if self.state.paused.startswith(HELD):
                 self.propose(SessionUnpaused())
@@ -288,11 +295,22 @@ class GitIntegration(RoleActor):
 
         return tell
 
-    def _held(self, what: str, obstacle: git.Refusal) -> bool:
+    def _obstacle(self, outcome: object) -> git.Refusal | None:
+        """Return what kept a flow from its end: without its repository no flow can be blamed for anything."""
+        if not isinstance(outcome, git.Refusal | git.Lost):
+            return None
+        if self._repo is not None and not is_there(self._repo):
+            cure = "bring it back, or cancel the session"
+            return git.Refusal(f"the repository {self._repo.common_dir} is gone", cure, passing=True)
+        return outcome if isinstance(outcome, git.Refusal) else None
+
+    def _held(self, what: str, obstacle: git.Refusal | None) -> bool:
         """Whether nothing is at fault but the surroundings: then all stays as it is and nothing new is granted.
 
         What passes is tried again in a moment, a disk that fails when somebody has ended the pause.
         """
+        if obstacle is None:
+            return False
         if obstacle.is_broken:
             self.propose(SessionPaused(STUCK + _said(obstacle)))
             return True

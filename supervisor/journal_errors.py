@@ -67,7 +67,8 @@ class JournalVersionError(JournalError):
         super().__init__(
             path,
             what,
-            "install the version that wrote it, or a later one"
+            "install the version that wrote it, or a later one; where none ever ran, the first bytes of the file are "
+            "damaged: bring back a copy of .milestones"
             if newer
             else "start or resume a session once, which brings it up to date",
         )

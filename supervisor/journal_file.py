@@ -140,12 +140,12 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def failure(path: Path, error: sqlite3.Error, seq: int = 0) -> JournalError:
+def failure(path: Path, error: Exception, seq: int = 0) -> JournalError:
     """Return what a failed read means: damage, or a machine that cannot read.
 
     Args:
         path: The file.
-        error: What SQLite said.
+        error: What SQLite raised, or what Python did of what SQLite said.
         seq: The event that was being read, 0 for none in particular.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
@@ -153,6 +153,8 @@ def failure(path: Path, error: sqlite3.Error, seq: int = 0) -> JournalError:
         return JournalFullError(path, str(error))
     if code & 0xFF in _UNREADABLE and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return JournalBrokenError(path, str(error))
+    if not isinstance(error, sqlite3.Error):
+        return JournalDamagedError(path, seq, f"it cannot be decoded ({error})")
     return JournalDamagedError(path, seq, f"SQLite cannot read it ({error})")
 
 

@@ -33,6 +33,8 @@ CURRENT: Final = Form()
 """The form that this version writes."""
 
 _CHUNK: Final = 1_000
+# As bytes, because a damaged type does not change what stands there, and must not keep it from being found.
+_SESSION: Final = "CAST(session AS BLOB)"
 _SELECT: Final = "SELECT seq, session, wall, mono, kind, body, crc FROM events"
 
 
@@ -73,10 +75,12 @@ class JournalReader:
             ((last,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchall()
             if witness is not None and witness[0] > last:
                 raise JournalDamagedError(path, last + 1, f"it ends before event {witness[0]}, which it held")
-        except (sqlite3.Error, JournalError) as error:
+        except (sqlite3.Error, JournalError, *UNDECODABLE) as error:
             if connection is not None:
                 connection.close()
-            raise journal_file.failure(path, error) if isinstance(error, sqlite3.Error) else error from error
+            if isinstance(error, JournalError):
+                raise
+            raise journal_file.failure(path, error) from error
         return cls(path, connection)
 
     def __enter__(self) -> Self:
@@ -98,7 +102,10 @@ class JournalReader:
             JournalDamagedError: The beginning of one is not what was written.
             JournalBrokenError: They cannot be read.
         """
-        spans = self._fetch("SELECT session, min(seq), max(seq), count(*) FROM events GROUP BY session ORDER BY 2", ())
+        spans = self._fetch(
+            f"SELECT {_SESSION}, min(seq), max(seq), count(*) FROM events GROUP BY 1 ORDER BY 2",  # noqa: S608 - constants
+            (),
+        )
         present, last = sum(count for *_, count in spans), max((last for _, _, last, _ in spans), default=0)
         if present != last:
             raise JournalDamagedError(self.path, 0, f"of the journal's {last} events {present} can be found")
@@ -126,12 +133,12 @@ class JournalReader:
         """
         where, parameters = " WHERE seq > ?", [after]
         if session is not None:
-            where += " AND session = ?"
+            where += f" AND {_SESSION} = ?"
         # In chunks, so that no statement stays open: a reader that is slow would keep the log from being
         # reset.
         while rows := self._fetch(
             f"{_SELECT}{where} ORDER BY seq LIMIT {_CHUNK}",
-            (*parameters, session) if session is not None else (*parameters,),
+            (*parameters, session.encode()) if session is not None else (*parameters,),
         ):
             for record in self._decoded(rows):
                 if record.seq != parameters[0] + 1 and (session is None or record.seq <= parameters[0]):
@@ -158,10 +165,8 @@ class JournalReader:
     def _fetch(self, query: str, parameters: tuple[object, ...]) -> list[Any]:
         try:
             return self._connection.execute(query, parameters).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, *UNDECODABLE) as error:
             raise journal_file.failure(self.path, error) from error
-        except UNDECODABLE as error:
-            raise JournalDamagedError(self.path, 0, f"it cannot be decoded ({error})") from error
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
@@ -172,6 +177,9 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     connection = journal_file.connect(path, "ro")
     try:
         connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+    except UNDECODABLE:
+        connection.close()
+        raise
     except sqlite3.Error:
         connection.close()
         log = path.with_name(path.name + "-wal")

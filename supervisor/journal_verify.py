@@ -91,7 +91,9 @@ def version_of(connection: sqlite3.Connection, path: Path, form: journal_file.Fo
     if application != journal_file.APPLICATION:
         raise JournalDamagedError(path, 0, "this file is not a journal of milestoned, or its first bytes are damaged")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > form.version or version < 1:
+    if version < 1:
+        raise JournalDamagedError(path, 0, f"the journal says that it has form {version}: its first bytes are damaged")
+    if version > form.version:
         raise JournalVersionError(path, version, form.version)
     tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY rowid").fetchall()
     if [table for (table,) in tables] != [table.encode() for table in journal_file.SCHEMA]:
@@ -124,10 +126,8 @@ def verify(
         with contextlib.closing(journal_file.connect(path, "ro")) as connection:
             version = version_of(connection, path, form)
             return _walk(connection, path, progress, known, version, told if version == form.version else None)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *UNDECODABLE) as error:
         raise journal_file.failure(path, error, progress[0] if progress[0] > 1 else 0) from error
-    except UNDECODABLE as error:
-        raise JournalDamagedError(path, progress[0], f"it cannot be decoded ({error})") from error
 
 
 def _walk(

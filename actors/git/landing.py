@@ -43,7 +43,7 @@ from actors.git.place import mark_landed
 from actors.git.plumbing import Refusal, are_few, complaint, flush, git, not_written, ref_paths, shown, split
 from actors.git.reflock import lock_path, look, ours_and_dead
 from actors.git.refs import LogLine, move, write_again
-from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip
+from actors.git.repository import Identity, Repository, Tip, checked_out_elsewhere, read_tip, tip_with
 from actors.programs import Flow, beside
 
 _TRIES: Final = 8
@@ -99,12 +99,14 @@ class CommitSpec:
         when: Its date, in seconds of the epoch; part of what makes a redo the same commit.
         identity: Its author.
         since: The commit that the session began at, where another attempt may have landed; ``""`` where none can.
+        after: The commit that landed last, which must still be part of the branch; ``""`` for none.
     """
 
     message: CommitMessage
     when: int
     identity: Identity
     since: str = ""
+    after: str = ""
 
 
 @attrs.frozen
@@ -178,9 +180,9 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     refusal = yield from checked_out_elsewhere(repo)
     if refusal:
         return refusal
-    tip = yield from read_tip(repo)
-    if tip is None:
-        return Refusal(f"the branch {repo.branch} is gone", f"restore it: git branch {repo.branch} COMMIT")
+    tip = yield from tip_with(repo, landing.spec.after)
+    if isinstance(tip, Refusal):
+        return tip
     found = yield from _search(landing, tip)
     if found is not None:
         return found
@@ -215,6 +217,7 @@ def _search(landing: Landing, tip: Tip) -> Flow[AlreadyLanded | Refusal | None]:
             return Refusal(
                 f"somebody took commits off {branch}: {landing.base} is no longer part of it",
                 f"put them back (git reflog {branch} names them), or cancel the session",
+                passing=True,
             )
         if sha := _ours(landing, commits):
             return (yield from _already(landing.repo, sha, other=False))

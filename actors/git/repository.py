@@ -21,6 +21,7 @@ from actors.git.plumbing import (
     line_of,
     ref_paths,
     shown,
+    split,
 )
 from actors.git.reflock import abandoned, lock_path, look
 from actors.git.watch import uncommitted
@@ -30,6 +31,9 @@ from actors.surroundings import OLDEST_GIT
 _NOT_STARTED: Final = 127
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+_TWIN_DEPTH: Final = 5_000
+"""So many commits of a branch are searched for one that was made anew by a rebase."""
 
 _IN_PLACE: Final = "or run the tasks in place with --isolation none"
 
@@ -169,6 +173,8 @@ def start(repo: Repository, needed: str = "") -> Flow[Started | Refusal]:
     created = tip is None
     if tip is None:
         tip = (yield from _lost(repo, needed)) or (yield from _create_branch(repo))
+    else:
+        tip = yield from tip_with(repo, needed)
     if isinstance(tip, Refusal):
         return tip
     changes = yield from uncommitted(repo.top, repo.inside)
@@ -190,6 +196,51 @@ def _lost(repo: Repository, needed: str) -> Flow[Refusal | None]:
         f"bring it back: git branch {repo.branch} {needed}; or set the status of these tasks to pending, "
         "and they are executed again",
     )
+
+
+def tip_with(repo: Repository, needed: str) -> Flow[Tip | Refusal]:
+    """Return what the branch points to, if that is still built on what landed before.
+
+    A branch that was rebased has the same work in other commits, with the same trailers.
+
+    Args:
+        repo: The repository.
+        needed: The last commit that landed; ``""`` for none.
+
+    Returns:
+        The tip; or, where the branch is gone or was set back, a passing obstacle: the commits can be put back.
+    """
+    tip = yield from read_tip(repo)
+    if tip is None:
+        cure = f"restore it: git branch {repo.branch} {needed or 'COMMIT'}"
+        return Refusal(f"the branch {repo.branch} is gone", cure, passing=True)
+    if needed in {"", tip.sha}:
+        return tip
+    merged = yield git("merge-base", "--is-ancestor", needed, tip.sha, cwd=repo.common_dir)
+    if merged.ok or (yield from _has_twin(repo, tip, needed)):
+        return tip
+    return Refusal(
+        f"somebody took commits off {repo.branch}: {needed} is no longer part of it",
+        f"put them back: git branch --force {repo.branch} {needed}; or cancel the session",
+        passing=True,
+    )
+
+
+def _has_twin(repo: Repository, tip: Tip, needed: str) -> Flow[bool]:
+    """Tell whether a branch has another commit of the same task and session."""
+    trailers = "%x1f".join(f"%(trailers:key={key},valueonly,unfold,separator=%x1d)" for key in ("Task", "Session"))
+    shape = (f"--format={trailers}", "-z", "--no-show-signature", "--no-color")
+    wanted = yield git("log", "-1", *shape, needed, "--", cwd=repo.common_dir)
+    sought = split(wanted.stdout)
+    if not wanted.ok or not sought or not all(sought[0].split(b"\x1f")):
+        return False
+    listed = yield git("log", f"--max-count={_TWIN_DEPTH}", *shape, tip.sha, "--", cwd=repo.common_dir)
+    return listed.ok and sought[0] in split(listed.stdout)
+
+
+def is_there(repo: Repository) -> bool:
+    """Tell whether the repository is still where it was found."""
+    return Path(repo.common_dir, "HEAD").exists()
 
 
 def read_tip(repo: Repository) -> Flow[Tip | None]:

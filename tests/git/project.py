@@ -62,10 +62,17 @@ class Project:
         return ready
 
     def land(
-        self, task: str, number: int = 0, *, base: str, since: str = "", run: Callable[[Program], Finished] = execute
+        self,
+        task: str,
+        number: int = 0,
+        *,
+        base: str,
+        since: str = "",
+        after: str = "",
+        run: Callable[[Program], Finished] = execute,
     ) -> LandOutcome:
         """Capture the slot and land it as the task's commit."""
-        spec = CommitSpec(message(task), WHEN, AUTHOR, since)
+        spec = CommitSpec(message(task), WHEN, AUTHOR, since, after)
         return drive(capture_and_land(self.repo, number, base, spec), run)
 
     def leave_to_git(self) -> None:

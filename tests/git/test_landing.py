@@ -559,10 +559,30 @@ def test_a_branch_that_somebody_set_back_is_refused(project: Project) -> None:
     outcome = project.land("task-2", 1, base=second.base)
     assert isinstance(outcome, Refusal)
     assert "somebody took commits off milestone/milestone-001" in outcome.reason
+    assert outcome.is_passing
     git(project.folder, "update-ref", "-d", project.repo.ref)
     outcome = project.land("task-2", 1, base=second.base)
     assert isinstance(outcome, Refusal)
     assert "is gone" in outcome.reason
+
+
+def test_nothing_lands_on_a_branch_that_was_set_back_behind_what_landed_last(project: Project) -> None:
+    """Not even a change whose own base is still there: the branch would lose the other task's work for good."""
+    slots = [project.slot(number, project.base) for number in range(2)]
+    for number, slot in enumerate(slots):
+        write(slot.path, f"{number}.txt", "x\n")
+    first = _landed(project.land("task-0", 0, base=project.base))
+    git(project.folder, "update-ref", project.repo.ref, project.base)
+
+    outcome = project.land("task-1", 1, base=project.base, after=first.sha)
+
+    assert isinstance(outcome, Refusal)
+    assert outcome.is_passing
+    assert f"git branch --force milestone/milestone-001 {first.sha}" in outcome.cure
+    assert project.tip == project.base
+    git(project.folder, "update-ref", project.repo.ref, first.sha)
+    _landed(project.land("task-1", 1, base=project.base, after=first.sha))
+    assert project.commits() == ["task-0", "task-1"]
 
 
 def test_nothing_lands_while_a_worktree_has_the_branch_checked_out(project: Project, tmp_path: Path) -> None:

@@ -170,6 +170,38 @@ def test_a_start_creates_the_branch_at_head_and_the_next_goes_on_from_its_tip(pr
     )
 
 
+def _landed(project: Project) -> str:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    landed = project.land("task-1", base=ready.base)
+    assert isinstance(landed, Landed), landed
+    return landed.sha
+
+
+def test_a_branch_that_was_set_back_is_refused_with_the_commit_to_put_back(project: Project) -> None:
+    sha = _landed(project)
+    assert isinstance(drive(start(project.repo, sha)), Started)
+    tree = git(project.folder, "rev-parse", f"{project.base}^{{tree}}")
+    elsewhere = git(project.folder, "commit-tree", "-m", "Another history", tree)
+    for other in (project.base, elsewhere):
+        git(project.folder, "update-ref", project.repo.ref, other)
+        refused = _refused(drive(start(project.repo, sha)))
+        assert f"{sha} is no longer part of it" in refused.reason
+        assert f"git branch --force milestone/milestone-001 {sha}" in refused.cure
+
+
+def test_a_branch_that_was_rebased_has_what_landed_on_it_in_another_commit(project: Project) -> None:
+    sha = _landed(project)
+    write(project.folder, "more.txt", "more\n")
+    git(project.folder, "add", "more.txt")
+    git(project.folder, "commit", "--quiet", "-m", "More on main")
+    git(project.folder, "rebase", "--quiet", "main", project.repo.branch)
+    git(project.folder, "checkout", "--quiet", "main")
+    started = drive(start(project.repo, sha))
+    assert isinstance(started, Started)
+    assert started.base_sha == project.tip != sha
+
+
 def test_commits_are_by_the_program_itself_when_git_knows_nobody(project: Project) -> None:
     def nobody(program: Program) -> Finished:
         env = (*program.env, ("GIT_CONFIG_GLOBAL", "/dev/null"))

@@ -21,7 +21,7 @@ from actors.events import Record
 from supervisor import chain, journal_file
 from supervisor.journal import Journal, JournalDamagedError, JournalError, JournalReader
 from tests.journal import damage
-from tests.journal.samples import many
+from tests.journal.samples import SESSION, many
 
 SEED = 20_261_122
 EVERY = 71
@@ -175,6 +175,17 @@ def test_an_event_that_lost_its_type_is_damage_to_who_only_reads(closed: Image, 
             list(reader.records())
         with pytest.raises(JournalDamagedError, match="at event 1: it cannot be decoded"):
             reader.sessions()
+
+
+def test_an_event_whose_text_became_bytes_is_still_one_of_its_session(closed: Image, tmp_path: Path) -> None:
+    """One damaged bit can do it, and what stands there is still what was written."""
+    path = closed.put(tmp_path / "damaged")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE events SET session = CAST(session AS BLOB) WHERE seq = 3")
+    for journal in (JournalReader.open(path), Journal.open(path)):
+        with journal:
+            assert tuple(journal.records(SESSION)) == closed.records
+            assert [one.id for one in journal.sessions()] == [SESSION]
 
 
 def test_an_event_that_cannot_be_found_any_more_is_missed_by_who_only_reads(closed: Image, tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""The journal and git know of each other's work: what one of them lost is found, and nothing is done twice for it.
+
+Owns branches that are deleted or set back, and repositories that go away, under a run and between two.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from actors.events import AttemptStarted, GitIdle, GitRefused, SessionPaused, SessionUnpaused, TaskFailed
+from tests.e2e.stage import Project, Running, assert_done_once, facts, milestone_of, waits_for
+from tests.repositories import git
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("swept")
+
+TASKS = {"t1": (), "t2": ("t1",)}
+
+
+def _write(project: Project, place: Path) -> None:
+    """Write a milestone of two tasks in a row, of which the second waits for `place/go`."""
+    first = {"id": "t1", "run": "echo 1 > one"}
+    second = {"id": "t2", "depends_on": ["t1"], "run": f"{waits_for(place / 'go')}; echo 2 > two"}
+    project.write("m1", milestone_of(first, second))
+
+
+def _started(project: Project, place: Path) -> Running:
+    """Start the milestone and return when the first task has landed and the second runs."""
+    _write(project, place)
+    running = project.start("run", "m1")
+    wait_until(
+        lambda: len(facts(project, AttemptStarted)) == len(TASKS) or running.process.poll() is not None,
+        60.0,
+        "the second task runs",
+    )
+    assert running.process.poll() is None, running.text()
+    return running
+
+
+def _paused(project: Project, running: Running) -> str:
+    """Wait until the session is paused and return why."""
+    wait_until(lambda: facts(project, SessionPaused) or running.process.poll() is not None, 60.0, "it pauses")
+    assert running.process.poll() is None, running.text()
+    return facts(project, SessionPaused)[0].reason
+
+
+def _tip(project: Project) -> str:
+    return git(project.path, "rev-parse", "milestone/m1")
+
+
+@pytest.mark.parametrize("how", ["deleted", "set back"])
+def test_a_branch_that_loses_its_commits_under_a_run_pauses_it_until_they_are_back(
+    project: Project, place: Path, how: str
+) -> None:
+    """No task fails for it, nothing lands without what it was built on, and nothing is executed again."""
+    running = _started(project, place)
+    tip = _tip(project)
+    if how == "deleted":
+        git(project.path, "branch", "--quiet", "-D", "milestone/m1")
+    else:
+        git(project.path, "branch", "--force", "milestone/m1", "main")
+    (place / "go").touch()
+
+    reason = _paused(project, running)
+
+    assert reason.startswith("landing has to wait: ")
+    assert ("is gone" in reason) == (how == "deleted")
+    assert ("somebody took commits off milestone/m1" in reason) == (how != "deleted")
+    assert tip in reason
+    git(project.path, "branch", "--force", "milestone/m1", tip)
+    assert running.wait() == 0, running.text()
+    assert len(facts(project, SessionUnpaused)) == 1
+    assert len(facts(project, AttemptStarted)) == len(TASKS)
+    assert not facts(project, TaskFailed)
+    assert_done_once(project, "m1", TASKS)
+
+
+def test_a_repository_that_goes_away_under_a_run_pauses_it_until_it_is_back(project: Project, place: Path) -> None:
+    running = _started(project, place)
+    away = project.path / ".git"
+    away.rename(project.path / "elsewhere")
+    (place / "go").touch()
+
+    reason = _paused(project, running)
+
+    assert f"the repository {away} is gone; bring it back" in reason
+    (project.path / "elsewhere").rename(away)
+    assert running.wait() == 0, running.text()
+    assert len(facts(project, AttemptStarted)) == len(TASKS)
+    assert not facts(project, TaskFailed)
+    assert_done_once(project, "m1", TASKS)
+
+
+def test_a_session_whose_repository_is_gone_does_not_go_on_in_place(project: Project, place: Path) -> None:
+    running = _started(project, place)
+    away = project.path / ".git"
+    away.rename(project.path / "elsewhere")
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.wait() == 130, running.text()
+
+    refused = project.ctl("run", "m1")
+
+    assert refused.code == 1, refused.out + refused.err
+    assert "and the session has worked in one; bring it back" in refused.out + refused.err
+    assert len(facts(project, AttemptStarted)) == len(TASKS)
+    assert not facts(project, GitIdle)
+    (project.path / "elsewhere").rename(away)
+    (place / "go").touch()
+    assert project.ctl("run", "m1").code == 0
+    assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
+
+
+def test_a_branch_that_was_set_back_between_two_runs_is_refused_with_the_commit_to_put_back(
+    project: Project, place: Path
+) -> None:
+    running = _started(project, place)
+    tip = _tip(project)
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.wait() == 130, running.text()
+    git(project.path, "branch", "--force", "milestone/m1", "main")
+
+    refused = project.ctl("run", "m1")
+
+    assert refused.code == 1, refused.out + refused.err
+    assert f"git branch --force milestone/m1 {tip}" in refused.out
+    assert facts(project, GitRefused)
+    git(project.path, "branch", "--force", "milestone/m1", tip)
+    (place / "go").touch()
+    assert project.ctl("run", "m1").code == 0
+    assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
