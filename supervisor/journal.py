@@ -120,6 +120,7 @@ class Journal(JournalReader):
         """
         seen = tuple(seen)
         try:
+            journal_file.refuse_unfinished(path)
             if not path.exists():
                 _refuse_lost(path, seen)
                 journal_file.create(path, form)
@@ -289,6 +290,12 @@ def examine(path: Path, seen: Iterable[Seen] = (), told: Callable[[Record], obje
     Needs no lock: beside a live writer the events up to this moment are verified. Arguments and errors as of
     :meth:`Journal.open`.
     """
+    journal_file.refuse_unfinished(path)
+    return judge(path, seen, told)
+
+
+def judge(path: Path, seen: Iterable[Seen] = (), told: Callable[[Record], object] | None = None) -> Verified | None:
+    """Do as :func:`examine`, also where a recovery was cut short."""
     seen = tuple(seen)
     try:
         if not path.exists():

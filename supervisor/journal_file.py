@@ -58,6 +58,9 @@ CREATE TABLE events (
 )
 """The tables, word for word as SQLite keeps them: a changed word would change what reading returns."""
 
+_SMALLEST: Final = 512
+"""Bytes of the smallest page that a database can have."""
+
 _PATIENCE: Final = 5.0
 """Seconds to wait for another connection (a reader that is recovering, somebody's SQLite shell)."""
 
@@ -73,6 +76,8 @@ _UNREADABLE: Final = frozenset(
 )
 FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 """What SQLite says when the disk has no room, of a database and of its shared memory."""
+
+UNFINISHED: Final = "a recovery of the journal was cut short"
 
 Row = tuple[int, str, float, float, str, str, int, bytes, bytes]
 """One event as it is inserted, in the order of :data:`COLUMNS`."""
@@ -107,6 +112,21 @@ def read_witness(path: Path) -> tuple[int, bytes] | None:
         return None
 
 
+def recovered_path(path: Path) -> Path:
+    """Return where a recovery makes the journal that is to take a damaged one's place."""
+    return path.with_name(path.name + ".recovered")
+
+
+def refuse_unfinished(path: Path) -> None:
+    """Refuse a journal that a recovery was replacing when it was cut short.
+
+    Raises:
+        JournalDamagedError: It was.
+    """
+    if recovered_path(path).exists():
+        raise JournalDamagedError(path, 0, UNFINISHED, "run `milestonectl recover` again, which goes on with it")
+
+
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a database that exists.
 
@@ -117,12 +137,12 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         mode: ``ro`` or ``rw``, or ``ro&immutable=1`` for a file that cannot change.
 
     Raises:
-        JournalDamagedError: It is to be read, and is empty: SQLite would take that for a new database, and remove the
-            write-ahead log beside it, which may hold everything.
+        JournalDamagedError: It is to be read, and is empty but for a byte: SQLite would take that for a new database,
+            and remove the write-ahead log beside it, which may hold everything.
         sqlite3.Error: It cannot be opened.
     """
-    if mode.startswith("ro") and path.stat().st_size == 0:
-        raise JournalDamagedError(path, 0, "the file is empty")
+    if mode.startswith("ro") and path.stat().st_size < _SMALLEST:
+        raise JournalDamagedError(path, 0, "the file is empty, or was cut off")
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
@@ -177,9 +197,9 @@ def create(path: Path, form: Form, events: Iterable[tuple[str, float, float, Fac
     try:
         with contextlib.closing(connect(fresh, "rw")) as connection:
             _fill(connection, form, events)
-        _sync(fresh)
+        sync(fresh)
         fresh.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except sqlite3.Error as error:
         fresh.unlink(missing_ok=True)
         raise failure(path, error) from error
@@ -257,7 +277,12 @@ def migrate(path: Path, form: Form, found: int) -> None:
         create(path, form, rewritten(connection))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's list of names, to the disk.
+
+    Raises:
+        OSError: The disk did not take it.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -62,6 +62,7 @@ class JournalReader:
             JournalDamagedError: It is no journal.
             JournalBrokenError: It cannot be read.
         """
+        journal_file.refuse_unfinished(path)
         if not path.exists():
             raise JournalMissingError(path)
         connection = None

@@ -32,6 +32,8 @@ from supervisor.journal_verify import milestone_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from supervisor.journal_reader import JournalReader
+
 _STARTED: Final = SessionStarted.__name__
 
 
@@ -141,3 +143,16 @@ class Latest:
             ledger.state.apply(record)
         except (UnknownKindError, msgspec.ValidationError) as error:
             self.unreadable = f"event {record.seq}: {error}"
+
+
+def latest_in(reader: JournalReader, milestone_id: str) -> Latest:
+    """Fold the latest session of a milestone from a journal that is only read.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    latest = Latest(milestone_id)
+    known = [one.id for one in reader.sessions() if one.milestone_id == milestone_id]
+    for record in reader.records(known[-1]) if known else ():
+        latest.tell(record)
+    return latest

@@ -28,6 +28,7 @@ from supervisor.beginning import (
     refuse_what_cannot_run,
     unsaid_ending,
 )
+from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ledger import Latest, Ledger, without_collection
@@ -114,6 +115,8 @@ def open_run(
         journal, former = _take_up(paths, milestone_id)
         undo.callback(journal.close)
         _sweep(journal)
+        known = {summary.id for summary in journal.sessions()}
+        refuse_commits_ahead(paths, milestone, former, known, as_journaled=as_journaled)
         ledger, events = decide(paths, milestone, former, wish)
         journal_beginning(journal, ledger, events)
         undo.pop_all()

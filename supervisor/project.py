@@ -27,11 +27,12 @@ from supervisor.beginning import (
     refuse_what_cannot_run,
     unsaid_ending,
 )
+from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.conduct import PRELOAD
 from supervisor.hub import Hub
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
-from supervisor.ledger import Latest, Ledger
+from supervisor.ledger import Ledger, latest_in
 from supervisor.opening import open_project
 from supervisor.printout import Printout
 from supervisor.projection import replace_file, session_json
@@ -132,26 +133,26 @@ class Project:
             self._end_settled(wish.milestone_id)
             raise
         refuse_what_cannot_run(milestone, wish.settings)
-        former = self._fold_latest(wish.milestone_id)
+        former, known = self._fold_latest(wish.milestone_id)
+        refuse_commits_ahead(self.paths, milestone, former, known, as_journaled=wish.as_journaled)
         ledger, events = decide(self.paths, milestone, former, wish)
         self._journal(ledger, events)
         return Beginning(ledger.session, ledger is former, len(events) > 1, ledger, warnings)
 
-    def _fold_latest(self, milestone_id: str) -> Ledger | None:
-        latest = Latest(milestone_id)
+    def _fold_latest(self, milestone_id: str) -> tuple[Ledger | None, frozenset[str]]:
+        """Return the fold of the milestone's latest session, ``None`` without one, and the ids of all sessions."""
         try:
             with JournalReader.open(self.paths.state_db) as reader:
-                known = [one.id for one in reader.sessions() if one.milestone_id == milestone_id]
-                for record in reader.records(known[-1]) if known else ():
-                    latest.tell(record)
+                latest = latest_in(reader, milestone_id)
+                known = frozenset(one.id for one in reader.sessions())
         except JournalError as error:
             raise RunRefusedError(IO_ERROR, str(error)) from error
         refuse_unreadable(latest, self.paths.state_db)
-        return latest.ledger
+        return latest.ledger, known
 
     def _end_settled(self, milestone_id: str) -> None:
         """End a session that was killed after its milestone was moved to the completed ones, and before it said so."""
-        ledger = self._fold_latest(milestone_id)
+        ledger, _ = self._fold_latest(milestone_id)
         ending = None if ledger is None else unsaid_ending(ledger)
         if ledger is not None and ending is not None:
             self._journal(ledger, (ending,))

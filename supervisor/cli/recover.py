@@ -1,17 +1,33 @@
-"""``milestonectl recover``: make a journal of what is whole again, and put the rest aside."""
+"""``milestonectl recover``: say what is wrong with a journal, make one of what is whole, and put the rest aside."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import attrs
 import click
 
+from actors.editor import EditError
+from actors.files import FileChangedError
 from actors.paths import ProjectPaths
-from supervisor.cli.output import CONFIGURATION, IO_ERROR, CommandError, json_option, print_json, require_project
+from supervisor.beginning import RunRefusedError
+from supervisor.cli.output import (
+    CONFIGURATION,
+    IO_ERROR,
+    CommandError,
+    escaped,
+    json_option,
+    print_json,
+    require_project,
+)
+from supervisor.commits_ahead import TaskCommit, take_their_word
 from supervisor.finding import shown
 from supervisor.journal_errors import JournalBrokenError, JournalError, JournalFullError
-from supervisor.journal_recover import Recovered, last_of_whole, recover
+from supervisor.journal_recover import Found, Recovered, look, recover
 from supervisor.lock import LockHeldError, ProjectLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 HELD: Final = 75
 """Another process supervises the project."""
@@ -25,32 +41,63 @@ HELD: Final = 75
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
-    """Repair a damaged journal: keep its whole beginning, and move everything else aside.
+    """Say what is wrong with the journal; keep its whole beginning, and move everything else aside.
 
     Nothing is deleted: the damaged files and the projections that knew more stay beside the journal, with names that
-    end in .lost-N. A journal that is whole is left alone. What happened after the kept part is not known any more: look
-    at the branch before the next run.
+    end in .lost-N. What is lost is said, by event and by task. Then the commits of the milestones' branches are
+    compared: a task that has one, and that the journal does not know as done, is marked as completed in its milestone
+    file, so that it is not executed again. A journal that is whole and up to date is left alone. Cut short at any
+    moment, it can be run again.
 
     Exit codes: 0 done; 74 reading or writing failed; 75 another process runs here; 78 written by a newer version.
     """
     paths = ProjectPaths(require_project(ctx, as_json=as_json))
     try:
         with ProjectLock.acquire(paths, "milestonectl recover"):
-            last = last_of_whole(paths)
-            recovered = recover(paths) if last is None else Recovered(last, ())
+            found = look(paths)
+            recovered = recover(paths) if found.fault else Recovered(found.last, found.last)
+            marked = take_their_word(paths)
     except LockHeldError as error:
         raise CommandError(HELD, str(error), as_json=as_json) from error
-    except (JournalFullError, JournalBrokenError, OSError) as error:
+    except RunRefusedError as error:
+        raise CommandError(error.code, *error.lines, as_json=as_json) from error
+    except (JournalFullError, JournalBrokenError, FileChangedError, EditError, OSError) as error:
         raise CommandError(IO_ERROR, str(error), as_json=as_json) from error
     except JournalError as error:
         raise CommandError(CONFIGURATION, str(error), as_json=as_json) from error
-    aside = [shown(path) for path in recovered.aside]
     if as_json:
-        print_json({"kept": recovered.kept, "aside": aside})
+        print_json(_document(found, recovered, marked))
         return
-    if last is not None:
-        click.echo("nothing to repair: " + (f"all {last} events are whole" if last else "there is no journal yet"))
-        return
-    click.echo(f"kept {recovered.kept} events" if recovered.kept else "no event was whole")
-    for path in aside:
-        click.echo(f"put aside: {path}")
+    for line in _lines(paths, found, recovered, marked):
+        click.echo(escaped(line))
+
+
+def _document(found: Found, recovered: Recovered, marked: Mapping[str, tuple[TaskCommit, ...]]) -> dict[str, object]:
+    return {
+        "fault": found.fault,
+        "kept": recovered.kept,
+        "known": recovered.known,
+        "aside": [shown(path) for path in recovered.aside],
+        "tasks": [attrs.asdict(one) for one in recovered.tasks],
+        "marked": [{"milestone": name, **attrs.asdict(one)} for name, commits in marked.items() for one in commits],
+    }
+
+
+def _lines(
+    paths: ProjectPaths, found: Found, recovered: Recovered, marked: Mapping[str, tuple[TaskCommit, ...]]
+) -> Iterator[str]:
+    if found.fault:
+        yield f"{shown(paths.state_db)}: {found.fault}"
+        lost = f"events {recovered.kept + 1} to {recovered.known} are lost" if recovered.known > recovered.kept else ""
+        yield "; ".join(
+            filter(None, (f"kept {recovered.kept} events" if recovered.kept else "no event was whole", lost))
+        )
+        yield from (f"  {one.session}: {one.task} was {one.was}, is {one.now} now" for one in recovered.tasks)
+        yield from (f"put aside: {shown(path)}" for path in recovered.aside)
+    elif not marked:
+        yield "nothing to repair: " + (
+            f"all {found.last} events are whole" if found.last else "there is no journal yet"
+        )
+    for milestone_id, commits in marked.items():
+        yield f"marked as completed in {shown(paths.file(milestone_id))}, because their work is on its branch:"
+        yield from (f"  {one.task}: commit {one.sha[:12]} of session {one.session}" for one in commits)

@@ -28,7 +28,9 @@ def test_a_damaged_journal_is_refused_and_repaired_and_the_rest_is_kept_aside(pr
 
     repaired = json.loads(ctl("recover", "--json").out)
 
-    assert repaired["kept"] > 0
+    assert "the journal is damaged at event" in repaired["fault"]
+    assert 0 < repaired["kept"] < repaired["known"]
+    assert [(task["task"], task["was"], task["now"]) for task in repaired["tasks"]] == [("t1", "completed", "pending")]
     assert all((project.path / name).exists() for name in repaired["aside"])
     assert any("state.db.lost-1" in name for name in repaired["aside"])
     assert project.ctl("run", "m1").code == 0
@@ -42,10 +44,33 @@ def test_a_whole_journal_is_left_alone_and_one_that_never_was_is_not_made(projec
     assert project.ctl("run", "m1").code == 0
     last = project.records()[-1][0].seq
 
-    assert json.loads(ctl("recover", "--json").out) == {"kept": last, "aside": []}
+    assert json.loads(ctl("recover", "--json").out) == {
+        "fault": "",
+        "kept": last,
+        "known": last,
+        "aside": [],
+        "tasks": [],
+        "marked": [],
+    }
     assert "nothing to repair" in ctl("recover").out
 
     assert not list((project.path / ".milestones").rglob("*.lost-*"))
+
+
+def test_what_is_lost_is_said_by_event_and_by_task(project: Project, ctl: Ctl) -> None:
+    project.write("m1", MILESTONE)
+    assert project.ctl("run", "m1").code == 0
+    last, session = project.last_seq(), project.session()
+    _damage(project)
+
+    said = ctl("recover").out.splitlines()
+
+    assert "the journal is damaged at event" in said[0]
+    kept = int(said[1].split()[1])
+    assert said[1] == f"kept {kept} events; events {kept + 1} to {last} are lost"
+    assert said[2] == f"  {session}: t1 was completed, is pending now"
+    assert all(line.startswith("put aside: .milestones/") for line in said[3:])
+    assert "nothing to repair" in ctl("recover").out
 
 
 def test_a_session_whose_beginning_is_damaged_is_damage_and_no_defect(project: Project, ctl: Ctl) -> None:

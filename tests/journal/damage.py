@@ -251,9 +251,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.journal.damage", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--every", type=int, default=1, help="only each so-many-th offset")
     parser.add_argument("--first", type=int, default=0, help="with which offset to begin")
+    parser.add_argument("--image", choices=FILES, action="append", help="only this journal")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=scratch()) as directory:
-        for image in make_images(Path(directory)).values():
+        for name, image in make_images(Path(directory)).items():
+            if name not in (chosen.image or FILES):
+                continue
             began = time.monotonic()
             tally = try_all(image, damages(image, chosen.every, chosen.first))
             sizes = ", ".join(f"{file} {image.file(file).stat().st_size}" for file in FILES[image.name])

@@ -156,9 +156,10 @@ def test_the_harness_finds_a_build_in_which_a_check_was_removed(
         damage.try_all(images[state], damage.damages(images[state], 101, 0, ("bit 0",)))
 
 
-def test_reading_an_empty_database_leaves_the_log_beside_it(killed: Image, tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [0, 1, 511])
+def test_reading_an_empty_database_leaves_the_log_beside_it(left: int, killed: Image, tmp_path: Path) -> None:
     """SQLite takes it for a new one, and removes the write-ahead log, which may hold everything."""
-    path = killed.put(tmp_path / "emptied", **{"state.db": b""})
+    path = killed.put(tmp_path / "emptied", **{"state.db": killed.files["state.db"][:left]})
     assert outcome(path) == "refused: JournalDamagedError"
     with pytest.raises(JournalError, match="the file is empty"):
         JournalReader.open(path)

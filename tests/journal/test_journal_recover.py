@@ -1,6 +1,10 @@
 """Recovery: what is whole is kept, the rest is put aside and never deleted, and then the project goes on."""
 
+import os
+import shutil
+import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -8,8 +12,8 @@ import pytest
 
 from actors.paths import ProjectPaths
 from actors.projection import Jsonl
-from supervisor.journal import Journal, JournalDamagedError, LostHistoryError
-from supervisor.journal_recover import recover
+from supervisor.journal import Journal, JournalDamagedError, JournalError, LostHistoryError
+from supervisor.journal_recover import Found, look, recover
 from supervisor.projection import replace_file, seen_by
 from tests.journal.samples import SESSION, many
 
@@ -84,3 +88,109 @@ def test_a_whole_journal_stays_as_it_is_but_for_its_chain(paths: ProjectPaths) -
     assert recover(paths).kept == 12
     with Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
         assert list(journal.records()) == expected
+
+
+def _contents(paths: ProjectPaths) -> dict[str, bytes]:
+    """Return what stands in the files beside the journal, but for those that SQLite works with."""
+    files = (path for path in paths.milestones.iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.endswith(("-wal", "-shm"))}
+
+
+def test_looking_at_a_whole_journal_changes_nothing(paths: ProjectPaths) -> None:
+    before = _contents(paths)
+    assert look(paths) == Found(12)
+    assert _contents(paths) == before
+
+
+def test_a_whole_journal_that_is_brought_back_after_a_recovery_was_cut_short_is_taken(paths: ProjectPaths) -> None:
+    with Journal.open(paths.state_db) as journal:
+        expected = list(journal.records())
+    paths.state_db.with_name("state.db.recovered").write_bytes(b"made for a damaged journal that is not there any more")
+    with pytest.raises(JournalDamagedError, match="a recovery of the journal was cut short"):
+        Journal.open(paths.state_db)
+    assert look(paths) == Found(12)
+    with Journal.open(paths.state_db) as journal:
+        assert list(journal.records()) == expected
+
+
+# --- cut short ---------------------------------------------------------------------------------------------------
+
+
+def _dies_before_change(number: int) -> None:
+    """Let the kernel kill this process before its n-th change of a file."""
+    left = number
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        flags = arguments[2] if event == "open" else os.O_WRONLY
+        changes = event in {"open", "os.rename", "os.remove", "os.link", "sqlite3.connect"}
+        if changes and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _killed(paths: ProjectPaths, number: int) -> bool:
+    """Recover in a process that dies before its n-th change of a file; whether it got that far."""
+    child = os.fork()
+    if child == 0:
+        _dies_before_change(number)
+        recover(paths)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def _damage(paths: ProjectPaths, how: str) -> int:
+    """Damage the journal; return the last event that is whole."""
+    if how == "an event":
+        change(paths.state_db, "UPDATE events SET body = '{}' WHERE seq = 7")
+        return 6
+    if how == "gone":
+        paths.state_db.unlink()
+        return 0
+    with Journal.open(paths.state_db) as journal:
+        journal.append(many(3), 3.0, 4.0)
+        left = {name: paths.state_db.with_name(name).read_bytes() for name in ("state.db", "state.db-wal")}
+    paths.state_db.write_bytes(left["state.db"])
+    paths.state_db.with_name("state.db-wal").write_bytes(left["state.db-wal"][:-100])
+    return 12
+
+
+def _is_refused(paths: ProjectPaths) -> bool:
+    """Tell whether a run would refuse the journal; who only reads must then have a reason or nothing to read."""
+    try:
+        Journal.open(paths.state_db, seen=seen_by(paths)).close()
+    except JournalError as error:
+        return "milestonectl recover" in error.cure
+    return False
+
+
+@pytest.mark.parametrize("how", ["an event", "the log", "gone"])
+def test_a_recovery_killed_before_any_change_of_a_file_is_refused_by_others_and_goes_on_when_run_again(
+    paths: ProjectPaths, tmp_path: Path, how: str
+) -> None:
+    with Journal.open(paths.state_db) as journal:
+        written = list(journal.records())
+    kept, damaged = _damage(paths, how), tmp_path / "damaged"
+    shutil.copytree(paths.milestones, damaged)
+    number = 1
+    while _killed(paths, number):
+        assert _is_refused(paths), number
+        assert recover(paths).kept == kept, number
+
+        with Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
+            assert list(journal.records()) == written[:kept], number
+        names = [path.name for path in paths.milestones.glob("*.lost-*")]
+        assert how == "gone" or "state.db.lost-2" not in names, number
+        assert (
+            how == "gone" or (paths.milestones / "state.db.lost-1").read_bytes() == (damaged / "state.db").read_bytes()
+        )
+        assert look(paths) == Found(kept)
+        number += 1
+        shutil.rmtree(paths.milestones)
+        shutil.copytree(damaged, paths.milestones)
+    assert number > 8

@@ -1,0 +1,260 @@
+"""Commits of completed tasks that the journal does not know: it is older than the branch.
+
+A journal that was brought back from a copy is whole, and so are projections that came back with it. What it cannot
+bring back is the branch: each commit of a task names task and session. So before a session begins or goes on, the
+commits of its milestone's branch are read, and a task of which there is one must be known as done: by the journal, or
+because a person says so in the milestone file. Otherwise it would be executed a second time.
+
+Owns that comparison, the refusal and the mending of it. Refuses to change the branch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actors.editor import set_statuses
+from actors.events import AttemptEnded, Event, Fact, Outcome, TaskRetried, encode_event
+from actors.files import read_milestone_file, update_file
+from actors.git.plumbing import complaint, git, shown, split
+from actors.model import FileStatus
+from actors.programs import Finished, Program
+from actors.state import Phase
+from supervisor.beginning import CONFIGURATION, IO_ERROR, RESUMABLE, RunRefusedError, refuse_unreadable
+from supervisor.finding import known_ids
+from supervisor.journal import Journal
+from supervisor.journal_reader import JournalReader
+from supervisor.ledger import Latest, latest_in
+
+if TYPE_CHECKING:
+    from actors.model import Milestone
+    from actors.paths import ProjectPaths
+    from supervisor.ledger import Ledger
+
+DEPTH: Final = 5_000
+"""So many commits of a branch are looked at where it is not known at which one a session began."""
+
+_SECONDS: Final = 60.0
+_NO_SUCH_THING: Final = 128
+"""Exit code of a git that finds no repository, or no such branch in it."""
+
+_KEYS: Final = ("Milestone", "Task", "Session")
+
+
+@attrs.frozen
+class TaskCommit:
+    """A commit of a task.
+
+    Attributes:
+        task: Task id.
+        session: Session id.
+        sha: The commit.
+    """
+
+    task: str
+    session: str
+    sha: str
+
+
+def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCommit, ...]:
+    """Return the commits of tasks on a milestone's branch, newest first; none where there is no such branch.
+
+    Args:
+        project: The project directory, in a repository or not.
+        milestone_id: The milestone.
+        base: Only what was committed since this commit; the latest :data:`DEPTH` when it is not given, or not there.
+
+    Raises:
+        RunRefusedError: git cannot list them (74).
+    """
+    if not any((folder / ".git").exists() for folder in (project, *project.parents)):
+        return ()
+    trailers = "%x1f".join(f"%(trailers:key={key},valueonly,unfold,separator=%x1d)" for key in _KEYS)
+    limit = (f"^{base}",) if base else (f"--max-count={DEPTH}",)
+    done = _run(
+        git(
+            *("log", "-z", "--no-show-signature", "--no-color", f"--format=%H%x1f{trailers}"),
+            *(f"refs/heads/milestone/{milestone_id}", *limit, "--"),
+            cwd=str(project),
+            timeout=_SECONDS,
+        )
+    )
+    if done.code == _NO_SUCH_THING and base:
+        return commits_of(project, milestone_id)
+    if done.code not in {0, _NO_SUCH_THING}:
+        raise RunRefusedError(IO_ERROR, f"git cannot list the commits of milestone/{milestone_id}: {complaint(done)}")
+    entries = [shown(entry).strip("\n").split("\x1f") for entry in split(done.stdout)] if done.ok else []
+    return tuple(
+        TaskCommit(task, session, sha)
+        for sha, milestone, task, session in entries
+        if milestone == milestone_id and task and session
+    )
+
+
+def commits_ahead(
+    paths: ProjectPaths, milestone: Milestone, former: Ledger | None, known: Collection[str], *, as_journaled: bool
+) -> tuple[TaskCommit, ...]:
+    """Return the latest commit of each task that would be executed although its work is on the branch.
+
+    Args:
+        paths: Of the project.
+        milestone: What its file says.
+        former: Fold of the milestone's latest session, which nobody supervises; ``None`` without one.
+        known: Ids of all sessions in the journal.
+        as_journaled: Whether the journaled snapshot counts and not the file.
+
+    Raises:
+        RunRefusedError: git cannot list them (74).
+    """
+    goes_on = former if former is not None and former.state.status in RESUMABLE else None
+    ahead: dict[str, TaskCommit] = {}
+    for commit in commits_of(paths.project, milestone.id, "" if former is None else former.state.git.base):
+        if goes_on is not None and commit.session == goes_on.session:
+            is_done = _is_done(goes_on, milestone, commit.task, as_journaled=as_journaled)
+        else:
+            # What a session that has ended did may be wanted again: a person says so in the file.
+            is_done = commit.session in known or not _is_open(milestone, commit.task)
+        if not is_done:
+            ahead.setdefault(commit.task, commit)
+    return tuple(ahead.values())
+
+
+def refuse_commits_ahead(
+    paths: ProjectPaths, milestone: Milestone, former: Ledger | None, known: Collection[str], *, as_journaled: bool
+) -> None:
+    """Refuse to execute a task again whose work is on the branch; arguments as of :func:`commits_ahead`.
+
+    Raises:
+        RunRefusedError: A task would be (78), or git cannot list the commits (74).
+    """
+    ahead = commits_ahead(paths, milestone, former, known, as_journaled=as_journaled)
+    if ahead:
+        raise RunRefusedError(
+            CONFIGURATION,
+            f"{paths.state_db}: the journal is older than the branch milestone/{milestone.id}, "
+            "which has the work of tasks that the journal does not know as done:",
+            *(f"  {one.task}: commit {one.sha[:12]} of session {one.session}" for one in ahead),
+            "nothing was changed; bring back a newer copy of .milestones, or run `milestonectl recover`, "
+            "which marks these tasks as completed in the milestone file",
+        )
+
+
+def mark_completed(
+    paths: ProjectPaths, milestone_id: str, former: Ledger | None, known: Collection[str]
+) -> tuple[tuple[TaskCommit, ...], tuple[Event, ...]]:
+    """Take the branch's word for it: write into the milestone file that the tasks of its commits are completed.
+
+    Args:
+        paths: Of the project; its lock must be held.
+        milestone_id: The milestone; nothing is done where its file cannot be read.
+        former: As of :func:`commits_ahead`.
+        known: As of :func:`commits_ahead`.
+
+    Returns:
+        The commits; and facts to journal in the session, without which it would not heed the file for these tasks.
+
+    Raises:
+        RunRefusedError: git cannot list the commits (74).
+        OSError: The file cannot be written.
+    """
+    path = paths.file(milestone_id)
+    milestone = read_milestone_file(path).milestone
+    if milestone is None or milestone.id != milestone_id:
+        return (), ()
+    ahead = commits_ahead(paths, milestone, former, known, as_journaled=False)
+    tasks = dict.fromkeys((one.task for one in ahead), "completed")
+    if tasks:
+        update_file(path, lambda data: set_statuses(data, milestone=None, tasks=tasks, path=str(path)))
+    return ahead, tuple(_made_pending(former, tasks)) if former is not None else ()
+
+
+def take_their_word(paths: ProjectPaths) -> dict[str, tuple[TaskCommit, ...]]:
+    """Mark tasks of all active milestones as completed whose commits the journal does not know.
+
+    Can be cut short and done again: what is marked in a file alone is still refused by a run.
+
+    Args:
+        paths: Of the project; its lock must be held, and its journal be whole, or not be there.
+
+    Returns:
+        What was marked, by milestone.
+
+    Raises:
+        RunRefusedError: git cannot list the commits (74), or a session cannot be read by this version (78).
+        JournalError: The journal cannot be read or written.
+        OSError: A milestone file cannot be written.
+    """
+    marked: dict[str, tuple[TaskCommit, ...]] = {}
+    stated: list[tuple[str, Fact]] = []
+    with contextlib.ExitStack() as stack:
+        there = paths.state_db.exists()
+        reader = stack.enter_context(JournalReader.open(paths.state_db)) if there else None
+        known = {one.id for one in reader.sessions()} if reader is not None else set()
+        for milestone_id in known_ids(paths):
+            latest = Latest(milestone_id) if reader is None else latest_in(reader, milestone_id)
+            refuse_unreadable(latest, paths.state_db)
+            ahead, facts = mark_completed(paths, milestone_id, latest.ledger, known)
+            if ahead:
+                marked[milestone_id] = ahead
+            stated += [(latest.ledger.session, encode_event(fact)) for fact in facts if latest.ledger is not None]
+    if stated:
+        with Journal.open(paths.state_db) as journal:
+            journal.append(stated, time.time(), time.monotonic())  # noqa: TID251 - stored with the records
+    return marked
+
+
+def _is_done(ledger: Ledger, milestone: Milestone, task_id: str, *, as_journaled: bool) -> bool:
+    task = ledger.state.tasks.get(task_id)
+    if task is None or task.phase in {Phase.COMPLETED, Phase.LANDING}:
+        return True  # nothing of it is executed: it is done, or about to be found on the branch
+    heeds_file = not as_journaled and (task.phase is Phase.PENDING or (task.phase is Phase.SKIPPED and not task.reason))
+    return heeds_file and not _is_open(milestone, task_id)
+
+
+def _is_open(milestone: Milestone, task_id: str) -> bool:
+    task = milestone.by_id.get(task_id)
+    return task is not None and task.status not in {FileStatus.COMPLETED, FileStatus.CANCELLED}
+
+
+def _made_pending(ledger: Ledger, tasks: Iterable[str]) -> list[Event]:
+    """Return the facts that end attempts nobody makes any more, and take back what was decided about their tasks."""
+    facts: list[Event] = []
+    for task_id in tasks:
+        task = ledger.state.tasks.get(task_id)
+        if task is None:
+            continue
+        if task.attempt is not None and task.attempt.id in ledger.state.live:
+            facts.append(AttemptEnded(task.attempt.id, Outcome.INTERRUPTED, detail="its commit is on the branch"))
+        if task.phase in {Phase.FAILED, Phase.SKIPPED}:
+            facts.append(TaskRetried(task_id))
+    return facts
+
+
+def _run(program: Program) -> Finished:
+    """Run a git that only reads, and wait for it."""
+    environment = {**os.environ, **{name: value for name, value in program.env if value is not None}}
+    for name, value in program.env:
+        if value is None:
+            environment.pop(name, None)
+    try:
+        done = subprocess.run(
+            program.argv,
+            cwd=program.cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=program.timeout,
+            check=False,
+        )
+    except FileNotFoundError:
+        return Finished(_NO_SUCH_THING, b"", b"there is no git")
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finished(1, b"", str(error).encode())
+    return Finished(done.returncode, done.stdout, done.stderr)
