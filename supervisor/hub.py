@@ -130,6 +130,14 @@ class Hub(threading.Thread):
 
         self.call(fail)
 
+    def look_at_journal(self) -> None:
+        """End everything, in the hub's thread, if the journal's file has lost its name, whether or not it is written.
+
+        Raises:
+            JournalBrokenError: It has; for the hub's own loop.
+        """
+        self._journal.check_place()
+
     def open_session(self, ledger: Ledger, teller: Teller, observe: Callable[[Notice], None]) -> None:
         """Take up a session.
 

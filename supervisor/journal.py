@@ -29,6 +29,7 @@ from supervisor.journal_errors import (
     JournalDamagedError,
     JournalError,
     JournalFullError,
+    JournalGoneError,
     JournalMissingError,
     JournalVersionError,
     LostHistoryError,
@@ -48,6 +49,7 @@ __all__ = [
     "JournalDamagedError",
     "JournalError",
     "JournalFullError",
+    "JournalGoneError",
     "JournalMissingError",
     "JournalReader",
     "JournalVersionError",
@@ -87,6 +89,8 @@ class Journal(JournalReader):
         self._head = verified.head
         self._sessions = dict(verified.sessions)
         self._broken = ""
+        self._file = journal_file.identity(path)
+        self._directory = journal_file.identity(path.parent)
         self._witness = os.open(
             journal_file.witness_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
@@ -148,10 +152,12 @@ class Journal(JournalReader):
         Raises:
             JournalFullError: No space; nothing was written, and it can be repeated.
             JournalBrokenError: The write failed, or an earlier one did; this journal must be given up.
+            JournalGoneError: As :meth:`check_place`.
             msgspec.ValidationError: A fact that begins a session names no milestone; nothing was written.
         """
         if self._broken:
             raise JournalBrokenError(self.path, self._broken)
+        self.check_place()
         records: list[Record] = []
         rows: list[journal_file.Row] = []
         head = self._head
@@ -170,6 +176,20 @@ class Journal(JournalReader):
             self._sessions.update(summaries)
             self._leave_witness()
         return tuple(records)
+
+    def check_place(self) -> None:
+        """See whether the file still has its name: what is written to another one is lost with this process.
+
+        Whoever moves the whole directory takes the lock along, and is found by that.
+
+        Raises:
+            JournalGoneError: It was removed or replaced. What it held was copied, and this journal must be given up.
+        """
+        found = journal_file.identity(self.path)
+        if found == self._file or journal_file.identity(self.path.parent) != self._directory:
+            return
+        self._broken = f"the file was {'removed' if found is None else 'replaced'} while it was in use"
+        raise JournalGoneError(self.path, self._broken, journal_file.rescue(self.path, self._connection))
 
     def _write(self, rows: list[journal_file.Row]) -> None:
         connection = self._connection

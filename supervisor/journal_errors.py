@@ -93,9 +93,25 @@ class JournalFullError(JournalError):
 class JournalBrokenError(JournalError):
     """A read or write failed in a way that leaves open what is on the disk; nothing more is written."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(
-            path,
-            f"the journal cannot be relied on any more ({what})",
-            "check the disk, then start again: what was acknowledged is verified before anything goes on",
-        )
+    def __init__(
+        self,
+        path: Path,
+        what: str,
+        cure: str = "check the disk, then start again: what was acknowledged is verified before anything goes on",
+    ) -> None:
+        super().__init__(path, f"the journal cannot be relied on any more ({what})", cure)
+
+
+class JournalGoneError(JournalBrokenError):
+    """Somebody removed or replaced the file while it was in use.
+
+    Attributes:
+        rescued: A copy of what it held; ``None`` when none could be made.
+    """
+
+    def __init__(self, path: Path, what: str, rescued: Path | None) -> None:
+        cure = "see who does that, and run `milestonectl recover`"
+        if rescued is not None:
+            cure += f", which goes on with what it held: {rescued}"
+        super().__init__(path, what, cure)
+        self.rescued = rescued

@@ -117,6 +117,41 @@ def recovered_path(path: Path) -> Path:
     return path.with_name(path.name + ".recovered")
 
 
+def rescued_path(path: Path) -> Path:
+    """Return where a process that loses the file of its journal leaves a copy of what it held."""
+    return path.with_name(path.name + ".rescued")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file or directory from another one of its name; ``None`` when there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def rescue(path: Path, connection: sqlite3.Connection) -> Path | None:
+    """Save what a journal holds whose file has lost its name; return where, or ``None`` when that fails.
+
+    Args:
+        path: The journal's path.
+        connection: To the file that stood there.
+    """
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(connect(fresh, "rw")) as copy:
+            connection.backup(copy)
+        sync(fresh)
+        fresh.rename(rescued_path(path))
+        sync(path.parent)
+    except (sqlite3.Error, OSError):
+        return None
+    return rescued_path(path)
+
+
 def refuse_unfinished(path: Path) -> None:
     """Refuse a journal that a recovery was replacing when it was cut short.
 

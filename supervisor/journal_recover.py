@@ -5,6 +5,8 @@ never deleted: the damaged files, and every projection that speaks of events whi
 not have (their roles rebuild those). What tasks did in the lost part is not known afterwards: they count as
 not done. So this is done when a person asks for it, under the project lock, and never by itself.
 
+Where a process lost the file of its journal, and left a copy of what it held, the longer whole beginning is kept.
+
 The protocol, which can be cut short anywhere and done again. The whole beginning is written to
 ``state.db.recovered``, which is there whole or not at all; while it is there the journal is refused by everybody
 else. Then the files get second names (``state.db.lost-1``...), and what is ahead is renamed; then the log and the
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _Event = tuple[str, float, float, Fact]
 
-_KEPT_PARTS: Final = ("", "-wal", "-head")
+_KEPT_PARTS: Final = ("", "-wal", "-head", ".rescued")
 _PARTS: Final = (*_KEPT_PARTS, "-shm")
 
 UNKNOWN: Final = "unknown"
@@ -131,7 +133,11 @@ def recover(paths: ProjectPaths) -> Recovered:
     path = paths.state_db
     copy = journal_file.recovered_path(path)
     if not _has_begun(path):
-        journal_file.create(copy, CURRENT, list(whole_beginning(path)) if path.exists() else [])
+        kept: list[_Event] = []
+        for source in (path, journal_file.rescued_path(path)):
+            whole = list(whole_beginning(source)) if source.exists() else []
+            kept = whole if len(whole) > len(kept) else kept
+        journal_file.create(copy, CURRENT, kept)
     folds: dict[str, Ledger] = {}
 
     def fold(record: Record) -> None:

@@ -213,6 +213,7 @@ class Project:
     def _look_at_lock(self) -> None:
         """End everything once the lock that others would find is another one: somebody else may act on the project."""
         if self._lock.still_ours():
+            self.hub.look_at_journal()
             self.hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
             return
         self.lock_lost = True

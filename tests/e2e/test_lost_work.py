@@ -1,6 +1,6 @@
 """The journal and git know of each other's work: what one of them lost is found, and nothing is done twice for it.
 
-Owns branches that are deleted or set back, and repositories that go away, under a run and between two.
+Owns branches that are deleted or set back, repositories and journals that go away, under a run and between two.
 """
 
 import os
@@ -130,3 +130,24 @@ def test_a_branch_that_was_set_back_between_two_runs_is_refused_with_the_commit_
     (place / "go").touch()
     assert project.ctl("run", "m1").code == 0
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
+
+
+def test_a_journal_that_is_deleted_under_a_run_ends_it_at_once_and_nothing_of_it_is_lost(
+    project: Project, place: Path
+) -> None:
+    running = _started(project, place)
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (project.path / ".milestones" / name).unlink()
+
+    assert running.wait() == 74, running.text()
+
+    assert "the file was removed while it was in use" in running.text()
+    assert "milestonectl recover" in running.text()
+    refused = project.ctl("run", "m1")
+    assert refused.code == 78, refused.out + refused.err
+    assert "milestonectl recover" in refused.err
+    assert project.ctl("recover").code == 0
+    (place / "go").touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert_done_once(project, "m1", TASKS)

@@ -16,6 +16,7 @@ from supervisor.journal import (
     Journal,
     JournalBrokenError,
     JournalDamagedError,
+    JournalGoneError,
     JournalMissingError,
     JournalReader,
     JournalVersionError,
@@ -354,6 +355,34 @@ def test_after_a_failed_write_nothing_more_is_written(path: Path) -> None:
     journal.close()
     with Journal.open(path) as journal:
         assert journal.last_seq == 2
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_journal_whose_file_is_taken_away_under_its_writer_is_given_up_and_what_it_held_is_saved(
+    path: Path, how: str
+) -> None:
+    with Journal.open(path) as journal:
+        expected = journal.append(many(12), 1.0, 1.0)
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(b"something else")
+        with pytest.raises(JournalGoneError, match=f"the file was {how} while it was in use") as caught:
+            journal.append(many(1), 2.0, 2.0)
+        assert caught.value.rescued == path.with_name("state.db.rescued")
+        with pytest.raises(JournalBrokenError, match=how):
+            journal.append(many(1), 2.0, 2.0)
+    with JournalReader.open(path.with_name("state.db.rescued")) as reader:
+        assert tuple(reader.records()) == expected
+    assert stat.S_IMODE(path.with_name("state.db.rescued").stat().st_mode) == 0o600
+    assert not path.exists() or path.read_bytes() == b"something else"
+
+
+def test_a_journal_whose_whole_directory_is_moved_is_for_the_lock_to_find(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    with Journal.open(inner / "state.db") as journal:
+        inner.rename(tmp_path / "elsewhere")
+        journal.check_place()
 
 
 def test_a_session_that_names_no_milestone_is_refused_before_anything_is_written(path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from actors.paths import ProjectPaths
 from actors.projection import Jsonl
-from supervisor.journal import Journal, JournalDamagedError, JournalError, LostHistoryError
+from supervisor.journal import Journal, JournalDamagedError, JournalError, JournalGoneError, LostHistoryError
 from supervisor.journal_recover import Found, look, recover
 from supervisor.projection import replace_file, seen_by
 from tests.journal.samples import SESSION, many
@@ -111,6 +111,22 @@ def test_a_whole_journal_that_is_brought_back_after_a_recovery_was_cut_short_is_
     assert look(paths) == Found(12)
     with Journal.open(paths.state_db) as journal:
         assert list(journal.records()) == expected
+
+
+def test_what_a_process_saved_when_its_journal_was_taken_away_is_brought_back(paths: ProjectPaths) -> None:
+    with Journal.open(paths.state_db) as journal:
+        expected = list(journal.records())
+        paths.state_db.unlink()
+        with pytest.raises(JournalGoneError):
+            journal.check_place()
+    assert "gone" in look(paths).fault
+
+    recovered = recover(paths)
+
+    assert (recovered.kept, recovered.known, recovered.tasks) == (12, 12, ())
+    with Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
+        assert list(journal.records()) == expected
+    assert not paths.state_db.with_name("state.db.rescued").exists()
 
 
 # --- cut short ---------------------------------------------------------------------------------------------------
