@@ -2,8 +2,11 @@
 
 import json
 
+from supervisor.journal import Journal
+from supervisor.journal_file import Form
 from tests.cli.conftest import Ctl
 from tests.e2e.stage import Project
+from tests.journal.test_golden import FORMS, put
 
 MILESTONE = "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n"
 
@@ -127,3 +130,17 @@ def test_status_does_not_take_a_journal_without_its_end_for_the_whole(project: P
 
     assert found.code == 78, found.out + found.err
     assert "milestonectl recover" in found.err
+
+
+def test_a_journal_of_a_newer_form_is_refused_with_words_and_kept(project: Project, ctl: Ctl) -> None:
+    file = project.write("m1", "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'true'}\n")
+    path = put(FORMS[-1], project.path / ".milestones")
+    Journal.open(path, form=Form(2, {1: lambda fact: fact})).close()
+    before = (path.read_bytes(), file.read_bytes())
+    for words in (("status",), ("run", "m1"), ("recover",), ("events",)):
+        found = ctl(*words)
+
+        assert found.code == 78, (words, found)
+        assert "the journal has form 2, this version of milestoned knows 1" in found.err
+        assert "install the version that wrote it" in found.err
+    assert (path.read_bytes(), file.read_bytes()) == before
