@@ -45,12 +45,13 @@ from actors.events import (
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
 from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
-from actors.outputs import Match, Output, RuleBook, Tail, Veil, telling_lines
+from actors.outputs import Match, Output, RuleBook, Tail, telling_lines
 from actors.paths import ProjectPaths
 from actors.role import RoleActor
 from actors.rules import Where
 from actors.rules_file import read_rules_file
 from actors.state import Phase, Stage
+from actors.veil import Veil
 
 LOOK_SECONDS: Final = 1.0
 """Seconds between two looks when nothing happens."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 
 from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame, next_beat
-from actors.log import log, open_log_late
+from actors.log import log, open_log_late, without_secrets
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.paths import ProjectPaths
 from actors.programs import DONE, Finished, Program, Work
@@ -173,7 +173,8 @@ class Host:
         try:
             self._kill_programs()
             log().opt(exception=error).critical("role crashed")
-            traceback.print_exception(error, file=sys.stderr)
+            sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+            sys.stderr.flush()
         finally:
             os._exit(CRASHED)
 

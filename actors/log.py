@@ -2,7 +2,8 @@
 
 What happens to a milestone is in the journal; this is for crashes, refusals and restarts. One file for each
 process, JSON lines, closed to others. Messages are constants and data are bound fields, so that no text of a user
-or a task is ever formatted; frames are never shown with their values. Never opened in the fork server, and never by
+or a task is ever formatted; frames are never shown with their values, and what an exception says is shown without those
+of secrets. Never opened in the fork server, and never by
 the embeddable API: a host program's logging is its own.
 
 A process of ours has nothing to say as a rule, and loguru with all that it imports takes five megabytes: so it is
@@ -15,6 +16,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from actors.veil import Veil
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,6 +29,7 @@ ROTATION: Final = 10_000_000
 RETENTION: Final = 3
 """Files put aside that are kept: ``name.1.log``, the youngest, and so on."""
 
+_KEPT_BACK: Final[list[Veil]] = [Veil()]
 _LATE: Final[list[tuple[Path, str]]] = []
 
 
@@ -43,7 +47,7 @@ class _LogFile:
 
     def write(self, line: str) -> None:
         """Add a line, whole or not at all."""
-        data = line.encode(errors="backslashreplace")
+        data = without_secrets(line).encode(errors="backslashreplace")
         with contextlib.suppress(OSError):
             if self._size and self._size + len(data) > ROTATION:
                 self._put_aside()
@@ -69,6 +73,16 @@ class _LogFile:
         for older, younger in zip(reversed(names), reversed(names[:-1]), strict=False):
             if younger.exists():
                 younger.replace(older)
+
+
+def keep_back(veil: Veil) -> None:
+    """Have these values too left out of what this process says from here on, in any thread."""
+    _KEPT_BACK[0] = Veil.over(_KEPT_BACK[0].values + veil.values)
+
+
+def without_secrets(text: str) -> str:
+    """Return what this process may say of a text, JSON or not: for what leaves it by another way than this log."""
+    return _KEPT_BACK[0].hide_anywhere(text)
 
 
 def open_log(path: Path, level: str = "INFO") -> None:

@@ -19,6 +19,7 @@ import attrs
 from actors.headlines import SPEAKING, headline, is_hollow
 from actors.patterns import needles
 from actors.rules import Rule
+from actors.veil import Veil
 
 MOST_CHARACTERS: Final = 500
 """Characters of a line that are searched."""
@@ -58,34 +59,6 @@ class Match:
     def __str__(self) -> str:
         place = f", line {self.line}" if self.line else ""
         return f"{self.rule.category}: {self.text} ({self.attempt}.log{place}; rule {self.rule.id})"
-
-
-@attrs.frozen
-class Veil:
-    """Hides the values of secrets.
-
-    Attributes:
-        values: What must not be shown, longest first.
-    """
-
-    values: tuple[str, ...] = ()
-
-    @classmethod
-    def over(cls, values: Iterable[str]) -> Veil:
-        """Return a veil over values; of those with several lines also over each line."""
-        pieces = {piece for value in values for piece in (value, *value.splitlines()) if piece.strip()}
-        return cls(tuple(sorted(pieces, key=len, reverse=True)))
-
-    def hide(self, text: str, *, was_cut: bool = False) -> str:
-        """Return a text without the values, and if it was cut also without the beginning of one there."""
-        for value in self.values:
-            text = text.replace(value, "***")
-        for value in self.values if was_cut else ():
-            for length in range(min(len(value) - 1, len(text)), 0, -1):
-                if text.endswith(value[:length]):
-                    text = text[:-length] + "***"
-                    break
-        return text
 
 
 def clean(line: str) -> str:

@@ -23,11 +23,12 @@ import pykka
 
 from actors.events import Event, Record, RoleFinished, encode_event
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
-from actors.log import log
+from actors.log import keep_back, log
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.programs import Finished, Flow
 from actors.projection import Jsonl, holds, lines_of
 from actors.state import SessionState, decode_state
+from actors.veil import Veil
 
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
@@ -207,6 +208,7 @@ class RoleActor(pykka.ThreadingActor):
 
     def _welcome(self, message: Welcome) -> None:
         self.state = decode_state(message.state)
+        keep_back(Veil.of(os.environ, self.state.settings.secrets))
         self._project((record, record.event()) for record in message.missed)
         self.rebuilt()
         self._welcomed = True

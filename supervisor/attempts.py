@@ -271,7 +271,7 @@ class Attempts:
             attempt.state = Delayed(now + former.delay, former.tries + 1, delay)
             return
         reason = f"{error.reason} (tried {former.tries + 1} times)" if error.passing else error.reason
-        reason = attempt.place.without_secrets(reason)
+        reason = attempt.place.veil.hide(reason)
         note_in_log(attempt.place, reason)
         self._conclude(attempt, Verdict(Outcome.FAILED, error.code, reason), now)
 

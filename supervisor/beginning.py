@@ -31,10 +31,12 @@ from actors.paths import new_session_id
 from actors.preflight import without_statuses
 from actors.state import Phase, SessionState
 from actors.surroundings import boot_id
+from actors.veil import Veil
 from supervisor.api_errors import SupervisionError
 from supervisor.finding import NoMilestoneError, find_milestone
 from supervisor.ladder import refusal
 from supervisor.ledger import Ledger
+from supervisor.told_secrets import secrets_told
 
 if TYPE_CHECKING:
     from actors.events import Settings
@@ -300,6 +302,13 @@ def refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:
             USAGE,
             *(f"task {task} sets {name} in its env, and secrets: says that its value is one" for task, name in told),
             "what stands in a milestone file is journaled: set the variable in the environment of milestonectl instead",
+        )
+    held = tuple(secrets_told(milestone, settings, Veil.of(os.environ, settings.secrets)))
+    if held:
+        raise RunRefusedError(
+            USAGE,
+            *held,
+            "what stands there is journaled: have it read the variable instead, or take the name out of secrets",
         )
 
 

@@ -20,6 +20,7 @@ from typing import Final, NoReturn, cast
 import attrs
 import msgspec
 
+from actors.log import without_secrets
 from actors.wording import one_line
 from supervisor import linux
 from supervisor.fork_protocol import Launch
@@ -133,7 +134,7 @@ def _complain(launch: Launch, error: BaseException) -> int:
         return error.code or 0
     shortage = shortage_of(error)
     crashed = CRASHED if shortage is None else REFUSED
-    why = one_line(error) if shortage is None else refusal(shortage)
+    why = without_secrets(one_line(error)) if shortage is None else refusal(shortage)
     line = f"{launch.child} (incarnation {launch.incarnation}) crashed: {why}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from actors.events import SettingsChanged
 from actors.log import log
-from supervisor.beginning import IO_ERROR, RunRefusedError, Wish
+from actors.veil import Veil
+from supervisor.beginning import CONFIGURATION, IO_ERROR, RunRefusedError, Wish
 from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
@@ -28,6 +30,7 @@ from supervisor.reloading import change
 from supervisor.role_orders import NOT_RUNNING, Told
 from supervisor.session_run import Over, RunNotice, SessionRun
 from supervisor.shortage import refusal
+from supervisor.told_secrets import secrets_told
 from supervisor.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -112,6 +115,10 @@ class HostedProject:
         results = [Named(str(self.paths.project), 0, "read again")]
         for run in self.live():
             what = change(run.settings, settings)
+            held = tuple(secrets_told(None, what.settings, Veil.of(os.environ, what.settings.secrets)))
+            if held:
+                results.append(Named(run.milestone.id, CONFIGURATION, f"goes on as it was: {'; '.join(held)}"))
+                continue
             if what.taken:
                 run.state(SettingsChanged(what.settings), told=lambda _: None)
             results.append(Named(run.milestone.id, 0, str(what)))

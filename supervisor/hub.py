@@ -23,6 +23,7 @@ import attrs
 
 from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
 from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
+from actors.log import without_secrets
 from actors.log_lines import KINDS
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
@@ -503,7 +504,7 @@ class Hub(threading.Thread):
 
     def _fail(self, reason: str, story: str = "") -> None:
         with self._lock:
-            self._failure = Escalated(reason, fatal=True, broken=bool(story), story=story)
+            self._failure = Escalated(without_secrets(reason), fatal=True, broken=bool(story), story=story)
             observers = tuple(self._observers)
         for observe in observers:
             observe(self._failure)

@@ -4,6 +4,9 @@ Facts are judged against the fold in the order in which they came, each on its o
 known (a second grant of a completed task, a late end of a dead attempt) is refused with the reason and never
 journaled. That is where the promises about tasks are kept, whoever asks and however often.
 
+What a fact says for people is journaled without the values of secrets, so that nothing that is made of the journal has
+them either.
+
 Owned by the hub's thread. Refuses to know links, processes and files.
 """
 
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -27,6 +31,7 @@ from actors.events import (
     encode_event,
 )
 from actors.state import ROLES, SessionState
+from actors.veil import Veil
 from supervisor.journal_verify import milestone_of
 
 if TYPE_CHECKING:
@@ -73,6 +78,8 @@ class Ledger:
     def __init__(self, session: str, records: Iterable[Record] = ()) -> None:
         self.session = session
         self.state = SessionState(session=session)
+        self._secrets: tuple[str, ...] = ()
+        self._veil = Veil()
         with without_collection():
             for record in records:
                 self.state.apply(record)
@@ -100,10 +107,18 @@ class Ledger:
             if refusal:
                 refusals.append(f"{fact.kind}: {refusal}")
                 continue
+            event = self._veiled(event)
             self.state.apply(Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event)
             # Written anew: what the decoder skipped (fields that we do not know, in any shape) is not ours to keep.
             admitted.append((encode_event(event), event))
         return Judged(tuple(admitted), tuple(refusals))
+
+    def _veiled(self, event: Event) -> Event:
+        """Hide what this process's environment says are the values of secrets: its tasks have theirs from there."""
+        names = self.state.settings.secrets
+        if names != self._secrets:
+            self._secrets, self._veil = names, Veil.of(os.environ, names)
+        return self._veil.hide_in(event) if self._veil.values else event
 
     def ending(self) -> SessionEnded | None:
         """Return the fact that ends the session, when it has settled and every role has finished."""

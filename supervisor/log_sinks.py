@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actors.log import without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -171,5 +173,5 @@ def _shown(value: object) -> str:
 
 
 def _line(record: Record, text: str) -> str:
-    record["extra"]["line"] = text
+    record["extra"]["line"] = without_secrets(text)
     return "{extra[line]}\n"

@@ -33,7 +33,9 @@ from typing import TYPE_CHECKING, Final
 
 from actors.events import AttemptEnded, AttemptStarted, Outcome, encode_event
 from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome, next_beat
+from actors.log import keep_back
 from actors.state import RUNNER, Stage, decode_state
+from actors.veil import Veil
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
 from supervisor.environment import SESSION_MARK, TaskEnvironment, passed_on
@@ -242,6 +244,7 @@ class Runner:
         base: Mapping[str, str] = os.environ
         if state.daemon:  # what somebody started a service with is no business of tasks, but for what is named
             base = passed_on(os.environ, (*state.settings.environment, *state.settings.secrets, MARK))
+        keep_back(Veil.of(base, state.settings.secrets))
         self._environment = TaskEnvironment(
             base, session=self._session, milestone=state.milestone.id, project=self._project
         )
@@ -294,8 +297,7 @@ class Runner:
                 directory = attempt.path if state.isolated else self._project
                 log = str(self._logs / f"{attempt.id}.log")
                 variables = environment.of(granted, directory)
-                secrets = filter(None, (variables.get(name) for name in state.settings.secrets))
-                place = Place(directory, variables, log, tuple(secrets))
+                place = Place(directory, variables, log, Veil.of(variables, state.settings.secrets))
                 self._attempts.begin(granted, place, now)
 
     def _stop(self, state: SessionState, stop: StopRequested, now: float) -> None:

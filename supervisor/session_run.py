@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +28,9 @@ from actors.events import (
     SettingsChanged,
     StopRequested,
 )
+from actors.log import keep_back
 from actors.state import RUNNER, decode_state, encode_state
+from actors.veil import Veil
 from supervisor import core_events as told
 from supervisor.beginning import BROKEN, FAILED, IO_ERROR, Beginning
 from supervisor.conduct import FLAGS, ChildView, Conduct, HubPort, session_specs
@@ -115,6 +118,7 @@ class SessionRun:
         self.initial_state = decode_state(encode_state(state))
         self.milestone = state.milestone
         self.settings = state.settings
+        keep_back(Veil.of(os.environ, state.settings.secrets))
         self._notify = notify
         self._hub = project.hub
         self._ledger = beginning.ledger

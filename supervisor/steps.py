@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actors.veil import Veil
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -74,19 +76,13 @@ class Place:
         directory: Absolute directory to run in.
         environment: Complete environment.
         log: Absolute path of the log file; its directory exists.
-        hidden: Values that must not appear in what we write ourselves.
+        veil: Hides what must not appear in what we write ourselves.
     """
 
     directory: str
     environment: Mapping[str, str] = attrs.field(repr=False)
     log: str
-    hidden: tuple[str, ...] = attrs.field(default=(), repr=False)
-
-    def without_secrets(self, text: str) -> str:
-        """Return the text with every hidden value blotted out."""
-        for value in self.hidden:
-            text = text.replace(value, "***")
-        return text
+    veil: Veil = Veil()
 
 
 def start_step(step: Step, place: Place, entry: Sequence[str] = ()) -> int:
@@ -127,7 +123,7 @@ def note_in_log(place: Place, line: str) -> None:
     except CannotStartError:
         return
     try:
-        _write(output, f"milestoned: {place.without_secrets(line)}\n")
+        _write(output, f"milestoned: {place.veil.hide(line)}\n")
     finally:
         os.close(output)
 
@@ -185,7 +181,7 @@ def _open_log(place: Place) -> int:
 
 def _write_header(output: int, step: Step, place: Place) -> None:
     command = step.command if isinstance(step.command, str) else shlex.join(step.command)
-    lines = place.without_secrets(command).strip().splitlines() or [""]
+    lines = place.veil.hide(command).strip().splitlines() or [""]
     first = lines[0][:_HEADER_LENGTH]
     more = " ..." if len(lines) > 1 or len(first) < len(lines[0]) else ""
     size = os.fstat(output).st_size

@@ -3,7 +3,8 @@
 import pytest
 
 from actors.headlines import headline
-from actors.outputs import Veil, telling_lines
+from actors.outputs import telling_lines
+from actors.veil import Veil
 
 PYTEST = """\
 ============================= test session starts ==============================

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.builtin_rules import BUILTIN_RULES
-from actors.outputs import MOST_CHARACTERS, MOST_EVIDENCE, MOST_MATCHES, Output, RuleBook, Veil, clean, telling_lines
+from actors.outputs import MOST_CHARACTERS, MOST_EVIDENCE, MOST_MATCHES, Output, RuleBook, clean, telling_lines
+from actors.veil import Veil
 
 BOOK = RuleBook(BUILTIN_RULES)
 NOTHING_HIDDEN = Veil()

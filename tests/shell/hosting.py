@@ -72,11 +72,11 @@ class Hosted:
 
     # --- saying --------------------------------------------------------------------------------------------------
 
-    def welcome(self) -> Self:
+    def welcome(self, settings: Settings | None = None) -> Self:
         """Let the role rebuild its state and become ready."""
         self.expect(Hello)
         path = ".milestones/active/m1.yaml"
-        self.record(SessionStarted(MILESTONE, path, str(self.project), Settings(), "boot", 1))
+        self.record(SessionStarted(MILESTONE, path, str(self.project), settings or Settings(), "boot", 1))
         self.say(Welcome(SESSION, encode_state(self.state), self._seq, ()))
         self.expect(Ready)
         return self

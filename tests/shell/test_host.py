@@ -9,9 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actors.events import Settings
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready
+from actors.host import CRASHED
+from actors.paths import ProjectPaths
 from actors.programs import Program
 from supervisor.linux import is_alive
+from tests.canaries import find
 from tests.shell.hosting import ROLE, SESSION, Hosted
 from tests.waiting import wait_until
 
@@ -273,3 +277,19 @@ def test_nothing_is_decided_while_a_fact_is_on_its_way_to_the_journal(ready: Hos
     assert not [frame for frame in ready._frames if isinstance(frame, Propose)]
     ready.say(Deliver((), (first.ticket,)))
     assert ready.answer()["late"] > 0.5
+
+
+def test_a_role_whose_code_is_broken_says_why_without_the_values_of_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = 'c4n4ry-"\\ü-value'
+    monkeypatch.setenv("TOKEN", canary)
+    with Hosted(tmp_path) as role:
+        role.welcome(Settings(secrets=("TOKEN",)))
+        role.order(do="raise", message=f"no luck with {canary}")
+        assert role.wait_for_end() == CRASHED
+    logs = ProjectPaths(tmp_path).logs(SESSION)
+    assert "LookupError" in role.output()
+    assert "LookupError" in (logs / f"{ROLE}.log").read_text(encoding="utf-8")
+    assert "no luck with ***" in role.output()
+    assert find([canary], [tmp_path]) == []
