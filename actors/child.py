@@ -16,6 +16,7 @@ import pykka
 
 from actors.actor_host import run_actor
 from actors.dialogue import DIALOGUE, Broken, Declined, Pulse, Up
+from actors.programs import OF_THE_MANAGER
 from actors.targets import fill, find
 from actors.wording import one_line
 
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
 NOT_FOUND: Final = 127
 """Exit status of a program that could not be executed, as shells have it."""
-
-_OF_THE_HOST: Final = frozenset(
-    {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
-)
-"""Variables by which systemd speaks with the host alone."""
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
@@ -103,7 +99,7 @@ def execute(link: socket.socket, args: Mapping[str, object]) -> int:
         The exit status, when the program could not be executed.
     """
     argv = cast("list[str]", args["argv"])
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_HOST}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_THE_MANAGER}
     for name, value in cast("Mapping[str, str | None]", args["env"]).items():
         if value is None:
             environment.pop(name, None)

@@ -31,7 +31,7 @@ from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_fr
 from actors.log import log, open_log_late, without_secrets
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.paths import ProjectPaths
-from actors.programs import DONE, Finished, Program, Work
+from actors.programs import DONE, Finished, Program, Work, environment_of
 
 if TYPE_CHECKING:
     import socket
@@ -134,19 +134,13 @@ class Host:
         os.eventfd_write(self._wake, 1)
 
     def _start_program(self, token: int, program: Program) -> Finished | None:
-        environment = dict(os.environ)
-        for name, value in program.env:
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
         stdin = _memory_file("stdin", program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY)
         stdout, stderr = _memory_file("stdout"), _memory_file("stderr")
         try:
             process = subprocess.Popen(
                 program.argv,
                 cwd=program.cwd,
-                env=environment,
+                env=environment_of(program, os.environ),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

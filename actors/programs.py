@@ -10,12 +10,17 @@ tree) is yielded as :class:`Work` and done beside the loop, by a thread whose en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Final, TypeVar
 
 import attrs
 
 T = TypeVar("T")
+
+OF_THE_MANAGER: Final = frozenset(
+    {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
+"""Variables by which a service manager talks to the very process that it started (sd_notify(3), sd_listen_fds(3))."""
 
 
 @attrs.frozen
@@ -25,7 +30,8 @@ class Program:
     Attributes:
         argv: The program and its arguments; never a shell line.
         cwd: Directory to run in.
-        env: Variables set over (or, with ``None``, removed from) the environment of the role.
+        env: Variables set over (or, with ``None``, removed from) those of the role that are passed on
+            (:func:`environment_of`).
         stdin: Bytes for its standard input.
         timeout: Seconds after which it is killed.
     """
@@ -35,6 +41,36 @@ class Program:
     env: tuple[tuple[str, str | None], ...] = ()
     stdin: bytes = b""
     timeout: float = 60.0
+
+
+_OF_THE_USER: Final = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_HTTP_", "GIT_PROXY_", "GIT_SSH", "GIT_SSL_")
+_OF_THE_MACHINE: Final = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH"})
+
+
+def environment_of(program: Program, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a program gets.
+
+    Of git's variables are passed on only those that say who the user is, where the configuration of user and machine
+    stands, and how to reach a remote: any other one (``GIT_DIR``, ``GIT_INDEX_FILE``, ``GIT_TRACE``...) is meant for a
+    git that called us. What a service manager gives to its service is nobody else's either.
+
+    Args:
+        program: The program.
+        base: The environment of the role.
+    """
+    environment = {name: value for name, value in base.items() if not _is_foreign(name)}
+    for name, value in program.env:
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    return environment
+
+
+def _is_foreign(name: str) -> bool:
+    if name.startswith("GIT_"):
+        return name not in _OF_THE_MACHINE and not name.startswith(_OF_THE_USER)
+    return name in OF_THE_MANAGER
 
 
 @attrs.frozen

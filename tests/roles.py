@@ -27,7 +27,7 @@ from actors.events import (
 from actors.frames import Deliver, Frame, Leave, Propose, Ready, Welcome
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.model import Milestone
-from actors.programs import DONE, Finished, Program, Work
+from actors.programs import DONE, Finished, Program, Work, environment_of
 from actors.role import RoleActor, RoleContext
 from actors.state import SessionState, encode_state
 
@@ -269,7 +269,7 @@ def _run(program: Program) -> Finished:
         done = subprocess.run(
             program.argv,
             cwd=program.cwd,
-            env=_environment(program),
+            env=environment_of(program, os.environ),
             input=program.stdin,
             capture_output=True,
             timeout=program.timeout,
@@ -278,12 +278,6 @@ def _run(program: Program) -> Finished:
     except OSError as error:
         return Finished(127, b"", f"{program.argv[0]}: {error.strerror}".encode())
     return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def _environment(program: Program) -> dict[str, str]:
-    removed = {name for name, value in program.env if value is None}
-    kept = {name: value for name, value in os.environ.items() if name not in removed}
-    return kept | {name: value for name, value in program.env if value is not None}
 
 
 def write_milestone(project: Path, name: str, text: str, folder: str = "active") -> Path:

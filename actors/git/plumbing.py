@@ -4,13 +4,15 @@ Owns every option that keeps our git programs quiet, unattended, repeatable and 
 what they are called for.
 
 Our programs run no hook, no monitor, no signing, no maintenance and no prompt, whatever the repository's
-configuration says; variables of a git that called us (``GIT_DIR``, ``GIT_INDEX_FILE``...) do not reach them.
-What remains the repository's own are filters and merge drivers: whoever can configure those is trusted.
+configuration says, and talk to nobody: in a partial clone git would fetch a missing object in a way that the
+repository chooses, by any program. A push alone talks, as the user has configured it. What remains the repository's
+own are filters and merge drivers: whoever can configure those is trusted.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 import attrs
@@ -51,51 +53,11 @@ _OVERRIDES: Final = (
     ("gc.auto", "0"),
     ("i18n.commitEncoding", "UTF-8"),
     ("maintenance.auto", "false"),
+    ("protocol.ext.allow", "never"),
     ("submodule.recurse", "false"),
 )
 
-_NOT_INHERITED: Final = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_ATTR_SOURCE",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DEFAULT_HASH",
-    "GIT_DIFF_OPTS",
-    "GIT_DIR",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_GLOB_PATHSPECS",
-    "GIT_GRAFT_FILE",
-    "GIT_ICASE_PATHSPECS",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_INDEX_VERSION",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_LITERAL_PATHSPECS",
-    "GIT_NAMESPACE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_NOGLOB_PATHSPECS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REFLOG_ACTION",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_TEMPLATE_DIR",
-    "GIT_TRACE",
-    "GIT_TRACE2",
-    "GIT_TRACE2_EVENT",
-    "GIT_TRACE2_PERF",
-    "GIT_TRACE_SETUP",
-    "GIT_WORK_TREE",
-)
-
-WITHOUT_GIT: Final[tuple[tuple[str, str | None], ...]] = tuple((name, None) for name in _NOT_INHERITED)
-"""Changes to the environment for a program that is not git but may call it."""
-
 ENVIRONMENT: Final[tuple[tuple[str, str | None], ...]] = (
-    *WITHOUT_GIT,
     ("GIT_CONFIG_COUNT", str(len(_OVERRIDES))),
     *((f"GIT_CONFIG_KEY_{number}", name) for number, (name, _) in enumerate(_OVERRIDES)),
     *((f"GIT_CONFIG_VALUE_{number}", value) for number, (_, value) in enumerate(_OVERRIDES)),
@@ -111,6 +73,17 @@ ENVIRONMENT: Final[tuple[tuple[str, str | None], ...]] = (
     ("LC_ALL", "C"),
 )
 """Changes to the environment for every git program."""
+
+SILENT: Final[tuple[tuple[str, str | None], ...]] = (
+    # No protocol at all; git from 2.45 on knows by the second that it need not try.
+    ("GIT_ALLOW_PROTOCOL", ""),
+    ("GIT_NO_LAZY_FETCH", "1"),
+)
+"""The same for those that need nobody: all but a push."""
+
+_MISSING: Final = re.compile(
+    r"transport '.*' not allowed|lazy fetching disabled|could not fetch \S+ from promisor remote"
+)
 
 
 @attrs.frozen
@@ -144,6 +117,7 @@ def git(
     env: tuple[tuple[str, str], ...] = (),
     stdin: bytes = b"",
     timeout: float = 60.0,
+    talks: bool = False,
 ) -> Program:
     """Return the program for one git command.
 
@@ -153,15 +127,19 @@ def git(
         env: Variables beside those of :data:`ENVIRONMENT`.
         stdin: Bytes for its standard input.
         timeout: Seconds after which it is killed.
+        talks: Whether it may talk to a remote.
     """
     names = {name for name, _ in env}
-    inherited = tuple(pair for pair in ENVIRONMENT if pair[0] not in names)
-    return Program(("git", *arguments), cwd, (*inherited, *env), stdin, timeout)
+    usual = ENVIRONMENT if talks else (*ENVIRONMENT, *SILENT)
+    return Program(("git", *arguments), cwd, (*(pair for pair in usual if pair[0] not in names), *env), stdin, timeout)
 
 
 def complaint(done: Finished) -> str:
     """Return what a failed program said, as one line: git's first error, else its first line."""
-    lines = [line.strip() for line in shown(done.stderr).splitlines() if line.strip()]
+    said = shown(done.stderr)
+    if _MISSING.search(said):
+        return "objects are missing in this partial clone; bring them here: git fetch --refetch --no-filter"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     for line in lines:
         if line.startswith(("error: ", "fatal: ")):
             return line.partition(": ")[2]

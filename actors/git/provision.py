@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.git.place import Record, Slot, copy_index, overwrite
-from actors.git.plumbing import OUR_FILES, WITHOUT_GIT, Refusal, complaint, git, joined, our_files, split, without
+from actors.git.plumbing import OUR_FILES, Refusal, complaint, git, joined, our_files, split, without
 from actors.git.repository import Repository
 from actors.programs import Finished, Flow, Program, beside
 
@@ -88,7 +88,7 @@ def set_up(
         OSError: The list cannot be written.
     """
     for command in commands:
-        done: Finished = yield Program(("/bin/sh", "-c", command), place.project, WITHOUT_GIT, timeout=_SETUP_TIMEOUT)
+        done: Finished = yield Program(("/bin/sh", "-c", command), place.project, timeout=_SETUP_TIMEOUT)
         if not done.ok:
             said = (done.stderr.strip() or done.stdout.strip() or b"no output").splitlines()[-1]
             reason = f"{command!r} failed with {done.code}: {said.decode('utf-8', 'backslashreplace')}"

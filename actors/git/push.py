@@ -62,6 +62,7 @@ def push(repo: Repository, remote: str, *, timeout: float = _TIMEOUT) -> Flow[Pu
         f"{tip.sha}:{repo.ref}",
         cwd=repo.top,  # a remote's path may be relative to the checkout
         timeout=timeout,
+        talks=True,
     )
     return _outcome(done, tip.sha, repo.ref)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from actors.programs import DONE, Finished, Flow, Program, Work
+from actors.programs import DONE, Finished, Flow, Program, Work, environment_of
 
 T = TypeVar("T")
 
@@ -20,15 +20,11 @@ class KilledError(Exception):
 
 def execute(program: Program) -> Finished:
     """Run a program to its end."""
-    environment = {**os.environ, **{name: value or "" for name, value in program.env}}
-    for name, value in program.env:
-        if value is None:
-            environment.pop(name, None)
     try:
         done = subprocess.run(
             program.argv,
             cwd=program.cwd,
-            env=environment,
+            env=environment_of(program, os.environ),
             input=program.stdin,
             capture_output=True,
             timeout=program.timeout,
