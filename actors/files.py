@@ -1,7 +1,11 @@
 """Milestone files on the disk: read with care, replaced whole, never half written.
 
-Owns opening, the limit of size, and durable replacement (temporary file in the same directory, fsync, rename,
-fsync of the directory). Refuses to know what the bytes mean beyond handing them to the reader.
+Whoever can write such a file decides what is executed as us. So it has to be ours, root's, or of whom its directory
+belongs to, and not open to everybody; what its group may is the group's affair, because where every user has a group of
+his own files are made writable for it.
+
+Owns opening, the limit of size, whose a file may be, and durable replacement (temporary file in the same directory,
+fsync, rename, fsync of the directory). Refuses to know what the bytes mean beyond handing them to the reader.
 """
 
 from __future__ import annotations
@@ -36,6 +40,10 @@ class FileRefusedError(OSError):
     """A path that cannot be a milestone file: a link, a directory, a device, or too large."""
 
 
+class FileTooLargeError(FileRefusedError):
+    """A file has more bytes than it may have."""
+
+
 def read_milestone_file(path: Path, most: int = MOST_BYTES) -> Reading:
     """Read a milestone file; what keeps it from being read is a problem like any other.
 
@@ -51,26 +59,27 @@ def read_milestone_file(path: Path, most: int = MOST_BYTES) -> Reading:
     return read(data, str(path))
 
 
-def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+def read_bytes(path: Path, most: int = MOST_BYTES, *, follow: bool = False) -> bytes:
     """Return the content of a regular file.
 
     Args:
-        path: The file; the last part of the path may not be a symbolic link.
+        path: The file.
         most: Most bytes that it may have.
+        follow: Whether the last part of the path may be a symbolic link: where a person named it.
 
     Raises:
         FileNotFoundError: There is none.
-        FileRefusedError: It is no regular file, or larger.
+        FileRefusedError: It is no regular file, larger, or somebody else could have written it.
         OSError: It cannot be opened or read.
     """
-    data, _ = _read(path, most)
+    data, _ = _read(path, most, 0 if follow else os.O_NOFOLLOW)
     return data
 
 
-def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+def _read(path: Path, most: int, flags: int = os.O_NOFOLLOW) -> tuple[bytes, os.stat_result]:
     try:
         # O_NONBLOCK: a FIFO in this place must not keep us waiting for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileRefusedError(errno.ELOOP, "it is a symbolic link; put the file itself there") from None
@@ -82,13 +91,24 @@ def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
         if not stat.S_ISREG(status.st_mode):
             kind = next((name for fits, name in _KINDS if fits(status.st_mode)), "a device")
             raise FileRefusedError(errno.EINVAL, _NO_FILE.format(kind))
+        _refuse_foreign(path, status)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(most + 1)
     finally:
         os.close(descriptor)
     if len(data) > most:
-        raise FileRefusedError(errno.EFBIG, f"it has more than {most:,} bytes; split the milestone")
+        raise FileTooLargeError(errno.EFBIG, f"it has more than {most:,} bytes; split the milestone")
     return data, status
+
+
+def _refuse_foreign(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in {os.geteuid(), 0} and status.st_uid != path.parent.stat().st_uid:
+        what = f"it belongs to user {status.st_uid}, neither to you nor to whom its directory belongs to"
+        what += ", and what it says would be executed as you; take it over with chown"
+        raise FileRefusedError(errno.EPERM, what)
+    if status.st_mode & stat.S_IWOTH:
+        what = "every user of the machine may write it, and what it says would be executed as you"
+        raise FileRefusedError(errno.EPERM, f"{what}; mend it: chmod o-w {path}")
 
 
 def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYTES) -> bool:

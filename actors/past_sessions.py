@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from actors.events import SessionStatus
+from actors.files import read_bytes
 from actors.log_lines import timestamp
 from actors.paths import ProjectPaths
 
@@ -67,6 +68,6 @@ class PastSessions:
 
     def _sheet(self, session: str) -> _Sheet | None:
         try:
-            return msgspec.json.decode(self._paths.session_json(session).read_bytes(), type=_Sheet)
+            return msgspec.json.decode(read_bytes(self._paths.session_json(session)), type=_Sheet)
         except (OSError, ValueError):
             return None

@@ -21,6 +21,7 @@ from typing import Any, Final, TypedDict, Unpack
 import attrs
 
 from actors.events import AgentRunner, Settings
+from actors.files import FileTooLargeError, read_bytes
 from actors.model import Isolation
 from actors.paths import ProjectPaths
 from actors.problems import Names, Notes, Problem, quoted
@@ -145,17 +146,17 @@ def _read(path: Path, by: str, project: Path) -> Layer | None:
     """Read one file; ``None`` when nobody asked for it and it is not there."""
     named = f" (named by {by})" if by else ""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        # The project's own is what a repository brings along; what a person named, or the machine's, may be a link.
+        data = read_bytes(path, _MOST_BYTES, follow=path != ProjectPaths(project).config)
         text = data.decode("utf-8-sig")
+    except FileTooLargeError:
+        return _unread(path, project, f"is larger than {_MOST_BYTES:,} bytes{named}: is it the right file?")
     except OSError as error:
         if not by and isinstance(error, FileNotFoundError | NotADirectoryError):
             return None
-        return _unread(path, project, f"cannot be read{named}: {error.strerror}")
+        return _unread(path, project, f"cannot be read{named}: {error.strerror or error}")
     except UnicodeDecodeError as error:
         return _unread(path, project, f"is not UTF-8{named}: byte {error.start} is no character")
-    if len(data) > _MOST_BYTES:
-        return _unread(path, project, f"is larger than {_MOST_BYTES:,} bytes{named}: is it the right file?")
     layer = Layer(path, project, Notes(str(path), text))
     root = scan(text, layer.notes)
     if isinstance(root, Fields):

@@ -26,6 +26,7 @@ import attrs
 import msgspec
 
 from actors.surroundings import boot_id
+from supervisor.premises import refuse_odd_places
 
 if TYPE_CHECKING:
     from actors.paths import ProjectPaths
@@ -95,8 +96,9 @@ class ProjectLock:
 
         Raises:
             LockHeldError: Another process, or another place in this one, has it.
-            OSError: The lock cannot be made (a read-only directory, a symbolic link in its place).
+            OSError: The lock cannot be made (a read-only directory), or a place of ours is something else (a link).
         """
+        refuse_odd_places(paths)
         paths.milestones.mkdir(exist_ok=True)
         with contextlib.ExitStack() as undo:
             directory = os.open(paths.milestones, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -18,6 +18,7 @@ import attrs
 import msgspec
 
 from actors.events import ContainmentChosen, Outcome, SessionStatus
+from actors.files import read_bytes
 from actors.log_lines import FILES, timestamp
 from actors.projection import last_seq_in
 from actors.state import Phase
@@ -180,7 +181,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def load_session_json(path: Path) -> SessionSheet | None:
     """Read a ``session.json``; ``None`` when it is missing, torn or of another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=SessionSheet)
+        return msgspec.json.decode(read_bytes(path), type=SessionSheet)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

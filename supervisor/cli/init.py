@@ -16,6 +16,7 @@ import click
 from actors.paths import ProjectPaths
 from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, starting_directory
 from supervisor.finding import shown
+from supervisor.premises import refuse_odd_places
 
 EXAMPLE: Final = "milestone-001"
 """Id of the milestone that ``--example`` adds."""
@@ -47,6 +48,7 @@ def command(ctx: click.Context, *, example: bool, as_json: bool) -> None:
     """
     paths = ProjectPaths(_place(ctx, as_json=as_json))
     _refuse_other_things(paths.milestones, as_json=as_json)
+    refuse_odd_places(paths)
     made: list[Path] = []
     present: list[Path] = []
     for folder in (paths.milestones, paths.active, paths.completed, paths.config.parent):

@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from actors.events import AttemptEnded, ChildReady, Outcome, SessionStatus, task_of
+from actors.files import read_bytes
 from actors.plan import Plan
 from actors.progress import eta_seconds, percentage
 from actors.state import ROLES, RUNNER, Phase, SessionState
@@ -251,7 +252,7 @@ class Sessions:
 
     def _sheet(self, session: str, role: str) -> dict[str, Any]:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            sheet = msgspec.json.decode(self._paths.agent_json(session, role).read_bytes())
+            sheet = msgspec.json.decode(read_bytes(self._paths.agent_json(session, role)))
             if isinstance(sheet, dict):
                 return sheet
         return {}

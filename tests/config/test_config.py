@@ -301,7 +301,7 @@ def test_a_file_that_is_no_text_is_told_to_be_so(project: Path) -> None:
         load_config(project, {})
     path.unlink()
     path.mkdir()
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: it is a directory"):
         load_config(project, {})
 
 

@@ -1,7 +1,7 @@
 """A repository whose configuration means harm: nothing that it names is executed by our own git programs.
 
-Every program that git knows to start is a canary: a script that writes its name down. Filters and merge drivers alone are
-the repository's to choose, and a push talks to the remote in the way that the user configured.
+Every program that git knows to start is a canary: a script that writes its name down. Filters and merge drivers alone
+are the repository's to choose, and a push talks to the remote in the way that the user configured.
 """
 
 import os

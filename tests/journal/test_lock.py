@@ -146,7 +146,7 @@ def test_a_symbolic_link_in_the_place_of_the_lock_is_refused(paths: ProjectPaths
     target = tmp_path / "precious"
     target.write_bytes(b"content")
     paths.lock.symlink_to(target)
-    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+    with pytest.raises(OSError, match="is a symbolic link: milestoned writes there"):
         ProjectLock.acquire(paths, "me")
     assert target.read_bytes() == b"content"
 
