@@ -7,7 +7,9 @@ at a time, when the client's socket has taken the former page. So a client that 
 kilobytes and nobody else's time; one that vanishes costs nothing.
 
 Bounds: :data:`MAX_CLIENTS` connections, :data:`MAX_OPEN` unanswered calls each (further ones are not read before one of
-them is answered), :data:`PATIENCE` seconds for a call that was begun. A client of another user is sent away.
+them is answered), :data:`PATIENCE` seconds for a call that was begun, :data:`MAX_BACKLOG` bytes that were not read. Who
+comes when all places are taken gets that of the client that has been silent for the longest time and waits for nothing.
+A client of another user is sent away.
 
 Runs in the supervising process, in a daemon thread of its own. Refuses to know verbs and sessions.
 """
@@ -45,7 +47,10 @@ PATIENCE: Final = 10.0
 """Seconds that a client has to finish sending a call that it began."""
 
 MAX_BACKLOG: Final = 8 << 20
-"""Bytes that may wait for a client to read them; one that lets more pile up is closed."""
+"""Bytes that may wait for a client to read them; one that lets more pile up is closed, when it is to be sent more."""
+
+ENOUGH: Final = 1 << 18
+"""Bytes that wait for a follower beyond which it is sent no further record before it has read them."""
 
 ACCEPT_AGAIN: Final = 1.0
 """Seconds until a listener is looked at again of which nobody could be accepted: no descriptor was left, say."""
@@ -134,6 +139,7 @@ class _Following:
 @attrs.define(eq=False)
 class _Client:
     sock: socket.socket
+    heard_at: float
     received: bytearray = attrs.Factory(bytearray)
     backlog: bytearray = attrs.Factory(bytearray)
     open: set[int] = attrs.Factory(set)
@@ -146,6 +152,10 @@ class _Client:
     def is_full(self) -> bool:
         return len(self.open) + len(self.following) >= MAX_OPEN
 
+    @property
+    def waits_for_nothing(self) -> bool:
+        return not (self.open or self.following or self.backlog or self.received)
+
 
 class ControlServer(threading.Thread):
     """Serves clients on listening sockets.
@@ -153,11 +163,13 @@ class ControlServer(threading.Thread):
     Args:
         desk: Answers.
         listeners: Bound and listening, non-blocking; the server owns them from here on.
+        patience: Seconds that a client has to finish a call, and after which one that is silent makes room for others.
     """
 
-    def __init__(self, desk: Desk, listeners: Iterable[socket.socket]) -> None:
+    def __init__(self, desk: Desk, listeners: Iterable[socket.socket], *, patience: float = PATIENCE) -> None:
         super().__init__(name="control", daemon=True)
         self._desk = desk
+        self._patience = patience
         self._loop = Loop()
         self._listeners = list(listeners)
         self._clients: set[_Client] = set()
@@ -215,7 +227,7 @@ class ControlServer(threading.Thread):
 
     def _due(self) -> float:
         begun = [client.begun_at for client in self._clients if client.begun_at is not None]
-        return min(begun, default=math.inf) + PATIENCE
+        return min(begun, default=math.inf) + self._patience
 
     def _watch_listener(self, listener: socket.socket) -> None:
         self._loop.selector.register(listener, selectors.EVENT_READ, lambda _: self._accept(listener))
@@ -237,25 +249,33 @@ class ControlServer(threading.Thread):
             self._loop.set_alarm(listener, time.monotonic() + ACCEPT_AGAIN, lambda: self._watch_listener(listener))
             return
         sock.settimeout(0.0)
-        client = _Client(sock)
         uid = peer_uid(sock)
         refusal: Reply | None = None
         if uid not in {os.geteuid(), 0}:
             refusal = Reply(0, ok=False, code=1, lines=(f"user {uid} may not control what user {os.geteuid()} runs",))
-        elif len(self._clients) >= MAX_CLIENTS:
+        elif len(self._clients) >= MAX_CLIENTS and not self._make_room():
             refusal = Reply(0, ok=False, code=_FULL, lines=(f"{MAX_CLIENTS} clients are connected: try again later",))
         if refusal is not None:
             with contextlib.suppress(OSError):
                 sock.send(encode_message(refusal))
             sock.close()
             return
+        client = _Client(sock, time.monotonic())
         self._clients.add(client)
         self._register(client)
+
+    def _make_room(self) -> bool:
+        """Close the client that is missed least; return whether there was one."""
+        before = time.monotonic() - self._patience
+        idle = [one for one in self._clients if one.heard_at < before and one.waits_for_nothing]
+        if idle:
+            self._drop(min(idle, key=lambda one: one.heard_at))
+        return bool(idle)
 
     def _lose_patience(self) -> None:
         now = time.monotonic()
         for client in tuple(self._clients):
-            if client.begun_at is not None and now >= client.begun_at + PATIENCE:
+            if client.begun_at is not None and now >= client.begun_at + self._patience:
                 self._drop(client)
 
     # --- a client's calls ----------------------------------------------------------------------------------------
@@ -270,6 +290,7 @@ class ControlServer(threading.Thread):
         if not data:
             self._drop(client)
             return
+        client.heard_at = time.monotonic()
         client.received += data
         self._take_calls(client)
 
@@ -357,8 +378,10 @@ class ControlServer(threading.Thread):
                 continue
             for record in records:
                 self._send(client, Item(call, record))
+                following.cursor = record.seq
+                if len(client.backlog) > ENOUGH:
+                    break
             if records:
-                following.cursor = records[-1].seq
                 self._loop.set_alarm(
                     client, 0.0, functools.partial(self._feed, client)
                 )  # others have their turn before the next page
@@ -379,10 +402,11 @@ class ControlServer(threading.Thread):
             data = encode_message(message)
         except (msgspec.MsgspecError, TypeError) as error:
             data = encode_message(Reply(message.id, ok=False, code=_BROKEN, lines=(f"a defect: {error}",)))
-        client.backlog += data
-        self._flush(client)
         if len(client.backlog) > MAX_BACKLOG:
             self._drop(client)
+            return
+        client.backlog += data
+        self._flush(client)
 
     def _flush(self, client: _Client) -> None:
         try:
