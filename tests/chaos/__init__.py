@@ -1,0 +1,1 @@
+"""Chaos: generated milestones under random faults, recorded, and judged afterwards by what was recorded alone."""
