@@ -14,11 +14,12 @@ Owns the thread and its pace. Refuses to know what follows from a sample.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, assert_never
 
 import attrs
@@ -42,7 +43,7 @@ class Feed:
     Attributes:
         observe: Is given the samples of all children of the feed by id, after each round.
         over: Is told of each child that is over a limit.
-        failed: Is told once should either of these, or the measuring itself, fail.
+        failed: Is told once, for each child and for the feed, should either of these, or the measuring itself, fail.
     """
 
     observe: Callable[[dict[str, Sample]], None]
@@ -119,7 +120,7 @@ class _Followed:
 @attrs.define
 class _Open:
     followed: dict[str, _Followed] = attrs.Factory(dict)
-    is_troubled: bool = False
+    troubles: set[str] = attrs.Factory(set)
 
 
 class Follower:
@@ -243,23 +244,34 @@ class Sampler(threading.Thread):
                 assert_never(message)
 
     def _look(self, feed: Feed, held: _Open) -> None:
+        """Measure the children of a feed; what fails for one of them, or for the feed, fails for it alone."""
+        samples: dict[str, Sample] = {}
+        for child, one in held.followed.items():
+            with self._told_once(feed, held, child):
+                sample = _measured(feed, child, one)
+                if sample is not None:
+                    samples[child] = sample
+        with self._told_once(feed, held, ""):
+            feed.observe(samples)
+
+    @contextlib.contextmanager
+    def _told_once(self, feed: Feed, held: _Open, child: str) -> Iterator[None]:
         try:
-            feed.observe(self._measured(feed, held.followed))
-        except Exception as error:  # noqa: BLE001 - one supervisor's trouble must not end the measuring of the others
-            if not held.is_troubled:
-                held.is_troubled = True
-                reason = f"limits may not be kept: {type(error).__name__}: {error}"
+            yield
+        except Exception as error:  # noqa: BLE001 - one child's trouble must not end the measuring of the others
+            if child not in held.troubles:
+                held.troubles.add(child)
+                whose = f" of {child!r}" if child else ""
+                reason = f"limits{whose} may not be kept: {type(error).__name__}: {error}"
                 feed.failed(Troubled(reason, traceback.format_exc()))
 
-    def _measured(self, feed: Feed, followed: Mapping[str, _Followed]) -> dict[str, Sample]:
-        samples: dict[str, Sample] = {}
-        for child, one in followed.items():
-            at = time.monotonic()
-            sample = one.meter.measure((one.subject.pid,), at, one.subject.start_ticks)
-            if sample is None:
-                continue
-            samples[child] = sample
-            excess = one.judge.judge(sample, at)
-            if excess is not None:
-                feed.over(OverLimitSeen(at, child, one.subject.incarnation, excess.what, excess.hard))
-        return samples
+
+def _measured(feed: Feed, child: str, one: _Followed) -> Sample | None:
+    """Measure a child and judge it; ``None`` when it is not there any more."""
+    at = time.monotonic()
+    sample = one.meter.measure((one.subject.pid,), at, one.subject.start_ticks)
+    if sample is not None:
+        excess = one.judge.judge(sample, at)
+        if excess is not None:
+            feed.over(OverLimitSeen(at, child, one.subject.incarnation, excess.what, excess.hard))
+    return sample

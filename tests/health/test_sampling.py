@@ -123,6 +123,22 @@ def test_a_listener_that_fails_is_told_so_once_and_the_others_go_on(sampler: Sam
     assert troubles.empty()
 
 
+def test_a_child_that_cannot_be_judged_does_not_hide_those_after_it(sampler: Sampler) -> None:
+    rounds: queue.SimpleQueue[dict[str, Sample]] = queue.SimpleQueue()
+    troubles: queue.SimpleQueue[Troubled] = queue.SimpleQueue()
+
+    def refuse(seen: OverLimitSeen) -> None:
+        raise LookupError(f"{seen.child} is nobody's")
+
+    feed = sampler.open(rounds.put, refuse, troubles.put)
+    with glutton() as one, glutton() as other:
+        feed.follow(subject("bad", one, Limits(memory=Limit(soft=1, hard=2))))
+        feed.follow(subject("good", other))
+        assert [set(rounds.get(timeout=30.0)) for _ in range(3)][-1] >= {"good"}
+    assert troubles.get_nowait().reason == "limits of 'bad' may not be kept: LookupError: bad is nobody's"
+    assert troubles.empty()
+
+
 def test_a_sampler_that_follows_nobody_does_nothing_and_ends_at_once() -> None:
     sampler = Sampler()
     sampler.start()
