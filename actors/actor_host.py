@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
 import msgspec
@@ -72,7 +72,7 @@ class _Hosted(pykka.Actor):
         except BaseException as error:  # noqa: BLE001 - whatever it is: it has not started
             self.host.crash(error)
         else:
-            self.host.send(Up(mailbox=True))
+            self.host.report_start(getattr(self, "start_info", None))
 
     def on_receive(self, message: object) -> object:
         match message:
@@ -143,8 +143,15 @@ class ActorHost:
 
     def send(self, word: Word) -> None:
         """Write to the link; that the other side is gone is for the main thread to see."""
-        with self._sending, contextlib.suppress(OSError):
-            self._link.sendall(DIALOGUE.encode(word))
+        self._send_bytes(DIALOGUE.encode(word))
+
+    def report_start(self, info: object) -> None:
+        """Say that the actor has started, and with what; an info that cannot be sent is a start that has failed."""
+        try:
+            up = DIALOGUE.encode(Up(mailbox=True, info=info))
+        except (TypeError, ValueError, RecursionError) as error:
+            self.crash(TypeError(f"start_info must be plain values, for it is sent as JSON: {error}"))
+        self._send_bytes(up)
 
     def beat(self) -> None:
         """Say that the actor's loop has come round."""
@@ -162,7 +169,7 @@ class ActorHost:
             self.crash(error)
         self._status = int(error.code or 0)
 
-    def crash(self, error: BaseException) -> None:
+    def crash(self, error: BaseException) -> NoReturn:
         """End the process at once, with the error as the last word; never returns."""
         try:
             self.send(Broken(one_line(error)))
@@ -171,6 +178,10 @@ class ActorHost:
             sys.stderr.flush()
         finally:
             os._exit(CRASHED)
+
+    def _send_bytes(self, data: bytes) -> None:
+        with self._sending, contextlib.suppress(OSError):
+            self._link.sendall(data)
 
     # --- the main thread -----------------------------------------------------------------------------------------
 

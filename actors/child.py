@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 NOT_FOUND: Final = 127
 """Exit status of a program that could not be executed, as shells have it."""
 
+PRINTING: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+"""How the file is opened that a program prints to."""
+
 _STDOUT: Final = 1
 _STDERR: Final = 2
 
@@ -67,8 +70,12 @@ def _callable(target: object) -> Callable[..., object]:
 def _run_function(
     link: socket.socket, function: Callable[..., object], given: Mapping[str, object], offered: Mapping[str, object]
 ) -> int:
-    """Call a function; it is ready at once, or when it says so if it declares that it will."""
-    tools = {**offered, "ready": lambda: _say(link, Up(mailbox=False)), "beat": lambda: _say(link, Pulse())}
+    """Call a function; it is ready at once, or when it says so, with what it says, if it declares that it will."""
+
+    def ready(info: object = None) -> None:
+        _say(link, Up(mailbox=False, info=info))
+
+    tools = {**offered, "ready": ready, "beat": lambda: _say(link, Pulse())}
     call = fill(function, given, tools)
     if call.get("ready") is not tools["ready"]:
         _say(link, Up(mailbox=False))
@@ -93,7 +100,7 @@ def execute(link: socket.socket, args: Mapping[str, object]) -> int:
     Args:
         link: The child's end of the link.
         args: ``argv`` (list), ``cwd`` (or ``None``), ``env`` (variables to set, ``None`` to unset) and ``output`` (file
-            to append to, ``None`` to inherit).
+            to append to, ``None`` to inherit); ``prints_to`` instead of the last, where there is one: a descriptor.
 
     Returns:
         The exit status, when the program could not be executed.
@@ -108,9 +115,10 @@ def execute(link: socket.socket, args: Mapping[str, object]) -> int:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that would outlive exec
         signal.signal(number, signal.SIG_DFL)
     try:
-        if args["output"] is not None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(str(args["output"]), flags, 0o600)
+        descriptor = cast("int | None", args.get("prints_to"))
+        if descriptor is None and args["output"] is not None:
+            descriptor = os.open(str(args["output"]), PRINTING, 0o600)
+        if descriptor is not None:
             os.dup2(descriptor, _STDOUT)
             os.dup2(descriptor, _STDERR)
         if args["cwd"] is not None:

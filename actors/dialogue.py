@@ -26,9 +26,11 @@ class Up:
 
     Attributes:
         mailbox: Whether it takes messages: an actor does, a function does not.
+        info: What else it says, plain values.
     """
 
     mailbox: bool
+    info: object = None
 
 
 @attrs.frozen

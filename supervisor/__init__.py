@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from supervisor.embedding import Supervisor
     from supervisor.embedding_async import AsyncSupervisor
-    from supervisor.event_log import EventsLost, PublicEvent, SupervisorFailed
+    from supervisor.event_log import EventsLost, PublicEvent, SupervisorFailed, SupervisorTroubled
     from supervisor.execution import MilestoneEvent, MilestoneOutcome
     from supervisor.exits import (
         Crashed,
@@ -124,7 +124,7 @@ _HOMES = {
     ),
     "supervisor.embedding": ("Supervisor",),
     "supervisor.embedding_async": ("AsyncSupervisor",),
-    "supervisor.event_log": ("EventsLost", "PublicEvent", "SupervisorFailed"),
+    "supervisor.event_log": ("EventsLost", "PublicEvent", "SupervisorFailed", "SupervisorTroubled"),
     "supervisor.exits": (
         "Crashed",
         "ExitReason",
@@ -232,6 +232,7 @@ __all__ = [
     "SupervisorFlags",
     "SupervisorStarted",
     "SupervisorStopped",
+    "SupervisorTroubled",
     "Tally",
     "Unkillable",
     "Unknown",

@@ -71,11 +71,12 @@ class Starting:
 
 @attrs.frozen
 class Running:
-    """Ready since a time; `last_beat` counts from there."""
+    """Ready since a time; `last_beat` counts from there; `info` is what it said with its readiness."""
 
     since: float
     last_beat: float
     pid: int | None
+    info: object = None
 
 
 @attrs.frozen

@@ -1,7 +1,8 @@
-"""The limits of roles and of tasks, as a configuration file writes them.
+"""The limits of roles, of tasks and of a service's own children, as every file writes them.
 
-A map of quantities, each a map of ``soft``, ``hard`` and ``for``; a hard limit alone may stand without a map. Owns
-that form. Refuses to know where in the file it stands and what limits mean.
+A map of quantities, each a map of ``soft``, ``hard`` and ``for``; a hard limit alone may stand without a map. What
+Python calls ``seconds`` is told its word. Owns that form. Refuses to know where in the file it stands and what limits
+mean.
 """
 
 from __future__ import annotations
@@ -82,5 +83,7 @@ def _only_known(node: Mapping, name: str, known: tuple[str, ...], notes: Notes) 
     unknown = [key for key in node.entries if key not in known]
     for key in unknown:
         what = f"unknown key {quoted(key)} in {quoted(name)}; known: {', '.join(known)}"
+        if key == "seconds" and "for" in known:
+            what = "'seconds' is Python's word: in a file it is 'for', such as 'for: 60s'"
         notes.error(node.entries[key].key, what, Names(known).closest(key))
     return not unknown

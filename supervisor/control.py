@@ -114,7 +114,7 @@ class Ticket:
     """
 
     call: int
-    _post: Callable[[Reply], None]
+    _post: Callable[[Reply], object]
 
     def done(self, result: object = None) -> None:
         """Answer that it has happened.

@@ -22,7 +22,7 @@ from typing import assert_never
 
 from supervisor import exits
 from supervisor.children import Child, Desired, Running, Starting, StateName, Stopping, Transition
-from supervisor.core_effects import Effect
+from supervisor.core_effects import Effect, Refused
 from supervisor.core_events import (
     Beat,
     Begin,
@@ -116,6 +116,10 @@ class Core:
         """Return a child's spec, None if there is no such child."""
         return self._roster.get_childspec(child)
 
+    def unknown(self, child: str) -> Refused:
+        """Say that there is no child of this name, and which there are."""
+        return self._roster.unknown(child)
+
     def state(self, child: str) -> StateName:
         """Name a child's state as Supervisor does.
 
@@ -204,7 +208,7 @@ class Core:
                 self._life.spawned(child, pid)
             case Ready(info=info):
                 if isinstance(child.state, Starting):
-                    self._life.ready(child, child.state, self._course.now)
+                    self._life.ready(child, child.state, self._course.now, info)
                     self._course.started(child, running=True, info=info)
             case Beat(at=at):
                 self._life.beat(child, at)

@@ -144,13 +144,14 @@ class ChildStarting:
 
 @attrs.frozen
 class ChildRunning:
-    """An incarnation is ready, `took` seconds after its spawn was asked for."""
+    """An incarnation is ready, `took` seconds after its spawn was asked for; `info` is what it said with that."""
 
     at: float
     child: str
     incarnation: int
     pid: int | None
     took: float
+    info: object = None
 
 
 @attrs.frozen

@@ -51,7 +51,8 @@ class SpawnFailed:
 class Ready:
     """The child said that it is ready: its start has succeeded.
 
-    `info` is what else it said, for whoever asked for this start (OTP `{ok, Pid, Info}`); opaque to the core.
+    `info` is what else it said (OTP `{ok, Pid, Info}`): it is in the answer to whoever asked for this start, in
+    `ChildRunning` and, while it runs, in its row; opaque to the core.
     """
 
     at: float

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from supervisor.api_errors import AskTimeoutError, NotRunningError, RefusedError, SupervisionError
-from supervisor.core_effects import Ended, Refusal, Refused, Started
+from supervisor.core_effects import Ended, Refused, Started
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervision import Hosting, OnEvent, Supervision
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from supervisor.event_log import PublicEvent
     from supervisor.roster import ChildRow, Counts
+
+T = TypeVar("T")
 
 ASK_SECONDS: Final = 5.0
 """Seconds that an answer is waited for when nothing else is said."""
@@ -284,6 +286,18 @@ class Supervisor:
         """
         return self._tree.read(under, lambda core: core.which_children()).result()
 
+    def which_child(self, child: str) -> ChildRow:
+        """Return the row of one child: its process, its state, what it said when it was ready.
+
+        Args:
+            child: Its path.
+
+        Raises:
+            RefusedError: There is no such child.
+            NotRunningError: The supervisor does not run.
+        """
+        return found(self._tree.which_child(child).result(), child)
+
     def count_children(self, *, under: str = "") -> Counts:
         """Count specs, running children, supervisors and workers.
 
@@ -300,7 +314,7 @@ class Supervisor:
             RefusedError: There is no such child.
             NotRunningError: The supervisor does not run.
         """
-        return found_spec(self._tree.read_child(child, lambda core, name: core.get_childspec(name)).result(), child)
+        return found(self._tree.get_childspec(child).result(), child)
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -322,12 +336,12 @@ class Supervisor:
         return self._tree.fork_server_pid
 
 
-def found_spec(spec: ChildSpec | None, child: str) -> ChildSpec:
-    """Return a spec that was found.
+def found(answer: T | Refused, child: str) -> T:
+    """Return what the books say of a child.
 
     Raises:
-        RefusedError: There is none.
+        RefusedError: There is no such child.
     """
-    if spec is None:
-        raise RefusedError(Refused(Refusal.NOT_FOUND, child))
-    return spec
+    if isinstance(answer, Refused):
+        raise RefusedError(answer, child)
+    return answer

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from supervisor.api_errors import AskTimeoutError, SupervisionError
 from supervisor.awaiting import shielded, whatever_comes
 from supervisor.core_effects import Ended, Started
-from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, found_spec
+from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, found
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervision import Hosting, OnEvent, Supervision
 
@@ -166,15 +166,17 @@ class AsyncSupervisor:
         """List children; see :meth:`supervisor.embedding.Supervisor.which_children`."""
         return await shielded(self._tree.read(under, lambda core: core.which_children()))
 
+    async def which_child(self, child: str) -> ChildRow:
+        """Return the row of a child; see :meth:`supervisor.embedding.Supervisor.which_child`."""
+        return found(await shielded(self._tree.which_child(child)), child)
+
     async def count_children(self, *, under: str = "") -> Counts:
         """Count children; see :meth:`supervisor.embedding.Supervisor.count_children`."""
         return await shielded(self._tree.read(under, lambda core: core.count_children()))
 
     async def get_childspec(self, child: str) -> ChildSpec:
         """Return a spec; see :meth:`supervisor.embedding.Supervisor.get_childspec`."""
-        return found_spec(
-            await shielded(self._tree.read_child(child, lambda core, name: core.get_childspec(name))), child
-        )
+        return found(await shielded(self._tree.get_childspec(child)), child)
 
     # --- events --------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,23 @@ class SupervisorFailed:
     reason: str
 
 
-PublicEvent = SupervisorEvent | SupervisorFailed | EventsLost
+@attrs.frozen
+class SupervisorTroubled:
+    """Something is not looked after as it should be (limits, because a child could not be measured); all goes on.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        reason: What happened, one line.
+    """
+
+    at: float
+    reason: str
+
+
+KeptEvent = SupervisorEvent | SupervisorTroubled | SupervisorFailed
+"""What is kept for readers."""
+
+PublicEvent = KeptEvent | EventsLost
 """What an event iterator yields."""
 
 
@@ -52,13 +68,13 @@ class EventLog:
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._kept: deque[SupervisorEvent | SupervisorFailed] = deque(maxlen=capacity)
+        self._kept: deque[KeptEvent] = deque(maxlen=capacity)
         self._count = 0
         self._closed = False
         self._changed = threading.Condition()
         self._wakers: list[Callable[[], None]] = []
 
-    def put(self, event: SupervisorEvent | SupervisorFailed) -> None:
+    def put(self, event: KeptEvent) -> None:
         """Add an event."""
         with self._changed:
             self._kept.append(event)

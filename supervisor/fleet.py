@@ -207,15 +207,22 @@ class Fleet(Generic[F]):
         *,
         role: bool,
         namespace: Namespace = Namespace.NONE,
+        prints_to: int | None = None,
     ) -> None:
-        """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn`."""
+        """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn` and :meth:`Launcher.launch`."""
         key = f"{session}/{child}"
         if self._launcher is None:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, "there is no fork server"))
             return
         try:
             sock = self._launcher.launch(
-                key, incarnation, entry, dict(args), dies_with_server=role, namespace=namespace
+                key,
+                incarnation,
+                entry,
+                dict(args),
+                dies_with_server=role,
+                namespace=namespace,
+                prints_to=prints_to,
             )
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))

@@ -1,7 +1,7 @@
 """What the supervising process and the fork server say to each other, and how it is written down.
 
 The protocol, told once. The two share a pair of SEQPACKET sockets, so that a message is a packet: a JSON
-object ``{"kind": ..., "body": ...}`` with ``kind`` out of a closed table, and at most one descriptor beside
+object ``{"kind": ..., "body": ...}`` with ``kind`` out of a closed table, and at most two descriptors beside
 it. End of file means that the other side is dead.
 
 The supervising process says :class:`Start` first. The server preloads what it names, and if it cannot, it
@@ -62,6 +62,7 @@ class Launch:
         dies_with_server: Whether the kernel kills the child when the server ends.
         namespace: Whether it shall have a PID namespace of its own. Where one is wanted or required, the entry
             finds in ``args["namespace"]`` what became of that (:mod:`supervisor.namespaces`).
+        prints: Whether a second descriptor travels beside: the entry finds its number in ``args["prints_to"]``.
     """
 
     child: str
@@ -70,6 +71,7 @@ class Launch:
     args: msgspec.Raw
     dies_with_server: bool
     namespace: Namespace = Namespace.NONE
+    prints: bool = False
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn, cast
 
 import attrs
@@ -54,13 +54,15 @@ class Server:
     sockets: tuple[socket.socket, ...]
 
 
-def run_child(launch: Launch, mark: str, link: int, server: Server, born: Born | None = None) -> NoReturn:
+def run_child(
+    launch: Launch, mark: str, descriptors: Sequence[int], server: Server, born: Born | None = None
+) -> NoReturn:
     """Turn the copy of the server into the child that was asked for; runs in the child, right after the fork.
 
     Args:
         launch: What was asked for.
         mark: Value of :data:`MARK`.
-        link: Descriptor of the child's end of its link.
+        descriptors: The child's end of its link and, for one that prints elsewhere, where to.
         server: What is to be left.
         born: What became of the wish for a PID namespace, ``None`` without one.
     """
@@ -71,11 +73,11 @@ def run_child(launch: Launch, mark: str, link: int, server: Server, born: Born |
             inside = born is not None and not born.refused  # where the number of a parent outside is 0
             if not inside and os.getppid() != server.pid:  # it had died before the kernel knew what to do
                 os._exit(CRASHED)
-        _leave(server, {link} if born is None else {link, born.outer_proc})
+        _leave(server, {*descriptors} if born is None else {*descriptors, born.outer_proc})
         os.environ[MARK] = mark
         with contextlib.suppress(OSError):  # only for people who look at ps
             linux.set_process_name(launch.child.rpartition("/")[2])
-        status = _call(launch, link, born)
+        status = _call(launch, descriptors, born)
     except BaseException as error:  # noqa: BLE001 - nothing may climb into the copy of the server's loop
         status = _complain(launch, error)
     finally:
@@ -105,13 +107,15 @@ def _close_all_but(kept: set[int]) -> None:
                 os.close(descriptor)
 
 
-def _call(launch: Launch, link: int, born: Born | None) -> int:
+def _call(launch: Launch, descriptors: Sequence[int], born: Born | None) -> int:
     entry = cast("Entry", find_function(launch.entry))
     args = _ARGS.decode(launch.args)
     if born is not None:
         args["namespace"] = born.plain()
+    if launch.prints:
+        args["prints_to"] = descriptors[1]
     # Family and type are given, or Python would ask the kernel for each.
-    status = entry(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=link), args)
+    status = entry(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0]), args)
     return 0 if status is None else status
 
 

@@ -116,7 +116,7 @@ class ForkServer:
     def _receive(self) -> None:
         while self._closing_since is None:
             try:
-                packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
+                packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 2, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -157,10 +157,11 @@ class ForkServer:
     # --- forking -------------------------------------------------------------------------------------------
 
     def _launch(self, launch: Launch, descriptors: list[int]) -> None:
-        if not descriptors:
+        if len(descriptors) < 1 + launch.prints:
+            for descriptor in descriptors:
+                os.close(descriptor)
             self._refuse(launch, "the link did not arrive: no descriptor is left in the fork server")
             return
-        link = descriptors[0]
         mark = f"{self._name}:{launch.child}:{launch.incarnation}"
         try:
             pid, born = _fork(launch.namespace)
@@ -172,9 +173,10 @@ class ForkServer:
             return
         else:
             if pid == 0:
-                run_child(launch, mark, link, self._server, born)
+                run_child(launch, mark, descriptors, self._server, born)
         finally:
-            os.close(link)
+            for descriptor in descriptors:
+                os.close(descriptor)
         self._offspring.add(Child(launch, pid, mark))
         try:
             pidfd = os.pidfd_open(pid)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from actors.limits import Limits
 from supervisor.core_events import OverLimitSeen
-from supervisor.notices import Troubled
 from supervisor.sampling import Feed, Sampler, Subject
+from supervisor.shortage import refusal, starting_threads
 
 
 class Gauge:
@@ -19,12 +19,12 @@ class Gauge:
 
     Args:
         over: Is called with each excess, in the sampler's thread; its ``child`` is the path.
-        failed: Is called with what broke, in the sampler's thread.
+        troubled: Is called with what cannot be measured and why, in the sampler's thread or the keeper's.
     """
 
-    def __init__(self, over: Callable[[OverLimitSeen], None], failed: Callable[[str], None]) -> None:
+    def __init__(self, over: Callable[[OverLimitSeen], None], troubled: Callable[[str], None]) -> None:
         self._over = over
-        self._failed = failed
+        self._troubled = troubled
         self._sampler: Sampler | None = None
         self._feed: Feed | None = None
 
@@ -37,11 +37,20 @@ class Gauge:
             identity: Its process id, and when that started in clock ticks since boot.
             limits: What it may use, itself and what is below it.
         """
-        if self._feed is None:
-            self._sampler = Sampler()
-            self._feed = self._sampler.open(lambda _: None, self._over, self._troubled)
-            self._sampler.start()
-        self._feed.follow(Subject(path, incarnation, *identity, limits))
+        try:
+            feed = self._feed or self._start()
+        except OSError as error:
+            self._troubled(f"the limits of {path!r} are not kept: {refusal(error)}")
+            return
+        feed.follow(Subject(path, incarnation, *identity, limits))
+
+    def _start(self) -> Feed:
+        sampler = Sampler()
+        with starting_threads():
+            sampler.start()
+        self._sampler = sampler
+        self._feed = sampler.open(lambda _: None, self._over, lambda trouble: self._troubled(trouble.reason))
+        return self._feed
 
     def drop(self, path: str, incarnation: int) -> None:
         """Measure this incarnation no more."""
@@ -52,6 +61,3 @@ class Gauge:
         """End the thread, if there is one."""
         if self._sampler is not None:
             self._sampler.stop()
-
-    def _troubled(self, troubled: Troubled) -> None:
-        self._failed(troubled.reason)

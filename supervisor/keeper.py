@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,18 +25,21 @@ import attrs
 import msgspec
 
 from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
+from actors.problems import closest, did_you_mean, quoted
 from supervisor import core_events as told
 from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
 from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
-from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, describe
+from supervisor.event_log import SupervisorTroubled
+from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm
 from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
 from supervisor.gauge import Gauge
+from supervisor.kept_child import CannotLaunchError, KeptChild, beat_seconds
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
-from supervisor.shortage import refusal
+from supervisor.shortage import refusal, shortage_of
 from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -46,24 +49,22 @@ if TYPE_CHECKING:
 PRELOAD: Final = ("actors.child",)
 """Modules that the fork server imports in any case."""
 
-LOOKS: Final = 4
-"""Heartbeats within a heartbeat timeout."""
-
 _THREAD_SECONDS: Final = 5.0
 
 
-@attrs.define
-class _Hosted:
-    """A child that has a process, or is to have one."""
+class _Question:
+    """A question on its way to a child; called in the keeper's thread, or refused by who finds that closed."""
 
-    branch: Branch
-    spec: ChildSpec
-    incarnation: int
-    notify: NotifySocket | None = None
-    ready: bool = False
-    error: str = ""
-    declined: bool = False
-    asks: dict[int, Future[Any]] = attrs.Factory(dict)
+    def __init__(self, send: Callable[[Future[Any]], None], child: str) -> None:
+        self.answer: Future[Any] = Future()
+        self._send = send
+        self._child = child
+
+    def __call__(self) -> None:
+        self._send(self.answer)
+
+    def refuse(self) -> None:
+        settle(self.answer, error=ChildGoneError(self._child, None))
 
 
 @attrs.frozen
@@ -75,7 +76,7 @@ class Tree:
         specs: Of the root's children.
         preload: Modules and scripts that the fork server loads before it forks.
         output: Descriptor for what children print; ``None`` for standard error.
-        publish: Is called with each public event, in a supervisor's thread; must not block.
+        publish: Is called with each public event, in a thread of the tree; must not block.
         started: Is called once all children are up.
         over: Is called last, with how the root ended, or with ``None`` and what broke.
     """
@@ -84,7 +85,7 @@ class Tree:
     specs: tuple[ChildSpec, ...]
     preload: Sequence[str]
     output: int | None
-    publish: Callable[[SupervisorEvent], None]
+    publish: Callable[[SupervisorEvent | SupervisorTroubled], None]
     started: Callable[[], None]
     over: Callable[[Ended | None, str], None]
 
@@ -106,10 +107,10 @@ class Keeper(threading.Thread):
         self._loop = Loop()
         self._fleet: Fleet[Word] = Fleet(self._loop.selector, DIALOGUE, (*PRELOAD, *tree.preload), self, tree.output)
         self._branches: dict[str, Branch] = {}
-        self._hosted: dict[str, _Hosted] = {}
+        self._kept: dict[str, KeptChild] = {}
         self._mailboxes: dict[str, int] = {}
         self._numbers: dict[str, dict[str, int]] = {}
-        self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self.give_up)
+        self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self._troubled)
         self._tickets = 0
         self._threads: list[threading.Thread] = []
         self._end: Ended | None = None
@@ -157,13 +158,18 @@ class Keeper(threading.Thread):
             ChildUnavailableError: There is no actor to take it.
         """
         incarnation = self._mailbox(child)
-        future: Future[Any] = Future()
-        self.call(lambda: self._ask(child, incarnation, body, future))
-        return future
+        question = _Question(lambda answer: self._ask(child, incarnation, body, answer), child)
+        if not self._loop.call(question):
+            question.refuse()
+        return question.answer
 
     def close(self) -> None:
         """End everything, whatever state it is in."""
         self.call(self._begin_close)
+
+    def disband(self) -> None:
+        """Give everything back, instead of a start: there is no thread for it."""
+        self._loop.close()
 
     def disown(self) -> None:
         """Let go of all descriptors, in a process that was forked from the keeper's: see :meth:`Loop.disown`."""
@@ -177,8 +183,26 @@ class Keeper(threading.Thread):
     def _mailbox(self, child: str) -> int:
         incarnation = self._mailboxes.get(child)
         if incarnation is None:
-            raise ChildUnavailableError(child, "has no actor that is ready to take a message")
+            raise ChildUnavailableError(child, self._why_unavailable(child))
         return incarnation
+
+    def _why_unavailable(self, child: str) -> str:
+        """Say why nobody takes a message for a child."""
+        above, _, name = child.rpartition("/")
+        if above not in self._branches:
+            supervisors = [path for path in list(self._branches) if path]
+            return f"there is no supervisor {quoted(above)} that runs{did_you_mean(closest(above, supervisors))}"
+        if child in self._branches:
+            return "is a supervisor: address one of its children"
+        names = list(self._numbers.get(above, ()))
+        if name not in names:
+            meant = closest(name, names)
+            path = self._branches[above].path_of(meant) if meant else None
+            return f"there is no child of this name{did_you_mean(path)}"
+        kept = self._kept.get(child)
+        if kept is None:
+            return "does not run"
+        return "is no actor and takes no messages" if kept.ready else "is not ready to take a message yet"
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -199,10 +223,8 @@ class Keeper(threading.Thread):
                 self._loop.ring()
         except _BrokenError as error:
             failure = str(error)
-        except OSError as error:
-            failure = f"the system refused what supervision needs: {error}"
         except Exception as error:  # noqa: BLE001 - a broken keeper must not leave a tree that looks alive
-            failure = f"broken invariant: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+            failure = _failure(error)
         finally:
             self._release(failure)
 
@@ -215,10 +237,11 @@ class Keeper(threading.Thread):
             self._fleet.release()
         for branch in self._branches.values():
             branch.drop(failure or "the supervisor was closed")
-        for hosted in self._hosted.values():
-            self._fail_asks(hosted, Shutdown())
-            self._close_notify(hosted)
-        self._loop.close()
+        for kept in self._kept.values():
+            self._let_go(kept, Shutdown())
+        for call in self._loop.close():
+            if isinstance(call, _Question):
+                call.refuse()
         self._gauge.stop()
         for thread in self._threads:
             thread.join(_THREAD_SECONDS)
@@ -235,16 +258,21 @@ class Keeper(threading.Thread):
             branch.tell(told.Spawned(time.monotonic(), spec.id, incarnation, None))
             self._open(Place(branch, spec.id, incarnation), spec.flags or SupervisorFlags(), spec.children)
             return
-        hosted = _Hosted(branch, spec, incarnation)
-        self._hosted[branch.path_of(spec.id)] = hosted
-        entry, args = _launch(spec, incarnation, last_exit, branch.flags)
-        if spec.program is not None and spec.program.notify:
-            try:
-                args = {**args, "env": {**spec.program.env, **self._open_notify(hosted)}}
-            except OSError as error:  # no descriptor is left: this child cannot start, the others go on
-                self.tell(branch.path, told.SpawnFailed(time.monotonic(), spec.id, incarnation, refusal(error)))
-                return
-        self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True)
+        kept = KeptChild(branch, spec, incarnation)
+        self._kept[kept.path] = kept
+        try:
+            variables = kept.prepare(self._tree.output, lambda said: self.call(lambda: self._ready(kept, said)))
+        except CannotLaunchError as error:
+            self.tell(branch.path, told.SpawnFailed(time.monotonic(), spec.id, incarnation, str(error)))
+            return
+        if kept.notify is not None:
+            self._loop.selector.register(kept.notify, selectors.EVENT_READ, kept.notify)
+        prints_to = None if kept.relay is None else kept.relay.writing
+        entry, args = kept.launch(last_exit, variables)
+        self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True, prints_to=prints_to)
+        if kept.relay is not None:
+            kept.relay.handed_over()
+            self._keep_thread(kept.relay.thread)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:
         """Ask an incarnation to end in order."""
@@ -274,11 +302,12 @@ class Keeper(threading.Thread):
         """Let changed flags and specs act on processes that run already."""
         branch.flags = flags
         for spec in specs:
-            hosted = self._hosted.get(branch.path_of(spec.id))
-            if hosted is not None:
-                hosted.spec = spec
-                self._measure(hosted)
-                self._send(branch.path_of(spec.id), hosted.incarnation, Beats(_beat_seconds(spec, flags)))
+            self._numbers.setdefault(branch.path, {}).setdefault(spec.id, 0)
+            kept = self._kept.get(branch.path_of(spec.id))
+            if kept is not None:
+                kept.spec = spec
+                self._measure(kept)
+                self._send(kept.path, kept.incarnation, Beats(beat_seconds(spec, flags)))
 
     def started(self, branch: Branch) -> None:
         """Take in that all children of a supervisor are up."""
@@ -308,7 +337,11 @@ class Keeper(threading.Thread):
     def _forget_branch(self, branch: Branch) -> None:
         del self._branches[branch.path]
         if branch.thread is not None:
-            self._threads = [thread for thread in (*self._threads, branch.thread) if thread.is_alive()]
+            self._keep_thread(branch.thread)
+
+    def _keep_thread(self, thread: threading.Thread) -> None:
+        """Remember a thread that is to be over before everything is."""
+        self._threads = [one for one in (*self._threads, thread) if one.is_alive()]
 
     def _tell_end(self, branch: Branch, reason: ExitReason) -> None:
         place = branch.place
@@ -319,9 +352,9 @@ class Keeper(threading.Thread):
         """Kill everything below a supervisor; its end is told when nothing is left."""
         for one in self._below(branch):
             one.drop("the supervisor was killed")
-        for hosted in self._hosted.values():
-            if hosted.branch.dropped:
-                self._fleet.kill(self._fleet.find(hosted.branch.path, hosted.spec.id, hosted.incarnation))
+        for kept in self._kept.values():
+            if kept.branch.dropped:
+                self._fleet.kill(self._fleet.find(kept.branch.path, kept.spec.id, kept.incarnation))
         self._settle_dropped()
 
     def _settle_dropped(self) -> None:
@@ -329,7 +362,7 @@ class Keeper(threading.Thread):
         for branch in [one for one in self._branches.values() if one.dropped]:
             parent = branch.place.parent
             top = parent is None or not parent.dropped
-            if top and not any(self._is_below(hosted.branch, branch) for hosted in self._hosted.values()):
+            if top and not any(self._is_below(kept.branch, branch) for kept in self._kept.values()):
                 for one in self._below(branch):
                     self._forget_branch(one)
                 self._tell_end(branch, Crashed(signal=int(signal.SIGKILL)))
@@ -346,62 +379,63 @@ class Keeper(threading.Thread):
     def tell(self, session: str, message: told.Event) -> None:
         """Pass on what happened to a process, its end with what it had to say."""
         child = getattr(message, "child", "")
-        hosted = self._hosted[f"{session}/{child}" if session else child]
+        kept = self._kept[f"{session}/{child}" if session else child]
         match message:
             case told.Exited(at=at, incarnation=incarnation, reason=reason):
-                self._gone(hosted, reason)
-                message = attrs.evolve(message, reason=_explained(hosted, reason))
-                if hosted.declined and isinstance(reason, Normal):
+                self._gone(kept, reason)
+                message = attrs.evolve(message, reason=kept.explain(reason))
+                if kept.declined and isinstance(reason, Normal):
                     message = told.Ignored(at, child, incarnation)
             case told.SpawnFailed(error=error):
-                self._gone(hosted, Crashed(code=1, error=error))
+                self._gone(kept, Crashed(code=1, error=error))
+            case told.Spawned():
+                kept.spawned = True
             case _:
                 pass
-        hosted.branch.tell(message)
-        if hosted.branch.dropped:
+        kept.branch.tell(message)
+        if kept.spawned and kept.early is not None:
+            self._ready(kept, *kept.early)
+        if kept.branch.dropped:
             self._settle_dropped()
 
     def received(self, child: Child[Word], frame: Word) -> None:
         """Take a word of a child."""
         now = time.monotonic()
         path = child.key.removeprefix("/")
-        hosted = self._hosted[path]
+        kept = self._kept[path]
         match frame:
-            case Up(mailbox=mailbox):
+            case Up(mailbox=mailbox, info=info):
                 if mailbox:
                     self._mailboxes[path] = child.incarnation
-                self._ready(hosted)
+                self._ready(kept, info)
             case Pulse():
-                hosted.branch.tell(told.Beat(now, child.id, child.incarnation))
+                kept.branch.tell(told.Beat(now, child.id, child.incarnation))
             case Answer(ticket=ticket, body=body):
-                if (future := hosted.asks.pop(ticket, None)) is not None:
+                if (future := kept.asks.pop(ticket, None)) is not None:
                     settle(future, msgspec.json.decode(body))
             case Fault(ticket=ticket, kind=kind, text=text):
-                if (future := hosted.asks.pop(ticket, None)) is not None:
+                if (future := kept.asks.pop(ticket, None)) is not None:
                     settle(future, error=AnswerError(path, kind, text))
             case Broken(error=error):
-                hosted.error = error
+                kept.error = error
             case Declined():
-                hosted.declined = True
+                kept.declined = True
             case _:
                 self._fleet.kill(child)  # no child says these: it does not speak our protocol
 
     def hung_up(self, child: Child[Word]) -> None:
         """See a program executed: its link closes with that."""
         path = child.key.removeprefix("/")
-        hosted = self._hosted[path]
-        program = hosted.spec.program
-        if program is None or program.notify or hosted.error:
+        kept = self._kept[path]
+        program = kept.spec.program
+        if program is None or kept.says_ready or kept.error:
             return
 
-        def ready() -> None:
-            if self._hosted.get(path) is hosted:
-                self._ready(hosted)
-
         if program.start_seconds:
-            self._loop.set_alarm(("ready", path), time.monotonic() + program.start_seconds, ready)
+            moment = time.monotonic() + program.start_seconds
+            self._loop.set_alarm(("ready", path), moment, lambda: self._ready(kept))
         else:
-            ready()
+            self._ready(kept)
 
     def orphaned(self, child: Child[Word]) -> None:
         """End what a child has left behind that died with its fork server."""
@@ -411,51 +445,56 @@ class Keeper(threading.Thread):
         """Give up."""
         raise _BrokenError(reason)
 
-    def _open_notify(self, hosted: _Hosted) -> Mapping[str, str]:
-        hosted.notify = NotifySocket(hosted.branch.path_of(hosted.spec.id), hosted.incarnation)
-        self._loop.selector.register(hosted.notify, selectors.EVENT_READ, hosted.notify)
-        strict = hosted.branch.flags.strict
-        return hosted.notify.environment(None if strict else hosted.spec.heartbeat_timeout)
-
     def _notified(self, notify: NotifySocket) -> None:
-        hosted = self._hosted.get(notify.child)
-        if hosted is None or hosted.notify is not notify:
+        kept = self._kept.get(notify.child)
+        if kept is None or kept.notify is not notify:
             return  # it was closed in this very turn
         said, now = notify.read(), time.monotonic()
         if said.ready:
-            self._ready(hosted)
+            self._ready(kept, said.status or None)
         if said.alive:
-            hosted.branch.tell(told.Beat(now, hosted.spec.id, hosted.incarnation))
+            kept.branch.tell(told.Beat(now, kept.spec.id, kept.incarnation))
 
-    def _ready(self, hosted: _Hosted) -> None:
-        hosted.ready = True
-        hosted.branch.tell(told.Ready(time.monotonic(), hosted.spec.id, hosted.incarnation))
-        self._measure(hosted)
+    def _ready(self, kept: KeptChild, info: object = None) -> None:
+        """Take in that a child is ready; of its process the supervisor hears first."""
+        if self._kept.get(kept.path) is not kept:
+            return  # it has ended before we have heard of it
+        if not kept.spawned:
+            kept.early = (info,)
+            return
+        kept.early = None
+        kept.ready = True
+        kept.branch.tell(told.Ready(time.monotonic(), kept.spec.id, kept.incarnation, info))
+        self._measure(kept)
 
     # --- limits --------------------------------------------------------------------------------------------------
 
-    def _measure(self, hosted: _Hosted) -> None:
+    def _measure(self, kept: KeptChild) -> None:
         """Have a child measured if it has limits, by those that it has now."""
-        path, limits = hosted.branch.path_of(hosted.spec.id), hosted.spec.limits
-        if not limits or not hosted.ready or hosted.branch.flags.strict:
-            self._gauge.drop(path, hosted.incarnation)
+        path, limits = kept.branch.path_of(kept.spec.id), kept.spec.limits
+        if not limits or not kept.ready or kept.branch.flags.strict:
+            self._gauge.drop(path, kept.incarnation)
             return
-        identity = self._fleet.identity(hosted.branch.path, hosted.spec.id, hosted.incarnation)
+        identity = self._fleet.identity(kept.branch.path, kept.spec.id, kept.incarnation)
         if identity is not None:
-            self._gauge.follow(path, hosted.incarnation, identity, limits)
+            self._gauge.follow(path, kept.incarnation, identity, limits)
+
+    def _troubled(self, reason: str) -> None:
+        """Say, in whatever thread, that something is not looked after as it should be; everything goes on."""
+        self._tree.publish(SupervisorTroubled(time.monotonic(), reason))
 
     def _over_limit(self, seen: told.OverLimitSeen) -> None:
-        hosted = self._hosted.get(seen.child)
-        if hosted is not None:
-            hosted.branch.tell(attrs.evolve(seen, child=hosted.spec.id))
+        kept = self._kept.get(seen.child)
+        if kept is not None:
+            kept.branch.tell(attrs.evolve(seen, child=kept.spec.id))
 
     # --- messages ------------------------------------------------------------------------------------------------
 
     def _send(self, path: str, incarnation: int, word: Word) -> bool:
-        hosted = self._hosted.get(path)
-        if hosted is None or hosted.incarnation != incarnation:
+        kept = self._kept.get(path)
+        if kept is None or kept.incarnation != incarnation:
             return False
-        process = self._fleet.find(hosted.branch.path, hosted.spec.id, incarnation)
+        process = self._fleet.find(kept.branch.path, kept.spec.id, incarnation)
         if process is None or process.link is None:
             return False
         self._fleet.send(process, word)
@@ -466,62 +505,30 @@ class Keeper(threading.Thread):
         if not self._send(path, incarnation, Ask(self._tickets, msgspec.Raw(body))):
             settle(future, error=ChildGoneError(path, None))
             return
-        asks = self._hosted[path].asks
+        asks = self._kept[path].asks
         for ticket in [ticket for ticket, one in asks.items() if one.cancelled()]:
             del asks[ticket]
         asks[self._tickets] = future
 
-    def _gone(self, hosted: _Hosted, reason: ExitReason) -> None:
-        path = hosted.branch.path_of(hosted.spec.id)
-        self._mailboxes.pop(path, None)
-        del self._hosted[path]
-        self._close_notify(hosted)
-        self._gauge.drop(path, hosted.incarnation)
-        self._fail_asks(hosted, _explained(hosted, reason))
+    def _gone(self, kept: KeptChild, reason: ExitReason) -> None:
+        self._mailboxes.pop(kept.path, None)
+        del self._kept[kept.path]
+        self._gauge.drop(kept.path, kept.incarnation)
+        self._let_go(kept, kept.explain(reason))
 
-    def _close_notify(self, hosted: _Hosted) -> None:
-        if hosted.notify is not None:
-            self._loop.selector.unregister(hosted.notify)
-            hosted.notify.close()
-
-    def _fail_asks(self, hosted: _Hosted, reason: ExitReason) -> None:
-        path = hosted.branch.path_of(hosted.spec.id)
-        for future in hosted.asks.values():
-            settle(future, error=ChildGoneError(path, reason))
-        hosted.asks.clear()
+    def _let_go(self, kept: KeptChild, reason: ExitReason) -> None:
+        """Give back what was opened for a child that is no more, and fail who waits for its answers."""
+        if kept.notify is not None:
+            self._loop.selector.unregister(kept.notify)
+            kept.notify.close()
+        if kept.relay is not None:
+            kept.relay.end()
+        kept.fail_asks(lambda: ChildGoneError(kept.path, reason))
 
 
-def _launch(
-    spec: ChildSpec, incarnation: int, last_exit: ExitReason | None, flags: SupervisorFlags
-) -> tuple[str, Mapping[str, object]]:
-    """Return the entry of a child's process, and its arguments."""
-    if spec.program is not None:
-        program = spec.program
-        return "actors.child:execute", {
-            "argv": program.argv,
-            "cwd": program.cwd,
-            "env": program.env,
-            "output": program.output,
-        }
-    return "actors.child:main", {
-        "target": spec.target,
-        "args": spec.args,
-        "incarnation": incarnation,
-        "last_exit": "" if last_exit is None else describe(last_exit),
-        "beat_seconds": _beat_seconds(spec, flags),
-    }
-
-
-def _beat_seconds(spec: ChildSpec, flags: SupervisorFlags) -> float | None:
-    timeout = None if flags.strict else spec.heartbeat_timeout
-    return None if timeout is None else timeout / LOOKS
-
-
-def _explained(hosted: _Hosted, reason: ExitReason) -> ExitReason:
-    """Return why a child ended, with its success codes and its last word."""
-    code = reason.code if isinstance(reason, Normal | Crashed) else None
-    if code is not None and hosted.spec.program is not None:
-        reason = Normal(code) if code in hosted.spec.program.success_codes else Crashed(code=code)
-    if isinstance(reason, Crashed) and hosted.error:
-        return attrs.evolve(reason, error=hosted.error)
-    return reason
+def _failure(error: Exception) -> str:
+    """Say why nothing can go on: what the system refused, or a bug of ours with its traceback."""
+    refused = error if isinstance(error, OSError) else shortage_of(error)
+    if refused is not None:
+        return f"the system refused what supervision needs: {refusal(refused)}"
+    return f"broken invariant: {type(error).__name__}: {error}\n{traceback.format_exc()}"

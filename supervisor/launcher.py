@@ -142,7 +142,7 @@ class Launcher:
         """Return the descriptor that is readable when :meth:`read` has something."""
         return self._control.fileno()
 
-    def launch(
+    def launch(  # noqa: PLR0913 - one parameter per field of the message
         self,
         child: str,
         incarnation: int,
@@ -151,6 +151,7 @@ class Launcher:
         *,
         dies_with_server: bool = True,
         namespace: Namespace = Namespace.NONE,
+        prints_to: int | None = None,
     ) -> socket.socket:
         """Ask for a child; :meth:`read` tells later whether there is one.
 
@@ -164,6 +165,7 @@ class Launcher:
             args: What JSON has a form for.
             dies_with_server: Whether the kernel kills the child when the fork server ends.
             namespace: Whether it shall have a PID namespace of its own.
+            prints_to: Descriptor that goes with it, for the entry to print to; ``None`` for none.
 
         Returns:
             Our end of the link, non-blocking; at its end of file already when the launch cannot succeed.
@@ -173,13 +175,14 @@ class Launcher:
             TypeError: The arguments have no form in JSON.
             OSError: No descriptor is left.
         """
-        request = Launch(child, incarnation, entry, msgspec.Raw(msgspec.json.encode(args)), dies_with_server, namespace)
+        body = msgspec.Raw(msgspec.json.encode(args))
+        request = Launch(child, incarnation, entry, body, dies_with_server, namespace, prints_to is not None)
         packet = encode(request)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(0.0)
         with theirs:
             self._unanswered[child, incarnation] = None
-            self._send(packet, theirs.fileno())
+            self._send(packet, theirs.fileno(), *([] if prints_to is None else [prints_to]))
         return ours
 
     def terminate(self, child: str, incarnation: int) -> None:
@@ -225,12 +228,13 @@ class Launcher:
         self._told = True
 
     def _say(self, message: ToServer) -> None:
-        self._send(encode(message), None)
+        self._send(encode(message))
 
-    def _send(self, packet: bytes, descriptor: int | None) -> None:
+    def _send(self, packet: bytes, *descriptors: int) -> None:
         rights = []
-        if descriptor is not None:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
+        if descriptors:
+            packed = struct.pack(f"{len(descriptors)}i", *descriptors)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
         while self._gone is None:
             try:
                 self._control.sendmsg([packet], rights, socket.MSG_NOSIGNAL)

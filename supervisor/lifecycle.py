@@ -76,13 +76,13 @@ class Lifecycle:
         if isinstance(child.state, Starting | Stopping):
             child.revise(attrs.evolve(child.state, pid=pid))
 
-    def ready(self, child: Child, state: Starting, now: float) -> None:
-        """Take the child's word that it is ready."""
-        child.become(Running(now, now, state.pid), now)
+    def ready(self, child: Child, state: Starting, now: float, info: object) -> None:
+        """Take the child's word that it is ready, and what else it said."""
+        child.become(Running(now, now, state.pid, info), now)
         child.alone = False
         self.listen(child, now)
         took = now - state.since
-        self.publish(ChildRunning(now, child.id, child.incarnation, state.pid, took))
+        self.publish(ChildRunning(now, child.id, child.incarnation, state.pid, took, info))
 
     def stop(self, child: Child, now: float, why: ExitReason | None = None) -> None:
         """Begin to end a child as its spec says; one that is ending already goes on doing so.

@@ -36,12 +36,18 @@ class Loop:
 
     # --- from other threads --------------------------------------------------------------------------------------
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Have a function run in the loop's thread, soon; never blocks. A closed loop does nothing."""
+    def call(self, function: Callable[[], None]) -> bool:
+        """Have a function run in the loop's thread, soon; never blocks.
+
+        Returns:
+            Whether it was taken; a closed loop does nothing.
+        """
         with self._lock:  # or the wake-up could be closed meanwhile, and its number be somebody else's
-            if self._wake >= 0:
-                self._calls.append(function)
-                os.eventfd_write(self._wake, 1)
+            if self._wake < 0:
+                return False
+            self._calls.append(function)
+            os.eventfd_write(self._wake, 1)
+            return True
 
     def call_at(self, mono: float, function: Callable[[], None]) -> None:
         """Have a function run in the loop's thread at a moment of the monotonic clock."""
@@ -95,10 +101,16 @@ class Loop:
             os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
 
-    def close(self) -> None:
-        """Give the descriptors back; what was called and has not run yet never will."""
+    def close(self) -> tuple[Callable[[], None], ...]:
+        """Give the descriptors back.
+
+        Returns:
+            What was called and has not run yet: it never will.
+        """
         self.selector.close()
         with self._lock:
             wake, self._wake = self._wake, -1
             os.close(wake)
+            left = tuple(self._calls)
             self._calls.clear()
+        return left

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from supervisor.ready_line import fault_of
 from supervisor.spec_checks import SpecError, is_number, require
 
 SUCCESS_CODES: Final = frozenset({0})
@@ -40,6 +41,8 @@ class ProgramSpec:
         start_seconds: seconds that it must have run to be called ready; 0: as soon as it is executed.
         notify: whether it says itself that it is ready, and alive, by systemd's notify protocol
             (`NOTIFY_SOCKET`, `READY=1`, `WATCHDOG=1`); a heartbeat_timeout needs it.
+        ready_line: regular expression: the program is ready once it has printed a line in which this is found; None:
+            its output says nothing. What it prints passes through the supervising process then, to where it goes.
 
     Raises:
         SpecError: a value is not allowed.
@@ -52,6 +55,7 @@ class ProgramSpec:
     success_codes: frozenset[int] = attrs.field(default=SUCCESS_CODES, converter=_as_codes, kw_only=True)
     start_seconds: float = attrs.field(default=0.0, kw_only=True)
     notify: bool = attrs.field(default=False, kw_only=True)
+    ready_line: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be executed."""
@@ -70,8 +74,21 @@ class ProgramSpec:
         timed = is_number(self.start_seconds) and self.start_seconds >= 0
         require(owner, "start_seconds", self.start_seconds, ok=timed, why="must be seconds, 0 or more")
         require(owner, "notify", self.notify, ok=isinstance(self.notify, bool), why="must be true or false")
-        once = not (self.notify and self.start_seconds)
+        said = self.notify or self.ready_line is not None
+        once = not (said and self.start_seconds)
         require(owner, "start_seconds", self.start_seconds, ok=once, why="must be 0 for one that says it is ready")
+        self._check_ready_line(owner)
+
+    def _check_ready_line(self, owner: str) -> None:
+        line = self.ready_line
+        if line is None:
+            return
+        texted = isinstance(line, str) and bool(line)
+        require(owner, "ready_line", line, ok=texted, why="must be a regular expression, or nothing")
+        fault = fault_of(line)
+        require(owner, "ready_line", line, ok=not fault, why=f"is no regular expression: {fault}")
+        why = "says that it is ready, and so does notify: choose one"
+        require(owner, "ready_line", line, ok=not self.notify, why=why)
 
 
 def as_program(value: ProgramSpec | Sequence[str] | Mapping[str, Any] | None) -> ProgramSpec | None:

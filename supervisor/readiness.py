@@ -2,6 +2,7 @@
 
 A program that is told to (``ProgramSpec(notify=True)``) finds the name of a datagram socket in ``NOTIFY_SOCKET`` and
 sends lines: ``READY=1`` once, ``WATCHDOG=1`` as often as its heartbeat asks for (``WATCHDOG_USEC`` says the timeout).
+A ``STATUS=`` beside ``READY=1`` is what it says of its start.
 Other lines mean nothing here. Owns the socket and its words. Refuses to know what follows.
 """
 
@@ -11,12 +12,13 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 
 _MOST: Final = 4096
+_STATUS: Final = b"STATUS="
 _CREDENTIALS: Final = struct.Struct("iII")
 
 
@@ -27,10 +29,12 @@ class Said:
     Attributes:
         ready: That it is ready.
         alive: That it is alive.
+        status: Its last words about its state, ``""`` for none.
     """
 
     ready: bool
     alive: bool
+    status: str = ""
 
 
 class NotifySocket:
@@ -77,18 +81,23 @@ class NotifySocket:
 
     def read(self) -> Said:
         """Take in what has been sent by processes of our own user."""
-        lines: set[bytes] = set()
+        lines: dict[bytes, None] = {}
         while True:
             try:
                 data, ancillary, _, _ = self._socket.recvmsg(_MOST, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
-                return Said(b"READY=1" in lines, b"WATCHDOG=1" in lines)
+                return Said(b"READY=1" in lines, b"WATCHDOG=1" in lines, _status(lines))
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     _, user, _ = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])
                     if user in {0, os.getuid()}:
-                        lines |= set(data.split(b"\n"))
+                        lines |= dict.fromkeys(data.split(b"\n"))
 
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+
+def _status(lines: Iterable[bytes]) -> str:
+    said = [line.removeprefix(_STATUS) for line in lines if line.startswith(_STATUS)]
+    return said[-1].decode(errors="replace") if said else ""

@@ -6,10 +6,11 @@ sequence is run.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 import attrs
 
+from actors.problems import closest, did_you_mean
 from supervisor.children import NO_ARGS, Backoff, Child, Children, Desired, Fatal, Gone, Running, StateName, Stopping
 from supervisor.core_effects import Done, Refusal, Refused, Result
 from supervisor.core_events import (
@@ -32,10 +33,16 @@ from supervisor.spec import (
 )
 from supervisor.spec_checks import SpecError
 
+MOST_NAMES: Final = 20
+"""Names of children that are listed in a line of text."""
+
 
 @attrs.frozen
 class ChildRow:
-    """One line of `which_children`. `restarting`: no process now, but one is to come."""
+    """One line of `which_children`.
+
+    `restarting`: no process now, but one is to come. `info`: what the incarnation that runs said with its readiness.
+    """
 
     id: str
     pid: int | None
@@ -44,6 +51,7 @@ class ChildRow:
     state: StateName
     desired: Desired
     incarnation: int
+    info: object = None
 
 
 @attrs.frozen
@@ -65,6 +73,7 @@ def _row(child: Child) -> ChildRow:
         state=child.name,
         desired=child.desired,
         incarnation=child.incarnation,
+        info=child.state.info if isinstance(child.state, Running) else None,
     )
 
 
@@ -161,7 +170,7 @@ class Roster:
             return Refused(Refusal.SIMPLE_ONE_FOR_ONE, request.child, "name one instance, not the template")
         if self._was_issued(request.child):
             return Done()
-        return self._unknown(request.child)
+        return self.unknown(request.child)
 
     def _was_issued(self, child: str) -> bool:
         """Tell whether this was the id of an instance: to end it again is no error (OTP row 19)."""
@@ -170,9 +179,15 @@ class Roster:
         number = child.removeprefix(f"{self.template.id}#")
         return number != child and number.isascii() and number.isdigit() and 0 < int(number) <= self._issued
 
-    def _unknown(self, child: str) -> Refused:
-        known = ", ".join(sorted(other.id for other in self.children)) or "none"
-        return Refused(Refusal.NOT_FOUND, child, f"children: {known}" if len(self.children) <= 20 else "")  # noqa: PLR2004  a line of text
+    def unknown(self, child: str) -> Refused:
+        """Say that there is no child of this name, and which there are."""
+        names = sorted(other.id for other in self.children)
+        known = (
+            f"children: {', '.join(names) or 'none'}"
+            if len(names) <= MOST_NAMES
+            else f"{len(names)} children have other names"
+        )
+        return Refused(Refusal.NOT_FOUND, child, known + did_you_mean(closest(child, names)))
 
     def _idle(self, child: str) -> Child | Refused:
         """Return a child that has no process and will get none by itself, or why it is not one."""
@@ -180,7 +195,7 @@ class Roster:
             return Refused(Refusal.SIMPLE_ONE_FOR_ONE, child, "start another instance, or end this one")
         known = self.children.get(child)
         if known is None:
-            return self._unknown(child)
+            return self.unknown(child)
         if _seems_to_run(known):
             return Refused(Refusal.RUNNING, child, f"state {known.name}", pid=known.pid)
         if isinstance(known.state, Backoff):

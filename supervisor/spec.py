@@ -185,11 +185,13 @@ class ChildSpec:
 
     def __attrs_post_init__(self) -> None:
         """Check every field, then the pairs that exclude each other."""
+        named = isinstance(self.id, str) and bool(self.id.strip())
+        why = "must be the name of the child, a text that is not empty; the target comes after it"
+        require("child", "id", self.id, ok=named, why=why)
         owner = f"child {self.id!r}"
-        required = {"id": self.id} if self._needs_no_target() else {"id": self.id, "target": self.target}
-        for field, value in required.items():
-            named = isinstance(value, str) and bool(value.strip())
-            require(owner, field, value, ok=named, why="must be a text that is not empty")
+        if not self._needs_no_target():
+            named = isinstance(self.target, str) and bool(self.target.strip())
+            require(owner, "target", self.target, ok=named, why="must be a text that is not empty")
         require_choice(owner, "restart", self.restart, Restart)
         require_choice(owner, "type", self.type, ChildType)
         for field in ("significant", "quarantine"):

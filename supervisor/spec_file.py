@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import attrs
 
-from actors.limits import QUANTITIES, Limit
+from actors.limits import Limits
 from actors.problems import Notes, Problem, quoted
 from actors.scan import Mapping, Scalar, Sequence, scan
+from supervisor.config_limits import read_limits
 from supervisor.program_spec import ProgramSpec
 from supervisor.spec import Backoff, ChildSpec, SupervisorFlags, check_specs, parse_child, parse_flags
 from supervisor.spec_checks import SpecError
@@ -154,6 +155,7 @@ class _Reader:
         built: dict[str, object] = {
             "backoff": self._made(node.entries.get("backoff"), "backoff", Backoff, lambda given: Backoff(**given)),
             "program": self._program(node.entries.get("program")),
+            "limits": self._limits(node),
         }
         if "flags" in node.entries:
             built["flags"] = flags
@@ -161,7 +163,6 @@ class _Reader:
             built["children"] = self._children(node, flags)
         plain = {name: _plain(node.entries[name]) for name in fields if name in node.entries and name not in built}
         self._place_script(plain)
-        self._refuse_unknown_limits(node.entries.get("limits"))
         if self._errors > before:
             return None
         return self._try(node, lambda: check_tree((parse_child({**plain, **built}),))[0])
@@ -224,12 +225,12 @@ class _Reader:
                 self._error(value.key, message, self._notes.closest(name, known))
         return fine
 
-    def _refuse_unknown_limits(self, node: Node | None) -> None:
-        if isinstance(node, Mapping) and self._refuse_unknown(node, QUANTITIES):
-            fields = tuple(field.name for field in attrs.fields(Limit))
-            for limit in node.entries.values():
-                if isinstance(limit, Mapping):
-                    self._refuse_unknown(limit, fields)
+    def _limits(self, held: Mapping) -> Limits | None:
+        if "limits" not in held.entries:
+            return None
+        found = read_limits(held, "limits", self._notes)
+        self._errors += found is None
+        return found or None
 
     def _place_script(self, plain: dict[str, Any]) -> None:
         target = plain.get("target")

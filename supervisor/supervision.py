@@ -7,6 +7,7 @@ forked from its own. Refuses to wait.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,8 +23,9 @@ from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
 from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, SupervisorStarted
-from supervisor.event_log import EventLog, PublicEvent, SupervisorFailed
+from supervisor.event_log import EventLog, PublicEvent, SupervisorFailed, SupervisorTroubled
 from supervisor.keeper import Keeper, Tree
+from supervisor.shortage import refusal, starting_threads
 from supervisor.spec import ChildSpec, SupervisorFlags, check_specs
 from supervisor.tree_check import check_args, check_tree, preload_of
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from supervisor.branch import Branch
     from supervisor.core import Core
     from supervisor.core_effects import Done, Started, SupervisorEvent
+    from supervisor.roster import ChildRow
 
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ class Supervision:
         """Start everything; the future is :attr:`started`.
 
         Raises:
-            NotRunningError: It was started before.
+            NotRunningError: It was started before, or the system refuses it threads or descriptors.
         """
         self.check_process()
         with self._lock:
@@ -103,14 +106,26 @@ class Supervision:
                 raise NotRunningError("a supervisor is started once; make another one")
             self._begun = True
             self._why_not = "the supervisor is still starting"
-        self._keeper = Keeper(self._spec)
-        if self._on_event is not None:
-            self._caller = threading.Thread(
-                target=self._call_back, args=(self._on_event,), name="supervisor-events", daemon=True
-            )
-            self._caller.start()
-        self._keeper.start()
+        try:
+            self._start_threads()
+        except OSError as error:
+            self._over(None, f"the system refused what supervision needs: {refusal(error)}")
+            raise NotRunningError(self._why_not) from error
         return self.started
+
+    def _start_threads(self) -> None:
+        keeper = Keeper(self._spec)
+        with starting_threads(), contextlib.ExitStack() as refused:
+            refused.callback(keeper.disband)
+            if self._on_event is not None:
+                caller = threading.Thread(
+                    target=self._call_back, args=(self._on_event,), name="supervisor-events", daemon=True
+                )
+                caller.start()
+                self._caller = caller
+            keeper.start()
+            refused.pop_all()
+        self._keeper = keeper
 
     def request_stop(self) -> Future[Ended] | None:
         """End all children in reverse start order; ``None`` when there is nothing to end, or it is not ours.
@@ -204,10 +219,15 @@ class Supervision:
         """Have a function read the books of a supervisor."""
         return self._branch(under).query(function)
 
-    def read_child(self, child: str, function: Callable[[Core, str], T]) -> Future[T]:
-        """Have a function read the books of the supervisor of a child."""
+    def which_child(self, child: str) -> Future[ChildRow | Refused]:
+        """See :meth:`supervisor.embedding.Supervisor.which_child`."""
         branch, name = self._above(child)
-        return branch.query(lambda core: function(core, name))
+        return branch.query(lambda core: core.which_child(name) or core.unknown(name))
+
+    def get_childspec(self, child: str) -> Future[ChildSpec | Refused]:
+        """See :meth:`supervisor.embedding.Supervisor.get_childspec`."""
+        branch, name = self._above(child)
+        return branch.query(lambda core: core.get_childspec(name) or core.unknown(name))
 
     def tell(self, child: str, message: object) -> None:
         """See :meth:`supervisor.embedding.Supervisor.tell`."""
@@ -235,7 +255,7 @@ class Supervision:
 
     # --- called in the threads of the tree -----------------------------------------------------------------------
 
-    def _published(self, event: SupervisorEvent) -> None:
+    def _published(self, event: SupervisorEvent | SupervisorTroubled) -> None:
         if isinstance(event, SupervisorStarted) and not event.supervisor:
             self._why_not = ""  # before anybody reads of it
         self.log.put(event)

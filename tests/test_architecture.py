@@ -31,6 +31,7 @@ LAYERS: Final[dict[str, frozenset[str]]] = {
             "supervisor.intensity",
             "supervisor.limits",
             "supervisor.program_spec",
+            "supervisor.ready_line",
             "supervisor.spec",
             "supervisor.spec_checks",
             "supervisor.target_path",

@@ -80,6 +80,17 @@ class Refusing(pykka.ThreadingActor):
         raise Ignore
 
 
+class Listening(pykka.ThreadingActor):
+    """Says of its start where it listens."""
+
+    def __init__(self, incarnation: int, info: object = None) -> None:
+        super().__init__()
+        self.start_info = threading.Lock() if info == "unsendable" else info or {"port": 8000 + incarnation}
+
+    def on_receive(self, message: object) -> object:
+        raise ValueError(message)
+
+
 class Flaky(pykka.ThreadingActor):
     """Starts once, and never again."""
 
@@ -119,6 +130,12 @@ def prepare(ready: Callable[[], None], beat: Callable[[], None], path: str) -> N
 
 NEITHER = 5
 """Neither an actor class nor a function."""
+
+
+def tell_port(ready: Callable[[object], None], incarnation: int) -> None:
+    """Say with the readiness what it has."""
+    ready({"port": 9000 + incarnation})
+    signal.pause()
 
 
 def never_ready(ready: Callable[[], None]) -> None:

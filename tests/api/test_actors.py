@@ -2,7 +2,11 @@
 
 import os
 import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +20,8 @@ from supervisor import (
     Crashed,
     EndCause,
     Killed,
+    Limit,
+    Limits,
     MessageError,
     Normal,
     NotRunningError,
@@ -25,9 +31,12 @@ from supervisor import (
     StartError,
     Supervisor,
     SupervisorFlags,
+    SupervisorTroubled,
 )
 from supervisor.linux import is_alive
+from supervisor.supervision import OnEvent
 from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, running, who
+from tests.api.test_children import nested
 from tests.waiting import wait_until
 
 
@@ -219,3 +228,75 @@ def test_children_come_and_go_as_they_are_asked_for() -> None:
         supervisor.change_specs([echo("a", shutdown=1.0), echo("b")], MANY)
         assert [(row.id, row.pid is None) for row in supervisor.which_children()] == [("b", True), ("a", False)]
         assert wait_until(lambda: who(supervisor, "a")["incarnation"]) == 1
+
+
+# --- at the edges --------------------------------------------------------------------------------------------------
+
+
+def test_a_question_for_nobody_is_told_the_name_that_was_meant() -> None:
+    specs = [echo(), ChildSpec("program", program=["sleep", "100"]), nested("inner", echo("database"))]
+    with Supervisor(specs) as supervisor:
+        for child, why in {
+            "ehco": r"child 'ehco': there is no child of this name; did you mean 'echo'\?",
+            "inner/databse": r"there is no child of this name; did you mean 'inner/database'\?",
+            "iner/database": r"there is no supervisor 'iner' that runs; did you mean 'inner'\?",
+            "nobody": r"child 'nobody': there is no child of this name$",
+            "program": "is no actor and takes no messages",
+            "inner": "is a supervisor: address one of its children",
+        }.items():
+            with pytest.raises(ChildUnavailableError, match=why):
+                supervisor.ask(child, {})
+        supervisor.terminate_child("echo")
+        with pytest.raises(ChildUnavailableError, match="child 'echo': does not run"):
+            supervisor.tell("echo", {})
+
+
+def test_a_question_at_the_moment_of_the_end_fails_at_once() -> None:
+    with Supervisor([echo()]) as supervisor:
+        who(supervisor)
+        keeper = supervisor._tree._keeper
+        assert keeper is not None
+        asked: list[Future[Any]] = []
+
+        def end() -> None:
+            keeper._begin_close()
+            asked.append(keeper.ask_child("echo", b"{}"))  # taken, but its turn never comes
+
+        keeper.call(end)
+        with pytest.raises(NotRunningError):
+            supervisor.wait(TIMEOUT)
+    keeper._mailboxes["echo"] = 1
+    asked.append(keeper.ask_child("echo", b"{}"))  # not taken any more
+    for question in asked:
+        assert isinstance(question.exception(0), ChildGoneError)
+
+
+@pytest.fixture
+def _no_threads() -> Iterator[None]:
+    """The system refuses threads: each wants a stack as large as all addresses together."""
+    before = threading.stack_size(1 << 47)
+    yield
+    threading.stack_size(before)
+
+
+@pytest.mark.usefixtures("_no_threads")
+@pytest.mark.parametrize("on_event", [None, lambda _: None])
+def test_a_start_without_threads_says_what_was_refused_and_leaves_nothing(on_event: OnEvent | None) -> None:
+    supervisor = Supervisor([echo()], on_event=on_event)
+    with pytest.raises(NotRunningError, match=r"no thread can be started: .*ulimit -u"):
+        supervisor.start()
+    with pytest.raises(NotRunningError, match="no thread can be started"):
+        supervisor.wait(TIMEOUT)
+    supervisor.stop()
+
+
+def test_limits_that_cannot_be_kept_are_told_of_and_everything_goes_on() -> None:
+    with Supervisor(on_event=lambda _: None) as supervisor:
+        before = threading.stack_size(1 << 47)
+        try:
+            supervisor.start_child(echo(limits=Limits(memory=Limit(soft=1 << 40))))
+            trouble = expect(supervisor, SupervisorTroubled)
+        finally:
+            threading.stack_size(before)
+        assert "the limits of 'echo' are not kept: no thread can be started" in trouble.reason
+        assert who(supervisor)["incarnation"] == 1

@@ -284,3 +284,9 @@ def test_a_module_that_starts_a_thread_is_named_and_can_be_left_to_the_children(
         Supervisor([spec]).start()
     with Supervisor([spec], preload=[]) as supervisor:
         assert supervisor.ask("own", 1) == 1
+
+
+def test_a_child_without_a_name_is_told_what_comes_first() -> None:
+    unnamed: Any = lambda: None  # noqa: E731 - that is what is given by mistake
+    with pytest.raises(SpecError, match=r"^child: id = <function .*must be the name of the child, .* comes after it$"):
+        ChildSpec(unnamed)

@@ -43,9 +43,9 @@ def test_limits_stand_in_a_file_of_specs_and_what_is_no_limit_is_refused_with_it
     ((child,), _) = load_specs(path)
     assert child.limits == Limits(memory=Limit(hard=5), cpu=Limit(soft=90))
     path.write_text(text.replace("memory", "memroy").replace("soft", "sotf"), encoding="utf-8")
-    with pytest.raises(SpecFileError, match="4:14: there is no field 'memroy' here") as caught:
+    with pytest.raises(SpecFileError, match="4:14: unknown key 'memroy' in 'limits'") as caught:
         load_specs(path)
-    assert len(caught.value.problems) == 1
+    assert len(caught.value.problems) == 2
     path.write_text(text.replace("soft", "sotf"), encoding="utf-8")
-    with pytest.raises(SpecFileError, match="4:39: there is no field 'sotf' here"):
+    with pytest.raises(SpecFileError, match="4:39: unknown key 'sotf' in 'cpu'"):
         load_specs(path)

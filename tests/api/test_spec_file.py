@@ -39,7 +39,7 @@ children:
     shutdown: brutal_kill
     start_timeout: 3
     heartbeat_timeout: 0.5
-    limits: {memory: {soft: 1e6, hard: 2e6}, cpu: {hard: 50, seconds: 3}}
+    limits: {memory: {soft: 1MB, hard: 2000000}, cpu: {hard: 50, for: 3s}, threads: 9}
     backoff: {initial: 1, maximum: 2, factor: 3, jitter: 0, healthy_after: 4}
   - {id: two, program: [sleep, 100], shutdown: infinity}
   - id: three
@@ -85,7 +85,7 @@ def test_a_file_says_the_same_as_python(tmp_path: Path) -> None:
             shutdown=BRUTAL_KILL,
             start_timeout=3,
             heartbeat_timeout=0.5,
-            limits=Limits(memory=Limit(soft=1e6, hard=2e6), cpu=Limit(hard=50, seconds=3)),
+            limits=Limits(Limit(1e6, 2e6), Limit(hard=50, seconds=3), threads=Limit(hard=9)),
             backoff=Backoff(initial=1, maximum=2, factor=3, jitter=0, healthy_after=4),
         ),
         ChildSpec("two", program=["sleep", "100"], shutdown=INFINITY),
@@ -167,8 +167,12 @@ def test_a_flag_that_stands_beside_the_flags_is_told_its_place(tmp_path: Path) -
         ("children: [{id: a, program: {argv: 5}}]", "1:29: has not the form of its fields"),
         ("children: [{id: a, program: {cwd: /}}]", "1:29: has not the form of its fields"),
         ("children: [{id: a, type: supervisor, children: [{id: b}]}]", "1:49: child 'b': target: is missing"),
-        ("children: [{id: a, program: [b], limits: {memroy: {}}}]", "1:43: there is no field 'memroy' here"),
-        ("children: [{id: a, program: [b], limits: {cpu: {hard: -5}}}]", "1:55: child 'a': limits.cpu.hard = '-5'"),
+        ("children: [{id: a, program: [b], limits: {memroy: {}}}]", "1:43: unknown key 'memroy' in 'limits'"),
+        ("children: [{id: a, program: [b], limits: {memory: {soft: 200e6}}}]", "1:58: 'soft' must be bytes, or"),
+        ("children: [{id: a, program: [b], limits: {cpu: {seconds: 6}}}]", "1:49: 'seconds' is Python's word"),
+        ("children: [{id: a, program: {argv: [b], ready_line: '('}}]", "1:53: program: ready_line = '(': is"),
+        ("children: [{id: a, program: {argv: [b], ready_line: x, notify: true}}]", "so does notify: choose one"),
+        ("children: [{id: a, program: [b], limits: {cpu: {hard: -5}}}]", "1:55: 'hard' must be a number"),
         ("children:\n  - id: [", "2:10: not YAML"),
     ],
 )

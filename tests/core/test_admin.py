@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from supervisor.core_effects import ChildIgnored, Done, EndCause, Ended, Refusal, Refused, Result, Started
+from supervisor.core_effects import ChildIgnored, ChildRunning, Done, EndCause, Ended, Refusal, Refused, Result, Started
 from supervisor.core_events import (
     ChangeSpecs,
     DeleteChild,
@@ -307,6 +307,27 @@ def test_what_a_child_says_with_its_readiness_is_passed_on_to_whoever_asked_for_
     answer = world.replies[restarted.request]
     assert isinstance(answer, Started)
     assert answer.info == "again"
+
+
+@pytest.mark.row("17", "59")
+def test_what_a_child_said_with_its_readiness_is_in_its_row_while_it_runs() -> None:
+    world = World(child("c"), starts={"c": [HANG, HANG]}).begin()
+    world.tell(Ready(world.now, "c", 1, info={"port": 8080}))
+    row = world.core.which_child("c")
+    assert row is not None
+    assert row.info == {"port": 8080}
+    assert [event.info for event in world.seen(ChildRunning)] == [{"port": 8080}]
+    world.die("c")
+    row = world.core.which_child("c")
+    assert row is not None
+    assert row.info is None
+
+
+def test_who_asks_for_an_unknown_child_is_told_the_names_and_the_one_that_was_meant() -> None:
+    world = World(child("database"), child("web")).begin()
+    answer = terminate(world, "databse")
+    assert isinstance(answer, Refused)
+    assert answer.detail == "children: database, web; did you mean 'database'?"
 
 
 @pytest.mark.row("42")
