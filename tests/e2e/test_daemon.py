@@ -205,6 +205,7 @@ def roles(project: Project) -> dict[str, str]:
     return {role["role"]: role["state"] for role in session["roles"]}
 
 
+@pytest.mark.row("P16")
 def test_a_role_that_was_stopped_stays_so_over_a_restart_of_the_daemon_until_it_is_started(
     folder: Project, gate: Path
 ) -> None:
