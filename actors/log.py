@@ -33,7 +33,7 @@ _KEPT_BACK: Final[list[Veil]] = [Veil()]
 _LATE: Final[list[tuple[Path, str]]] = []
 
 
-class _LogFile:
+class LogFile:
     """A file of lines that is opened by its first one, put aside when it is long, and never in anybody's way.
 
     What cannot be written, on a full disk as a rule, is left out: whoever logs something has better things to do than
@@ -97,7 +97,7 @@ def open_log(path: Path, level: str = "INFO") -> None:
     from loguru import logger  # noqa: PLC0415 - see above
 
     logger.remove()
-    logger.add(_LogFile(path), level=level, serialize=True, diagnose=False, backtrace=False, enqueue=False, catch=True)
+    logger.add(LogFile(path), level=level, serialize=True, diagnose=False, backtrace=False, enqueue=False, catch=True)
 
 
 def open_log_late(path: Path, level: str = "INFO") -> None:

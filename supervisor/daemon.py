@@ -2,11 +2,14 @@
 
 The main thread does what signals, clients and sessions ask for, one thing after the other; all of it is posted to its
 queue. TERM and INT end the sessions in order and then the process, a second one at once; the next daemon takes the
-sessions up. HUP reads the configuration again. USR1 writes the stacks of all threads to standard error.
+sessions up. Where the main thread could not heed the second one (while projects are opened or given back), and at the
+third, nobody is waited for: the kernel gives everything back, and the next start goes on as after a kill. HUP reads the
+configuration again. USR1 writes the stacks of all threads to standard error.
 
 A service manager is told (:mod:`supervisor.notify`) that the daemon is ready once every project is open and what a
 former daemon left is taken up; that it lives after each round through all loops that supervise
-(:mod:`supervisor.pulse`); that it needs more time while it opens projects and while tasks end.
+(:mod:`supervisor.pulse`); that it needs more time while it opens projects and while tasks end; and why it does not
+start, or had to end.
 
 Owns signals, exit codes and the order of start and end. Refuses to know sessions (:mod:`supervisor.hosted`).
 """
@@ -43,6 +46,7 @@ from supervisor.log_sinks import open_sinks
 from supervisor.notify import Notifier
 from supervisor.opening import DAEMON
 from supervisor.pulse import Pulse
+from supervisor.role_orders import NOT_RUNNING
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
@@ -51,11 +55,14 @@ if TYPE_CHECKING:
 
     from supervisor.control import Ticket
 
-LAST_RESORT_SECONDS: Final = 15.0
+LAST_RESORT_SECONDS: Final = 5.0
 """Seconds after the second signal at which nobody is waited for any more."""
 
 CLOSE_SECONDS: Final = 15.0
 """Seconds that a project's threads have to end."""
+
+HURRIED_SECONDS: Final = 2.0
+"""The same, after a second signal."""
 
 OPEN_SECONDS: Final = 90.0
 """Seconds that a project may take to be opened: its journal is verified as a whole."""
@@ -63,10 +70,16 @@ OPEN_SECONDS: Final = 90.0
 CHECK_SECONDS: Final = 5.0
 """Longest time between two checks that everything answers, where a service manager listens."""
 
+QUIET_CHECK_SECONDS: Final = 30.0
+"""The same where none does: what hangs or has ended is named in the log then."""
+
 EXTEND_SECONDS: Final = 30.0
 """Seconds by which the time to stop is extended at each check, as long as everything answers."""
 
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+_HEEDED: Final = 2
+"""How many signals to end are heeded; one more, and nobody is waited for."""
 
 
 class Daemon:
@@ -82,11 +95,13 @@ class Daemon:
         self._notifier = notifier
         self._pulse = Pulse(self.post, self._all_answered)
         self._status = ""
+        self._why = ""
         self._next_check = time.monotonic()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._projects: list[HostedProject] = []
         self._is_stopping = False
-        self._asked = 0
+        self._is_heeding = False  # whether this thread takes what is posted
+        self._signals = 0
         self._give_up_at = math.inf
         self._code = 0
 
@@ -126,9 +141,11 @@ class Daemon:
         Raises:
             RunRefusedError: It cannot be had.
         """
+        if self._signals:  # it is to end already: nothing more is begun
+            return
         self._notifier.extend(OPEN_SECONDS)
         paths = ProjectPaths(directory)
-        self._projects.append(HostedProject(paths, config.settings, self, version("milestoned"), listener))
+        self._projects.append(HostedProject(paths, config, self, version("milestoned"), listener))
 
     def run(self) -> int:
         """Supervise until told to end, and return the exit code.
@@ -137,32 +154,34 @@ class Daemon:
             OSError: The system lets no more threads be started.
         """
         for project in self._projects:
-            project.start()
-        log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
-        self._notifier.ready(self._summary())
+            if not self._signals:
+                self._notifier.extend(OPEN_SECONDS)
+                project.start()
+        if not self._signals:
+            log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
+            self._notifier.ready(self._summary())
+        self._is_heeding = True
         while not self._is_over():
             self._check()
             try:
-                call = self._calls.get(timeout=self._patience())
+                call = self._calls.get(timeout=max(0.0, min(self._give_up_at, self._next_check) - time.monotonic()))
             except queue.Empty:
                 continue
             call()
+        self._is_heeding = False
         return self._code
-
-    def _patience(self) -> float | None:
-        """Return the seconds until something is due."""
-        moments = [self._give_up_at]
-        if self._notifier.is_heard:
-            moments.append(self._next_check)
-        left = min(moments) - time.monotonic()
-        return None if left == math.inf else max(0.0, left)
 
     def _check(self) -> None:
         """Begin a round through all loops, once in a while."""
         now = time.monotonic()
-        if not self._notifier.is_heard or now < self._next_check:
+        if now < self._next_check:
             return
-        self._next_check = now + min(CHECK_SECONDS, self._notifier.watchdog / 4 or CHECK_SECONDS)
+        heard = min(CHECK_SECONDS, self._notifier.watchdog / 4 or CHECK_SECONDS)
+        self._next_check = now + (heard if self._notifier.is_heard else QUIET_CHECK_SECONDS)
+        for project in self._projects:
+            ended = project.ended_threads()
+            if ended and not self._is_stopping:
+                self._failed(BROKEN, f"{project.paths.project}: a thread has ended: {', '.join(ended)}")
         silent = self._pulse.begin({name: loop for one in self._projects for name, loop in one.loops().items()})
         if silent:
             log().bind(silent=sorted(silent)).warning("did not answer")
@@ -179,14 +198,18 @@ class Daemon:
     def _summary(self) -> str:
         ids = [run.milestone.id for project in self._projects for run in project.live()]
         running = f"{len(ids)} session{'' if len(ids) == 1 else 's'}: {', '.join(ids)}" if ids else "no session"
-        return f"{'ending, ' if self._is_stopping else ''}{running}"
+        why = f": {self._why}" if self._why else ""
+        return f"ending{why}, {running}" if self._is_stopping else running
 
     def close(self) -> None:
         """Give everything back; in the order in which it was taken."""
         for project in self._projects:
-            if not project.close(CLOSE_SECONDS):
+            self._notifier.extend(EXTEND_SECONDS)
+            if not project.close(CLOSE_SECONDS if self._give_up_at == math.inf else HURRIED_SECONDS):
                 log().bind(project=str(project.paths.project)).error("a thread hangs, the project stays locked")
         self._projects.clear()
+        if self._why:
+            self._notifier.status(f"ended: {self._why}")
 
     def _is_over(self) -> bool:
         if time.monotonic() >= self._give_up_at:
@@ -194,12 +217,17 @@ class Daemon:
         return self._is_stopping and not any(project.live() for project in self._projects)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
-        name = signal.Signals(number)
-        self.post(functools.partial(self._ask_to_end, name.name) if name in _ENDING else lambda: self._reload(None))
+        if number not in _ENDING:
+            self.post(lambda: self._reload(None))
+            return
+        self._signals += 1
+        if self._signals > _HEEDED or (self._signals == _HEEDED and not self._is_heeding):
+            os.write(2, f"{DAEMON}: ended without waiting for anything\n".encode())
+            os._exit(self._code)
+        self.post(functools.partial(self._ask_to_end, signal.Signals(number).name, self._signals))
 
-    def _ask_to_end(self, name: str) -> None:
-        self._asked += 1
-        if self._asked == 1:
+    def _ask_to_end(self, name: str, count: int) -> None:
+        if count < _HEEDED:
             self._stop(f"{name} received; running tasks are ended")
             return
         log().bind(signal=name).warning("everything is ended at once")
@@ -220,10 +248,16 @@ class Daemon:
     def _failed(self, code: int, reason: str) -> None:
         log().bind(code=code, reason=reason).error("failed")
         self._code = self._code or code
+        self._why = self._why or reason
         self._stop(f"another project failed: {reason}")
 
     def _reload(self, ticket: Ticket | None) -> None:
         """Read all configurations, and use them if none is wrong."""
+        if self._is_stopping:  # and nothing may be said of readiness any more
+            log().info("not reloaded: ending")
+            if ticket is not None:
+                ticket.failed(NOT_RUNNING, "the daemon is ending")
+            return
         self._notifier.reloading()
         self._read_again(ticket)
         self._notifier.ready(self._summary())
@@ -239,9 +273,7 @@ class Daemon:
             if ticket is not None:
                 ticket.failed(CONFIGURATION, "nothing was reloaded:", *lines)
             return
-        results = [
-            result for project in self._projects for result in project.use(configs[project.paths.project].settings)
-        ]
+        results = [result for project in self._projects for result in project.use(configs[project.paths.project])]
         for result in results:
             log().bind(name=result.name, what=result.text).info("reloaded")
         if ticket is not None:
@@ -276,33 +308,57 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
     Stays in the foreground. Sessions are begun and ended with `milestonectl`. Those that ran when a former daemon ended
     are taken up again; what an operator stopped, cancelled or paused stays so.
 
-    Signals: TERM and INT end everything in order, a second one at once; HUP reads the configuration again; USR1 writes
-    the stacks of all threads to standard error.
+    Signals: TERM and INT end everything in order, a second one at once, and a third waits for nothing; HUP reads the
+    configuration again; USR1 writes the stacks of all threads to standard error.
 
     Exit codes: 0 ended as told; 1 no such project; 2 usage; 70 a defect; 74 reading or writing failed; 75 another
     process supervises a project; 78 configuration, journal or machine.
     """
     notifier = Notifier.from_environment(os.environ)  # before anything is started that would inherit its variables
+    try:
+        return _begin(notifier, projects, config)
+    except _RefusedError as error:
+        _say(*error.lines)
+        notifier.status(f"refused: {'; '.join(error.lines)}")
+        return error.code
+    finally:
+        notifier.close()
+
+
+class _RefusedError(Exception):
+    """The daemon does not start, or had to end: the exit code, and why, for people and for the service manager."""
+
+    def __init__(self, code: int, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.code = code
+        self.lines = lines
+
+
+def _begin(notifier: Notifier, projects: tuple[str, ...], config: Path | None) -> int:
+    """Look at machine, projects and configuration, and supervise.
+
+    Raises:
+        _RefusedError: Something of it will not do.
+    """
     found = complaints(look(), needs_git=True)
     if found:
-        _say("cannot run here", *found)
-        return CONFIGURATION
+        raise _RefusedError(CONFIGURATION, "cannot run here", *found)
     directories = tuple(dict.fromkeys(Path(one).resolve() for one in projects or (".",)))
-    lost = [one for one in directories if not (one / ".milestones").is_dir()]
-    if lost:
-        _say(f"there is no .milestones directory in {lost[0]}", f"make one with: milestonectl -C {lost[0]} init")
-        return FAILED
+    for one in directories:
+        try:
+            is_project = (one / ".milestones").is_dir()
+        except OSError as error:
+            raise _RefusedError(IO_ERROR, f"{one} cannot be looked at: {error.strerror}") from error
+        if not is_project:
+            cure = f"make one with: milestonectl -C {one} init"
+            raise _RefusedError(FAILED, f"there is no .milestones directory in {one}", cure)
     try:
         configs = {one: load_config(one, os.environ, config) for one in directories}
     except ConfigError as error:
         places = (f"{shown(one.path)}:{one.line}:{one.column}: {one.message}" for one in error.problems)
-        _say("the configuration cannot be used:", *places)
-        return CONFIGURATION
+        raise _RefusedError(CONFIGURATION, "the configuration cannot be used:", *places) from error
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
-    try:
-        return _supervise(Daemon(lambda one: load_config(one, os.environ, config), notifier), configs)
-    finally:
-        notifier.close()
+    return _supervise(Daemon(lambda one: load_config(one, os.environ, config), notifier), configs)
 
 
 def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
@@ -316,14 +372,11 @@ def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
             daemon.open(directory, config, None if found is None else found.sock)
         return daemon.run()
     except ActivationError as error:
-        _say(str(error))
-        return CONFIGURATION
+        raise _RefusedError(CONFIGURATION, str(error)) from error
     except RunRefusedError as error:
-        _say(*error.lines)
-        return error.code
+        raise _RefusedError(error.code, *error.lines) from error
     except OSError as error:
-        _say(refusal(error))
-        return IO_ERROR
+        raise _RefusedError(IO_ERROR, refusal(error)) from error
     finally:
         daemon.close()
         for one in lent:

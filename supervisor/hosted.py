@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from actors.events import SettingsChanged
 from actors.log import log
@@ -21,6 +21,7 @@ from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
 from supervisor.desk import BY_HAND, ProjectDesk
+from supervisor.log_sinks import open_session_log
 from supervisor.notices import Escalated, FactRefused, Notice, Troubled
 from supervisor.opening import DAEMON
 from supervisor.project import Project
@@ -36,9 +37,12 @@ from supervisor.unfinished import Unfinished
 if TYPE_CHECKING:
     import socket
 
-    from actors.events import Settings
     from actors.paths import ProjectPaths
+    from supervisor.config import Config
     from supervisor.control import Ticket
+
+
+_IS_ENDING: Final = "the daemon is ending"
 
 
 class Main(Protocol):
@@ -64,7 +68,7 @@ class HostedProject:
 
     Args:
         paths: Of the project.
-        settings: For sessions that are begun from now on.
+        config: For sessions that are begun from now on.
         main: The daemon.
         version: Of the distribution.
         listener: The control socket, where somebody else has made it and keeps it; ``None`` makes one.
@@ -74,14 +78,15 @@ class HostedProject:
     """
 
     def __init__(
-        self, paths: ProjectPaths, settings: Settings, main: Main, version: str, listener: socket.socket | None = None
+        self, paths: ProjectPaths, config: Config, main: Main, version: str, listener: socket.socket | None = None
     ) -> None:
-        self.settings = settings
+        self._config = config
         self._main = main
         self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
         self._starting: dict[str, Told] = {}
-        self._restarting: dict[str, Callable[[], None]] = {}
-        self._is_ending = False
+        self._restarting: dict[str, list[Callable[[], None]]] = {}
+        self._logs: dict[str, Callable[[], None]] = {}
+        self._is_started = self._is_ending = False
         self._unfinished = Unfinished()
         self._project = Project.open(paths, DAEMON, self._unfinished.tell)
         self._desk = ProjectDesk(self, version)
@@ -102,19 +107,20 @@ class HostedProject:
         """
         self._project.start()
         self._server.start()
+        self._is_started = True
         for milestone_id in self._unfinished.milestones():
             self._begin(milestone_id, functools.partial(self._taken_up, milestone_id), wait=True)
 
-    def use(self, settings: Settings) -> tuple[Named, ...]:
-        """Use other settings for sessions that begin from now on, and for live ones as far as that goes.
+    def use(self, config: Config) -> tuple[Named, ...]:
+        """Use another configuration for sessions that begin from now on, and for live ones as far as that goes.
 
         Returns:
             What came of it, for the project and each of its sessions.
         """
-        self.settings = settings
+        self._config = config
         results = [Named(str(self.paths.project), 0, "read again")]
         for run in self.live():
-            what = change(run.settings, settings)
+            what = change(run.settings, config.settings)
             held = tuple(secrets_told(None, what.settings, Veil.of(os.environ, what.settings.secrets)))
             if held:
                 results.append(Named(run.milestone.id, CONFIGURATION, f"goes on as it was: {'; '.join(held)}"))
@@ -129,6 +135,14 @@ class HostedProject:
         found: dict[str, Loop] = {f"journal of {self.paths.project}": self._project.hub.call}
         found[f"control server of {self.paths.project}"] = self._server.call
         return found | {f"supervisor of {run.session}": run.call_supervisor for run in self.live()}
+
+    def ended_threads(self) -> tuple[str, ...]:
+        """Return the names of threads that have ended by themselves, and that nothing goes on without.
+
+        That of the journal is not among them: its end is told of (:class:`~supervisor.notices.Escalated`).
+        """
+        threads = (self._server, self._project.sampler) if self._is_started else ()
+        return tuple(one.name for one in threads if not one.is_alive())
 
     def stop(self, reason: str) -> None:
         """End all sessions in order; the next daemon takes them up."""
@@ -152,8 +166,11 @@ class HostedProject:
                 self.paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
         self._project.end(timeout)
         for run in self.live():
-            run.release()
-        self._runs = {}
+            self._released(run)
+        for told in self._starting.values():
+            told(NOT_RUNNING, _IS_ENDING)
+        for again in [one for waiting in self._restarting.values() for one in waiting]:
+            again()  # which says that it does not happen
         is_free = self._project.close()
         self._desk.closed()
         self._server.recorded()
@@ -196,7 +213,7 @@ class HostedProject:
 
     def _begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:
         if self._is_ending:
-            told(NOT_RUNNING, "the daemon is ending")
+            told(NOT_RUNNING, _IS_ENDING)
             return
         if any(run.milestone.id == milestone_id for run in self.live()):
             told(0, "already started")
@@ -220,14 +237,16 @@ class HostedProject:
             told(0, "beginning")
 
     def _begun(self, milestone_id: str) -> SessionRun:
-        beginning = self._project.begin(Wish(milestone_id, self.settings, daemon=True))
+        beginning = self._project.begin(Wish(milestone_id, self._config.settings, daemon=True))
         run = SessionRun(self._project, beginning, functools.partial(self._notified, beginning.session))
         run.listen(lambda _: self._server.recorded())
         run.when_ready(lambda: self._main.post(functools.partial(self._ready, run.session)))
+        level = self._config.log_level.value.upper()
+        self._logs[run.session] = open_session_log(self.paths.logs(run.session) / "supervisor.log", run.session, level)
         try:
             run.start()
         except OSError:
-            run.release()
+            self._released(run)
             raise
         return run
 
@@ -235,7 +254,8 @@ class HostedProject:
         if run.session not in self._runs:  # it has ended meanwhile
             self._begin(run.milestone.id, told, wait=wait)
             return
-        self._restarting[run.session] = functools.partial(self._begin, run.milestone.id, told, wait=wait)
+        again = functools.partial(self._begin, run.milestone.id, told, wait=wait)
+        self._restarting.setdefault(run.session, []).append(again)
         # Marked as a shutdown: should the daemon die in between, the next one takes the session up.
         run.request_stop(f"restarted {BY_HAND}", shutdown=True)
 
@@ -255,16 +275,19 @@ class HostedProject:
         run = self._runs.get(session)
         if run is None:
             return
-        run.release()
-        self._runs = {name: one for name, one in self._runs.items() if name != session}
+        self._released(run)
         told = self._starting.pop(session, None)
         if told is not None:  # it was quicker than the news of its readiness, or never came so far
             told(over.code, over.status.value + (f": {over.reason}" if over.reason else ""))
         self._desk.ended(session, over)
         self._server.recorded()
-        again = self._restarting.pop(session, None)
-        if again is not None:
+        for again in self._restarting.pop(session, ()):
             again()
+
+    def _released(self, run: SessionRun) -> None:
+        run.release()
+        self._runs = {name: one for name, one in self._runs.items() if name != run.session}
+        self._logs.pop(run.session, lambda: None)()
 
     # --- in other threads ----------------------------------------------------------------------------------------
 

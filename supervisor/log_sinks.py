@@ -1,5 +1,8 @@
 """Where a daemon's log goes: its standard error, in one of several forms, and a file that is put aside when it is long.
 
+What concerns a session stands beside that in a file of the session, in the form in which a run has it there: so who
+asks for the log of the supervising process finds it in the same place, whichever process that was.
+
 One process writes one file: several would lose lines when it is put aside. Everything is written at once (no queue that
 a kill would empty), data stand in bound fields, frames are never shown with their values, files are closed to others.
 
@@ -20,10 +23,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.log import without_secrets
+from actors.log import LogFile, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loguru import FormatFunction, Record
 
@@ -32,6 +35,9 @@ JOURNAL_STREAM: Final = "JOURNAL_STREAM"
 
 _PRIORITIES: Final = ((40, 3), (30, 4), (20, 6))
 """Lowest number of a level, and the priority that the journal knows it by (sd-daemon(3)); 7 below."""
+
+_OPEN: Final[list[int]] = []
+"""What loguru calls the sinks of the process as a whole; those of sessions stay when these are opened anew."""
 
 
 class Console(enum.Enum):
@@ -81,23 +87,55 @@ def open_sinks(settings: LogSettings, level: str, env: Mapping[str, str]) -> Non
     if settings.file:
         Path(settings.file).parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(settings.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    logger.remove()
+    if not _OPEN:
+        logger.remove()  # what loguru opens by itself
+    while _OPEN:
+        with contextlib.suppress(ValueError):  # somebody else has closed everything
+            logger.remove(_OPEN.pop())
     form = _console_form(settings.console, env)
     if form is not None:
-        logger.add(_write, level=level, format=form, diagnose=False, backtrace=False, catch=True)
+        _OPEN.append(logger.add(_write, level=level, format=form, diagnose=False, backtrace=False, catch=True))
     if settings.file:
-        logger.add(
-            settings.file,
-            level=level,
-            format=_as_json if settings.json else _as_text,
-            rotation=settings.rotation,
-            retention=settings.retention,
-            compression=_compress if settings.compress else None,
-            opener=_open_private,
-            diagnose=False,
-            backtrace=False,
-            catch=True,
+        _OPEN.append(
+            logger.add(
+                settings.file,
+                level=level,
+                format=_as_json if settings.json else _as_text,
+                rotation=settings.rotation,
+                retention=settings.retention,
+                compression=_compress if settings.compress else None,
+                opener=_open_private,
+                diagnose=False,
+                backtrace=False,
+                catch=True,
+            )
         )
+
+
+def open_session_log(path: Path, session: str, level: str) -> Callable[[], None]:
+    """Have what concerns a session, or nobody in particular, written to a file of the session as well.
+
+    Args:
+        path: The file, ``supervisor.log``; made by the first line.
+        session: Session id.
+        level: Lowest level that is written, as loguru names it.
+
+    Returns:
+        What closes it; closing twice does nothing.
+    """
+    from loguru import logger  # noqa: PLC0415 - as above
+
+    def is_ours(record: Record) -> bool:
+        return bool(record["extra"].get("session", session) == session)
+
+    sink = LogFile(path)
+    number = logger.add(sink, level=level, filter=is_ours, serialize=True, diagnose=False, backtrace=False, catch=True)
+
+    def close() -> None:
+        with contextlib.suppress(ValueError):  # it is closed already
+            logger.remove(number)
+
+    return close
 
 
 def _console_form(console: Console, env: Mapping[str, str]) -> FormatFunction | None:

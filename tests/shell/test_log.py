@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.log import RETENTION, ROTATION, _LogFile
+from actors.log import RETENTION, ROTATION, LogFile
 
 SAY = """
 import sys
@@ -53,7 +53,7 @@ def test_a_place_that_cannot_be_written_is_nobody_s_trouble(tmp_path: Path, kind
 
 
 def test_a_long_file_is_put_aside_and_only_so_many_are_kept(tmp_path: Path) -> None:
-    log = _LogFile(tmp_path / "one.log")
+    log = LogFile(tmp_path / "one.log")
     line = "x" * (ROTATION // 2) + "\n"
     for number in range(2 * RETENTION + 3):
         log.write(f"{number} {line}")
