@@ -17,7 +17,7 @@ from actors.events import ChildGone, ChildQuarantined, ChildReady
 from actors.model import Containment
 from actors.state import ROLES, RUNNER
 from supervisor import core_effects as published
-from supervisor.exits import describe
+from supervisor.exits import describe, kind_of
 from supervisor.fork_protocol import Namespace
 from supervisor.ladder import namespace_for
 from supervisor.spec import ChildSpec, SupervisorFlags
@@ -147,6 +147,7 @@ class ChildView:
         pid: Its process; ``None`` when there is none.
         restarts: Restarts in this life of the session.
         last_exit: Why the former incarnation ended, ``""`` for none.
+        exit_kind: The same in one word (``killed``, ``over_limit``).
         ready_mono: When it became ready, seconds of the monotonic clock; ``None`` when it is not.
     """
 
@@ -155,6 +156,7 @@ class ChildView:
     pid: int | None = None
     restarts: int = 0
     last_exit: str = ""
+    exit_kind: str = ""
     ready_mono: float | None = None
 
 
@@ -202,7 +204,9 @@ class Conduct:
             case published.ChildExited(incarnation=incarnation, reason=reason, expected=expected):
                 if not expected:
                     self._hub.state(self._session, ChildGone(child, incarnation, describe(reason)))
-                view = attrs.evolve(view, pid=None, ready_mono=None, last_exit=describe(reason))
+                view = attrs.evolve(
+                    view, pid=None, ready_mono=None, last_exit=describe(reason), exit_kind=kind_of(reason)
+                )
             case published.ChildFatal(reason=reason):
                 self._hub.state(self._session, ChildQuarantined(child, describe(reason)))
             case _:

@@ -46,12 +46,14 @@ class Config:
         settings: How sessions run.
         log_level: How much the logs of milestoned itself say.
         log: Where that of a daemon goes.
+        metrics: Where Prometheus is answered, ``""`` for nowhere.
         sources: The files that were read, the one with the most say first.
     """
 
     settings: Settings = Settings()
     log_level: LogLevel = LogLevel.INFO
     log: LogSettings = LogSettings()
+    metrics: str = ""
     sources: tuple[Path, ...] = ()
 
 
@@ -174,14 +176,15 @@ def _merged(layers: list[Layer]) -> Config:
     values: dict[str, Any] = {}
     runners: dict[str, AgentRunner] = {}
     log: dict[str, Any] = {}
-    level = LogLevel.INFO
+    level, metrics = LogLevel.INFO, ""
     for layer in reversed(layers):
         values |= layer.values
         runners |= layer.runners
         log |= layer.log
         level = layer.log_level or level
+        metrics = metrics if layer.metrics is None else layer.metrics
     settings = attrs.evolve(Settings(), **values, agents=tuple(runners.values()))
-    return Config(settings, level, LogSettings(**log), tuple(layer.path for layer in layers))
+    return Config(settings, level, LogSettings(**log), metrics, tuple(layer.path for layer in layers))
 
 
 def _unknown_default(layers: list[Layer]) -> list[Problem]:

@@ -25,6 +25,7 @@ from actors.scan import Mapping as Fields
 from actors.scan import Scalar
 from supervisor.config_limits import read_limits
 from supervisor.log_sinks import Console
+from supervisor.metrics_address import parse_address
 
 MOST_PARALLEL: Final = 1_000
 """The largest value of ``max_parallel``."""
@@ -65,6 +66,7 @@ class Layer:
         runners: Agent runners by name.
         log_level: ``None`` when the file does not say.
         log: By the names of :class:`supervisor.log_sinks.LogSettings`; only what the file sets.
+        metrics: Where Prometheus is answered; ``None`` when the file does not say.
         default_at: Where it names the default agent runner.
         unread: Why it could not even be read.
     """
@@ -76,6 +78,7 @@ class Layer:
     runners: dict[str, AgentRunner] = attrs.Factory(dict)
     log_level: LogLevel | None = None
     log: dict[str, Any] = attrs.Factory(dict)
+    metrics: str | None = None
     default_at: int = 0
     unread: tuple[Problem, ...] = ()
 
@@ -288,6 +291,19 @@ def _log_level(held: Fields, name: str, layer: Layer) -> None:
     layer.log_level = fields.choice(held, name, layer.notes, LogLevel)
 
 
+def _listen(held: Fields, name: str, layer: Layer) -> None:
+    found = fields.scalar(held, name, layer.notes)
+    if found is None:
+        return
+    try:
+        if found.text:
+            parse_address(found.text)
+    except ValueError as error:
+        layer.notes.error(found.start, str(error))
+    else:
+        layer.metrics = found.text
+
+
 def _runners(held: Fields, name: str, layer: Layer) -> None:
     node = held.entries[name]
     if not isinstance(node, Fields):
@@ -362,6 +378,7 @@ _KEYS: Final[dict[str, _Take]] = {
             "compress": _OfTheLog(_flag),
         },
     ),
+    "metrics": _Section("metrics.", {"listen": _listen}),
     "roles": _Section("roles.", {"limits": _Value("role_limits", _limits)}),
     "agents": _Section("agents.", {"default": _Value("default_agent", _default_agent), "runners": _runners}),
     "git": _Section(

@@ -43,17 +43,21 @@ from supervisor.config import Config, ConfigError, load_config
 from supervisor.finding import shown
 from supervisor.hosted import HostedProject
 from supervisor.log_sinks import open_sinks
+from supervisor.metrics_address import parse_address
 from supervisor.notify import Notifier
 from supervisor.opening import DAEMON
+from supervisor.protocol import Named
 from supervisor.pulse import Pulse
 from supervisor.role_orders import NOT_RUNNING
-from supervisor.shortage import refusal
+from supervisor.shortage import refusal, starting_threads
 
 if TYPE_CHECKING:
     import socket
     from types import FrameType
 
     from supervisor.control import Ticket
+    from supervisor.metrics import Metrics
+    from supervisor.metrics_server import MetricsServer
 
 LAST_RESORT_SECONDS: Final = 5.0
 """Seconds after the second signal at which nobody is waited for any more."""
@@ -99,6 +103,9 @@ class Daemon:
         self._next_check = time.monotonic()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._projects: list[HostedProject] = []
+        self._metrics: Metrics | None = None
+        self._scraped: MetricsServer | None = None
+        self._listen = ""
         self._is_stopping = False
         self._is_heeding = False  # whether this thread takes what is posted
         self._signals = 0
@@ -130,6 +137,27 @@ class Daemon:
 
     # --- in the main thread --------------------------------------------------------------------------------------
 
+    def measure(self, listen: str) -> None:
+        """Answer Prometheus; to be called before the first project is opened.
+
+        Args:
+            listen: Where, see :func:`parse_address`.
+
+        Raises:
+            RunRefusedError: The socket cannot be made.
+        """
+        # Imported by those alone who want it: half a megabyte, and some milliseconds at each start.
+        from supervisor.metrics import Metrics  # noqa: PLC0415
+        from supervisor.metrics_server import MetricsServer  # noqa: PLC0415
+
+        self._listen = listen
+        self._metrics = Metrics(lambda: tuple(self._projects), version("milestoned"))
+        try:
+            self._scraped = MetricsServer(parse_address(listen), self._metrics.text)
+        except OSError as error:
+            line = f"no metrics: nobody can listen on {listen}: {refusal(error)}"
+            raise RunRefusedError(IO_ERROR, line, "choose another for metrics.listen") from error
+
     def open(self, directory: Path, config: Config, listener: socket.socket | None = None) -> None:
         """Take a project.
 
@@ -145,7 +173,8 @@ class Daemon:
             return
         self._notifier.extend(OPEN_SECONDS)
         paths = ProjectPaths(directory)
-        self._projects.append(HostedProject(paths, config, self, version("milestoned"), listener))
+        project = HostedProject(paths, config, self, version("milestoned"), listener=listener, metrics=self._metrics)
+        self._projects.append(project)
 
     def run(self) -> int:
         """Supervise until told to end, and return the exit code.
@@ -157,6 +186,9 @@ class Daemon:
             if not self._signals:
                 self._notifier.extend(OPEN_SECONDS)
                 project.start()
+        if self._scraped is not None:
+            with starting_threads():
+                self._scraped.start()
         if not self._signals:
             log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
             self._notifier.ready(self._summary())
@@ -203,6 +235,8 @@ class Daemon:
 
     def close(self) -> None:
         """Give everything back; in the order in which it was taken."""
+        if self._scraped is not None:
+            self._scraped.close()
         for project in self._projects:
             self._notifier.extend(EXTEND_SECONDS)
             if not project.close(CLOSE_SECONDS if self._give_up_at == math.inf else HURRIED_SECONDS):
@@ -274,6 +308,8 @@ class Daemon:
                 ticket.failed(CONFIGURATION, "nothing was reloaded:", *lines)
             return
         results = [result for project in self._projects for result in project.use(configs[project.paths.project])]
+        if configs[directories[0]].metrics != self._listen:
+            results.append(Named("metrics.listen", 0, "is changed by a restart of the daemon alone"))
         for result in results:
             log().bind(name=result.name, what=result.text).info("reloaded")
         if ticket is not None:
@@ -367,6 +403,9 @@ def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
     try:
         open_log(next(iter(configs.values())))
         lent = take_listeners(os.environ)
+        listen = next(iter(configs.values())).metrics
+        if listen:
+            daemon.measure(listen)
         for directory, config in configs.items():
             found = listener_for(ProjectPaths(directory).control, lent)
             daemon.open(directory, config, None if found is None else found.sock)

@@ -14,6 +14,7 @@ about it. The mapping is the table of reference 1.13:
     (waits for ever)  Unkillable                         did not end by SIGKILL, and is not waited for any more
 """
 
+import re
 import signal as signals
 from typing import Final, assert_never
 
@@ -24,6 +25,8 @@ from supervisor.spec import Restart
 
 LONGEST_TEXT: Final = 300
 """Characters of a reason's own words that are kept; what is longer is cut in the middle (OTP row 60)."""
+
+_CAPITAL: Final = re.compile(r"(?<!^)[A-Z]")
 
 
 def bounded(text: str) -> str:
@@ -240,3 +243,8 @@ def describe(reason: ExitReason) -> str:
             return f"ended for an unknown reason: {why}"
         case _:
             assert_never(reason)
+
+
+def kind_of(reason: ExitReason) -> str:
+    """Return in one word why a child ended: the name of its class, as in ``over_limit``."""
+    return _CAPITAL.sub(lambda found: "_" + found[0], type(reason).__name__).lower()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actors.paths import ProjectPaths
     from supervisor.config import Config
     from supervisor.control import Ticket
+    from supervisor.metrics import Metrics
 
 
 _IS_ENDING: Final = "the daemon is ending"
@@ -72,15 +73,24 @@ class HostedProject:
         main: The daemon.
         version: Of the distribution.
         listener: The control socket, where somebody else has made it and keeps it; ``None`` makes one.
+        metrics: Counts what happens; ``None`` when nobody asks for that.
 
     Raises:
         RunRefusedError: The project cannot be had.
     """
 
     def __init__(
-        self, paths: ProjectPaths, config: Config, main: Main, version: str, listener: socket.socket | None = None
+        self,
+        paths: ProjectPaths,
+        config: Config,
+        main: Main,
+        version: str,
+        *,
+        listener: socket.socket | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._config = config
+        self._metrics = metrics
         self._main = main
         self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
         self._starting: dict[str, Told] = {}
@@ -98,6 +108,8 @@ class HostedProject:
             self._project.close()
             raise RunRefusedError(IO_ERROR, f"no control socket: {paths.control}: {refusal(error)}") from error
         self._project.hub.listen(self._heard)
+        if metrics is not None:
+            self._project.hub.time_commits(functools.partial(metrics.committed, str(paths.project)))
 
     def start(self) -> None:
         """Start the threads, and take up what a former daemon left.
@@ -276,6 +288,8 @@ class HostedProject:
         if run is None:
             return
         self._released(run)
+        if self._metrics is not None:
+            self._metrics.ended(session)
         told = self._starting.pop(session, None)
         if told is not None:  # it was quicker than the news of its readiness, or never came so far
             told(over.code, over.status.value + (f": {over.reason}" if over.reason else ""))
@@ -292,6 +306,8 @@ class HostedProject:
     # --- in other threads ----------------------------------------------------------------------------------------
 
     def _notified(self, session: str, notice: RunNotice) -> None:
+        if self._metrics is not None:
+            self._metrics.noticed(str(self.paths.project), session, notice)
         if isinstance(notice, Over | ChildView | FactRefused | Troubled | Escalated):
             self._main.post(functools.partial(self._noticed, session, notice))
 

@@ -105,6 +105,7 @@ class Hub(threading.Thread):
         self._proposals: list[_Proposal] = []
         self._full_until: float | None = None
         self._own_until = 0.0
+        self._timed: Callable[[float], None] | None = None
         self._closing = False
         self._closed = False
 
@@ -184,6 +185,14 @@ class Hub(threading.Thread):
         For who looks after the project as a whole; sessions are told in any case.
         """
         self._observers.append(observe)
+
+    def time_commits(self, timed: Callable[[float], None]) -> None:
+        """Have it told how many seconds each group of events took to be durable; to be called before it starts.
+
+        Args:
+            timed: Is called in the hub's thread; must not block.
+        """
+        self._timed = timed
 
     def close_session(self, session: str, observe: Callable[[Notice], None]) -> None:
         """Let a session go whose children are gone.
@@ -432,6 +441,8 @@ class Hub(threading.Thread):
                 answer.tickets.append(proposal.ticket)
                 answer.refusals.extend(judged.refusals)
         records = self._journal.append(facts, wall, mono) if facts else ()
+        if self._timed is not None and facts:
+            self._timed(time.monotonic() - mono)
         self._deliver(records, events, answers)
         for index, proposal in enumerate(proposals):
             if proposal.told is not None:

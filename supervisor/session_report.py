@@ -62,6 +62,21 @@ class Tally:
 
 
 @attrs.frozen
+class Vitals:
+    """What a session is asked for by who measures it.
+
+    Attributes:
+        queued: Tasks that could start and wait for a free place.
+        blockers: Blockers that are not resolved, by severity.
+        beats: When each role last gave a sign of life, seconds of the monotonic clock.
+    """
+
+    queued: int
+    blockers: dict[str, int]
+    beats: dict[str, float]
+
+
+@attrs.frozen
 class SessionReport:
     """A session.
 

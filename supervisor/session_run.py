@@ -47,7 +47,7 @@ from supervisor.watch import Sampled, Watch
 if TYPE_CHECKING:
     from actors.state import SessionState
     from supervisor.project import Project
-    from supervisor.session_report import SessionReport
+    from supervisor.session_report import SessionReport, Vitals
 
 EXIT_CODES: Final = {
     SessionStatus.COMPLETED: 0,
@@ -220,6 +220,10 @@ class SessionRun:
     def report(self) -> SessionReport:
         """Return what the session is, from any thread, without asking the hub."""
         return self._watch.report()
+
+    def vitals(self) -> Vitals:
+        """Return what is asked for less often than the report, from any thread."""
+        return self._watch.vitals()
 
     def listen(self, heard: Callable[[Notice], None]) -> None:
         """Have notices told in the hub's thread as they come, before the others are; must not block.

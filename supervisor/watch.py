@@ -12,12 +12,13 @@ import queue
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import attrs
 
-from actors.events import Event, MilestoneUpdated, Record
+from actors.events import Event, MilestoneUpdated, Record, Severity
 from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState, decode_state, encode_state
 from supervisor.conduct import ChildView
@@ -25,7 +26,7 @@ from supervisor.core_events import Beat
 from supervisor.limits import Sample
 from supervisor.notices import Troubled
 from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
-from supervisor.session_report import ChildReport, SessionReport, Tally
+from supervisor.session_report import ChildReport, SessionReport, Tally, Vitals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +125,20 @@ class Watch(threading.Thread):
             milestone = state.milestone
             status, reason = state.status.value, state.reason
             return SessionReport(self._session, milestone.id, milestone.title, status, reason, self._tally, roles)
+
+    def vitals(self) -> Vitals:
+        """Return what is asked for less often than the report: looked for anew, in time that grows with the tasks."""
+        with self._lock:
+            state = self._state
+            tasks = state.tasks
+            queued = sum(
+                1
+                for key, one in tasks.items()
+                if one.phase is Phase.PENDING
+                and all(tasks[needed].phase is Phase.COMPLETED for needed in state.milestone.by_id[key].depends_on)
+            )
+            found = Counter(one.raised.severity.value for one in state.blockers.values())
+        return Vitals(queued, {one.value: found[one.value] for one in Severity}, dict(self._beats))
 
     def _child_report(self, view: ChildView) -> ChildReport:
         sample = self._samples.get(view.child) if view.pid is not None else None

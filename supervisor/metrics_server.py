@@ -1,0 +1,147 @@
+"""Answers Prometheus over HTTP, on the loopback or a Unix socket, in a thread of its own.
+
+One request after the other, each within its time: who is slow keeps other scrapes waiting, and nobody else. There is
+one page, and nothing that a client sends is used for anything else. Owns the socket. Refuses to know what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Final
+
+from actors.log import log
+
+REQUEST_SECONDS: Final = 5.0
+"""Longest time that a client has for each part of its request, and to take the answer."""
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+PAGE: Final = "/metrics"
+
+_WAITING: Final = 16
+
+
+def bind(address: tuple[str, int] | Path) -> socket.socket:
+    """Make the socket.
+
+    Args:
+        address: See :func:`supervisor.metrics_address.parse_address`. A socket that nobody listens to any more is
+            replaced; one made for a path is its owner's alone.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not isinstance(address, Path):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        where: str | tuple[str, int] = address
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    else:
+        _remove_stale(address)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        where = str(address)
+    try:
+        if isinstance(address, Path):
+            os.fchmod(made.fileno(), 0o600)  # before it has a name: it is bound with these rights
+        made.bind(where)
+        made.listen(_WAITING)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+class MetricsServer(threading.Thread):
+    """The thread.
+
+    Args:
+        address: See :func:`supervisor.metrics_address.parse_address`.
+        text: Returns the page; called in this thread.
+
+    Raises:
+        OSError: The socket cannot be made.
+    """
+
+    def __init__(self, address: tuple[str, int] | Path, text: Callable[[], bytes]) -> None:
+        super().__init__(name="metrics", daemon=True)
+        self.text = text
+        self._address = address
+        self._socket = bind(address)
+
+    def run(self) -> None:
+        """Answer, until closed."""
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                return  # closed
+            with client, contextlib.suppress(OSError):  # who has gone is not missed
+                client.settimeout(REQUEST_SECONDS)
+                _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
+
+    def close(self) -> None:
+        """Give the socket back and end the thread; closing twice does nothing."""
+        if self._socket.fileno() < 0:
+            return
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        if self.is_alive():
+            self.join()
+        self._socket.close()
+        if isinstance(self._address, Path):
+            self._address.unlink(missing_ok=True)
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One connection, one request."""
+
+    server_version = "milestoned"
+    sys_version = ""
+    timeout = REQUEST_SECONDS
+    server: MetricsServer  # type: ignore[assignment]  # it is not one of the library's
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        if self.path.partition("?")[0] != PAGE:
+            self.send_error(HTTPStatus.NOT_FOUND, f"there is only {PAGE}")
+            return
+        try:
+            body = self.server.text()
+        except Exception as error:  # noqa: BLE001 - our own code is broken: who asks is told, and the thread goes on
+            log().bind(error=repr(error), story=traceback.format_exc()).error("metrics cannot be told")
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect of milestoned: see its log")
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Say nothing: a scrape every few seconds is no news."""
