@@ -167,7 +167,8 @@ def _run(words: list[str]) -> int:
             CommandError(error.exit_code, error.format_message(), as_json=True).show()
         else:
             # It may quote what was typed, which need not be text.
-            click.UsageError(escaped(error.format_message()), getattr(error, "ctx", None)).show()
+            shown = "\n".join(map(escaped, error.format_message().split("\n")))
+            click.UsageError(shown, getattr(error, "ctx", None)).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -23,7 +23,6 @@ from supervisor.cli.output import (
     find_project,
     json_option,
     print_json,
-    visible,
 )
 from supervisor.lock import read_holder
 
@@ -99,7 +98,7 @@ def _print(findings: list[Finding]) -> None:
 
 
 def _line(text: str) -> str:
-    return escaped(visible(text))
+    return escaped(text)
 
 
 def _as_json(one: Finding) -> dict[str, str]:

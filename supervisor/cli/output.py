@@ -39,6 +39,7 @@ OLDEST_PYTHON: Final = (3, 11)
 PIPE_CODE: Final = 141
 """Whoever read the output has gone: 128 + SIGPIPE."""
 
+_COLOUR: Final = re.compile(r"(\x1b\[(?:0|1|2|3[0-7]|9[0-7])m)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -111,8 +112,11 @@ def require_project(ctx: click.Context, *, as_json: bool) -> Path:
 
 
 def escaped(text: str) -> str:
-    """Return a text that every UTF-8 stream takes: bytes of an argument that were no text are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a line that every UTF-8 stream takes, and that has no power over a terminal.
+
+    Bytes of an argument or of a file's name that were no text are escaped, and what :func:`visible` escapes.
+    """
+    return visible(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def visible(text: str) -> str:
@@ -123,10 +127,16 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def harmless(line: str) -> str:
+    """Return a line that has been coloured by us, as :func:`escaped` but for the colours."""
+    return "".join(part if _COLOUR.fullmatch(part) else escaped(part) for part in _COLOUR.split(line))
+
+
 def print_json(value: object) -> None:
     """Print one JSON document on a line of its own."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
     document = json.dumps(value, ensure_ascii=encoding != "utf8")
+    # JSON escapes what is below U+0020 alone: not the eight-bit controls, and not what turns the direction of text.
     click.echo(document if escaped(document) == document else json.dumps(value))
 
 

@@ -26,6 +26,7 @@ from supervisor.cli.output import (
     config_option,
     configuration_error,
     count,
+    harmless,
     json_option,
     print_json,
     printable,
@@ -118,7 +119,7 @@ def command(
         print_json(_as_json(forecast))
         return
     for line in _text(forecast):
-        click.echo(line)
+        click.echo(harmless(line))
 
 
 def _unreachable(milestone: Milestone) -> set[str]:

@@ -18,7 +18,7 @@ from actors.paths import ProjectPaths
 from actors.progress import bar, duration_text
 from actors.state import Phase, TaskState
 from supervisor.cli import completing
-from supervisor.cli.output import count, escaped, find_project, json_option, print_json, printable, visible
+from supervisor.cli.output import count, escaped, find_project, harmless, json_option, print_json, printable, visible
 from supervisor.cli.selection import Answer, Unknown, Wanted, resolve
 from supervisor.cli.sessions import Overview, RoleView, SessionView, open_sessions
 from supervisor.cli.status_json import document
@@ -91,15 +91,15 @@ def _print(answer: Answer) -> None:
         if one.roles is None and number:
             click.echo()
         for line in _lines(one, width, answer):
-            click.echo(line)
+            click.echo(harmless(line))
     if answer.overview is None:
         return
     if not answer.overview.latest and not answer.overview.gone:
-        click.echo(_nothing_yet(answer, answer.overview))
+        click.echo(escaped(_nothing_yet(answer, answer.overview)))
     elif answer.overview.not_started:
         if answer.overview.latest:
             click.echo()
-        click.echo(f"Not started yet: {', '.join(answer.overview.not_started)}")
+        click.echo(escaped(f"Not started yet: {', '.join(answer.overview.not_started)}"))
     if answer.overview.gone:
         told = ", ".join(f"{view.state.milestone.id} ({view.status.value})" for view in answer.overview.gone)
         click.echo(f"Without a milestone file any more: {told}; their sessions: milestonectl status --all")

@@ -25,6 +25,7 @@ from supervisor.cli.output import (
     CommandError,
     config_option,
     count,
+    escaped,
     find_project,
     json_option,
     print_json,
@@ -140,9 +141,9 @@ def _absolute(reading: Reading, project: Path) -> Reading:
 
 def _print(report: Report, paths: ProjectPaths) -> None:
     for problem in report.problems:
-        place = f"{shown(problem.path)}:{problem.line}:{problem.column}: "
+        place = escaped(f"{shown(problem.path)}:{problem.line}:{problem.column}: ")
         word, colour = ("warning: ", "yellow") if problem.severity is Severity.WARNING else ("", "red")
-        click.echo(f"{click.style(place, bold=True)}{click.style(word + problem.message, fg=colour)}")
+        click.echo(f"{click.style(place, bold=True)}{click.style(escaped(word + problem.message), fg=colour)}")
     if not report.readings:
         click.echo(f"There is no milestone in {shown(paths.active)}/ (an example: milestonectl init --example)")
     tasks = sum(len(one.milestone.tasks) for one in report.readings.values() if one.milestone is not None)

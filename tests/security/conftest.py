@@ -1,6 +1,6 @@
 """Fixtures of the attacks."""
 
-from tests.cli.conftest import ctl
-from tests.e2e.conftest import place, project
+from tests.cli.conftest import ctl, journal, project
+from tests.e2e.conftest import place
 
-__all__ = ["ctl", "place", "project"]
+__all__ = ["ctl", "journal", "place", "project"]
