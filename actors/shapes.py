@@ -22,6 +22,7 @@ _MOVE: Final = "write the milestone and its tasks into a file of that form"
 _ELSEWHERE: Final = "keep this file outside .milestones/active"
 
 _JSON_LINES: Final = re.compile(r"\A\s*\{[^\n]*\}[ \t]*\r?\n\s*\{[^\n]*\}[ \t]*(\r?\n|\Z)")
+_HEADING: Final = re.compile(r"#{1,6} \S")
 _KEY_OR_ITEM: Final = re.compile(r"[-#?\[{]|[\w\"' .-]{1,80}:(\s|$)")
 
 
@@ -70,7 +71,7 @@ def of_text(text: str) -> RefusedShape | None:
 def _is_markdown(text: str) -> bool:
     """Say whether a heading is followed by prose; a YAML file may well begin with a comment like it."""
     lines = [line for line in text.split("\n", 20) if line.strip()]
-    heading = bool(lines) and re.match(r"#{1,6} \S", lines[0]) is not None
+    heading = bool(lines) and _HEADING.match(lines[0]) is not None
     return heading and len(lines) > 1 and not _KEY_OR_ITEM.match(lines[1])
 
 

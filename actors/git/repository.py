@@ -30,6 +30,7 @@ from actors.surroundings import OLDEST_GIT
 
 _NOT_STARTED: Final = 127
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VERSION: Final = re.compile(rb"git version (\d+)\.(\d+)")
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 _TWIN_DEPTH: Final = 5_000
@@ -319,7 +320,7 @@ def _without_git(path: str, version: Finished) -> NotARepository | Refusal:
 
 
 def _too_old(version: Finished) -> Refusal | None:
-    number = re.match(rb"git version (\d+)\.(\d+)", version.stdout)
+    number = _VERSION.match(version.stdout)
     if number is None:
         return Refusal(f"git names no version: {line_of(version)!r}", f"install git {_dotted(OLDEST_GIT)} or later")
     found = (int(number[1]), int(number[2]))
