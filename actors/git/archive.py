@@ -13,7 +13,7 @@ from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tr
 from actors.git.place import Slot
 from actors.git.plumbing import Refusal, complaint, flush, git, ref_paths, shown
 from actors.git.repository import FALLBACK_IDENTITY, Repository
-from actors.git.retention import ARCHIVES
+from actors.git.retention import archive_ref
 from actors.git.slots import remove_slot, slots
 from actors.programs import Flow
 
@@ -54,7 +54,7 @@ def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost
     )
     if isinstance(sha, Refusal):
         return sha
-    return (yield from _keep(repo, f"{ARCHIVES}/{owner}", sha, work))
+    return (yield from _keep(repo, archive_ref(owner), sha, work))
 
 
 def vacate(repo: Repository, slot: int) -> Flow[Archived | SetAside | NothingToLand | Lost | Refusal]:

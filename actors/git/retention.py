@@ -24,6 +24,8 @@ from actors.git.slots import claim_cache, remove_tree
 from actors.programs import Flow, Program
 
 ARCHIVES: Final = "refs/milestone-archive"
+
+_TWO_DOTS: Final = re.compile(r"\.(?=\.)")
 """Where work that did not land is kept, as ``<session>/<attempt>``."""
 
 _ASIDE: Final = re.compile(r"[A-Za-z0-9._-]+-kept-\d+")
@@ -75,6 +77,18 @@ def expire(repo: Repository, before: float, is_over: Callable[[str], bool]) -> F
         else:
             refusals.append(refusal)
     return Expired(archives, tuple(folders), tuple(refusals))
+
+
+def archive_ref(owner: str) -> str:
+    """Return the ref under which an attempt's work is kept.
+
+    A task's id may have two dots in a row, and so may an attempt of one that ends with a dot; a ref may not
+    (git-check-ref-format(1)). No id has a ``%``, so two attempts never get one ref.
+
+    Args:
+        owner: ``<session>/<attempt>``.
+    """
+    return f"{ARCHIVES}/{_TWO_DOTS.sub('%2e', owner)}"
 
 
 def _archives(
