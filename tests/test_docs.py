@@ -165,6 +165,18 @@ def test_links_between_the_pages_lead_somewhere() -> None:
             assert (folder / target).is_file(), target
 
 
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = {name: re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text) for name, text in DOCS.items()}
+    assert len(named["security.md"]) >= 40
+    missing = [
+        f"{page}: {path}::{test}"
+        for page, found in named.items()
+        for path, test in found
+        if not (CHECKOUT / path).is_file() or f"def {test}(" not in (CHECKOUT / path).read_text(encoding="utf-8")
+    ]
+    assert missing == []
+
+
 def test_every_role_is_named_in_the_readme_and_every_source_that_the_tour_of_the_code_names_exists() -> None:
     assert all(role in README for role in ROLES)
     text = DOCS["architecture.md"]
