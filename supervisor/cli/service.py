@@ -141,6 +141,10 @@ def _check_projects(projects: tuple[Path, ...], *, together: bool, as_json: bool
         except UnicodeEncodeError as error:
             line = f"{one!r} is not UTF-8, and systemd takes nothing else"
             raise CommandError(INVALID, line, "rename the directory", as_json=as_json) from error
+        if any(ord(letter) < ord(" ") or letter == "\x7f" for letter in str(one)):
+            # A socket unit has no way to escape the end of a line, and what follows would be a setting of its own.
+            line = f"{str(one)!r} has a control character in it, which a unit cannot say"
+            raise CommandError(INVALID, line, "rename the directory", as_json=as_json)
         if not (one / ".milestones").is_dir():
             cure = f"make one with: milestonectl -C {shlex.quote(str(one))} init"
             raise CommandError(FAILED, f"there is no .milestones directory in {one}", cure, as_json=as_json)

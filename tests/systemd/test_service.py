@@ -79,6 +79,19 @@ def test_install_writes_the_template_with_its_owner_and_says_what_to_type(
     assert stat.S_IMODE((project / ".milestones" / "run").stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("together", [(), ("--together",)])
+def test_the_name_of_a_directory_adds_no_line_to_a_unit(
+    root: Path, tmp_path: Path, program: Path, together: tuple[str, ...]
+) -> None:
+    assert program
+    evil = tmp_path / "x\nExecStartPre=+sh -c 'id'\n"
+    (evil / ".milestones").mkdir(parents=True)
+    refused = failure("install", evil, *together, "--root", root)
+    assert refused.code == 2
+    assert "control character" in refused.lines[0]
+    assert not root.exists() or not any(path.is_file() for path in root.rglob("*"))
+
+
 def test_install_again_changes_nothing_and_says_so(root: Path, project: Path) -> None:
     ok("install", project, "--root", root)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
