@@ -79,11 +79,9 @@ def test_install_writes_the_template_with_its_owner_and_says_what_to_type(
     assert stat.S_IMODE((project / ".milestones" / "run").stat().st_mode) == 0o700
 
 
+@pytest.mark.usefixtures("program")
 @pytest.mark.parametrize("together", [(), ("--together",)])
-def test_the_name_of_a_directory_adds_no_line_to_a_unit(
-    root: Path, tmp_path: Path, program: Path, together: tuple[str, ...]
-) -> None:
-    assert program
+def test_the_name_of_a_directory_adds_no_line_to_a_unit(root: Path, tmp_path: Path, together: tuple[str, ...]) -> None:
     evil = tmp_path / "x\nExecStartPre=+sh -c 'id'\n"
     (evil / ".milestones").mkdir(parents=True)
     refused = failure("install", evil, *together, "--root", root)
