@@ -60,7 +60,8 @@ class Metrics:
     """
 
     def __init__(self, projects: Callable[[], Sequence[Measured]], version: str) -> None:
-        disable_created_metrics()  # of the process: series that tell when a counter was made, which nobody asks for
+        # Of the process as a whole: series that tell when each counter was made, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._registry = CollectorRegistry()
         self._registry.register(_Looker(projects, version))
         ProcessCollector(registry=self._registry)
