@@ -355,7 +355,7 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
         return _begin(notifier, projects, config)
     except _RefusedError as error:
         _say(*error.lines)
-        notifier.status(f"refused: {'; '.join(error.lines)}")
+        notifier.status(f"refused: {'; '.join(error.lines)}".replace(":;", ":"))
         return error.code
     finally:
         notifier.close()

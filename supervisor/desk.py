@@ -147,7 +147,10 @@ class ProjectDesk:
                 self._each_target(names, ticket, functools.partial(_state, event=SessionUnpaused(), word="resumed"))
             case Retry(tasks=(), session=session):
                 run = self._one(session)
-                run.look(lambda state: _retry(run, _failed(state), ticket))
+                run.look(
+                    lambda state: _retry(run, _failed(state), ticket),
+                    lambda: ticket.failed(NOT_RUNNING, f"session {run.session} has ended meanwhile"),
+                )
             case Retry(tasks=tasks, session=session):
                 _retry(self._one(session), tasks, ticket)
             case Skip(tasks=tasks, session=session):

@@ -221,12 +221,22 @@ class Hub(threading.Thread):
         proposal = _Proposal(session, tuple(encode_event(event) for event in events), told=told)
         self.call(lambda: self._proposals.append(proposal))
 
-    def look(self, session: str, function: Callable[[SessionState], None]) -> None:
-        """Have a session's fold looked at in the hub's thread; the function must not block, change or keep it."""
+    def look(
+        self, session: str, function: Callable[[SessionState], None], gone: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have a session's fold looked at in the hub's thread; the function must not block, change or keep it.
+
+        Args:
+            session: Session id.
+            function: Looks.
+            gone: Is called instead when the session has been let go.
+        """
 
         def show() -> None:
             if session in self._sessions:
                 function(self._sessions[session].ledger.state)
+            else:
+                gone()
 
         self.call(show)
 

@@ -213,9 +213,14 @@ class SessionRun:
         except pykka.ActorDeadError:
             function()
 
-    def look(self, function: Callable[[SessionState], None]) -> None:
-        """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it."""
-        self._hub.look(self.session, function)
+    def look(self, function: Callable[[SessionState], None], gone: Callable[[], None] = lambda: None) -> None:
+        """Have the session's fold looked at, in the hub's thread; the function must not block, change or keep it.
+
+        Args:
+            function: Looks.
+            gone: Is called instead when nothing of the session is left.
+        """
+        self._hub.look(self.session, function, gone)
 
     def report(self) -> SessionReport:
         """Return what the session is, from any thread, without asking the hub."""

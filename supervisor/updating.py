@@ -19,7 +19,9 @@ from actors.events import MilestoneUpdated
 from actors.model import Milestone, Task
 from actors.preflight import without_statuses
 from actors.state import Phase
-from supervisor.beginning import USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
+from supervisor.beginning import IO_ERROR, USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
+from supervisor.role_orders import NOT_RUNNING
+from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
     from actors.state import SessionState
@@ -72,7 +74,7 @@ def compare(state: SessionState, newer: Milestone) -> Difference:
         tuple(task.id for task in then.tasks if task.id not in now.by_id),
         changed,
         tuple(name for name in _fields(then, now) if name != "tasks"),
-        _refusal(state, changed),
+        _refusal(state, now, changed),
     )
 
 
@@ -101,7 +103,13 @@ def begin_update(run: SessionRun, ticket: Ticket, *, apply: bool) -> None:
         except RunRefusedError as error:
             ticket.failed(error.code or USAGE, *error.lines)
             return
-        run.look(lambda state: compared(state, newer))
+        except OSError as error:
+            ticket.failed(IO_ERROR, refusal(error))
+            return
+        run.look(lambda state: compared(state, newer), gone)
+
+    def gone() -> None:
+        ticket.failed(NOT_RUNNING, f"session {run.session} has ended meanwhile")
 
     threading.Thread(target=read, name="update", daemon=True).start()
 
@@ -111,9 +119,11 @@ def _fields(then: Task | Milestone, now: Task | Milestone) -> tuple[str, ...]:
     return tuple(name for name in names if getattr(then, name) != getattr(now, name))
 
 
-def _refusal(state: SessionState, changed: dict[str, tuple[str, ...]]) -> str:
-    completed = [key for key in changed if state.tasks[key].phase is Phase.COMPLETED]
+def _refusal(state: SessionState, newer: Milestone, changed: dict[str, tuple[str, ...]]) -> str:
+    other = [key for key in state.tasks if key in changed or key not in newer.by_id]
+    completed = [key for key in other if state.tasks[key].phase is Phase.COMPLETED]
     if completed:
         return f"completed tasks changed: {', '.join(completed)}; undo the edit of these"
-    alive = [key for key in changed if key in set(state.live.values())]
+    running = set(state.live.values())
+    alive = [key for key in other if key in running]
     return f"tasks that run changed: {', '.join(alive)}; wait for them, or undo the edit of these" if alive else ""

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from actors.events import AttemptStarted
+from actors.events import AttemptStarted, SessionResumed, TaskCompleted
 from supervisor.client import Client
 from tests.e2e.stage import Project, Running, facts, milestone_of, waits_for
+from tests.systemd.threads import hanging
 from tests.waiting import wait_until
 
 
@@ -38,6 +40,18 @@ class Manager:
     def listen_until(self, predicate: Callable[[], object], what: str) -> None:
         """Wait and read meanwhile: what finds no room in the queue is not sent."""
         wait_until(lambda: self.listen() is not None and predicate(), 30, what)
+
+    def wait_for_silence(self, field: str, seconds: float) -> None:
+        """Wait until a field has not come for so long, as a manager with a watchdog of so many seconds would."""
+        last = [monotonic(), self.listen().count(field)]
+
+        def is_silent() -> bool:
+            count = self.listen().count(field)
+            if count != last[1]:
+                last[:] = [monotonic(), count]
+            return monotonic() - last[0] > seconds
+
+        wait_until(is_silent, 60, f"no {field} any more")
 
     def listen_to_the_end(self, running: Running) -> int:
         """Read until the daemon has ended; return its exit code."""
@@ -128,3 +142,111 @@ def test_a_socket_that_was_handed_over_is_served_and_left_in_its_place(folder: P
             process.kill()
             process.wait()
         assert control.exists()
+
+
+def begin(folder: Project, manager: Manager, gate: Path) -> Running:
+    """Start a daemon and a session whose only task waits for the gate; return when it runs and the daemon is petted."""
+    folder.write("m1", milestone_of({"id": "a", "run": waits_for(gate)}))
+    daemon = folder.daemon()
+    manager.wait_for("READY=1")
+    assert folder.ctl("start", "m1").code == 0
+    manager.listen_until(lambda: facts(folder, AttemptStarted), "the task runs")
+    beats = manager.listen().count("WATCHDOG=1")
+    manager.listen_until(lambda: manager.listen().count("WATCHDOG=1") > beats, "signs of life")
+    return daemon
+
+
+def assert_comes_back(folder: Project, gate: Path, manager: Manager) -> None:
+    """Assert that a daemon that is started after the end of the former one finishes the session."""
+    gate.touch()
+    ready = manager.listen().count("READY=1")
+    again = folder.daemon()
+    manager.listen_until(lambda: manager.listen().count("READY=1") > ready, "it is ready")
+    manager.listen_until(lambda: facts(folder, TaskCompleted), "the task is completed")
+    assert len(facts(folder, SessionResumed)) == 1
+    again.process.send_signal(signal.SIGTERM)
+    assert manager.listen_to_the_end(again) == 0
+
+
+def test_a_stopped_daemon_gives_no_sign_of_life_and_the_next_one_goes_on(
+    folder: Project, place: Path, manager: Manager
+) -> None:
+    daemon = begin(folder, manager, place / "gate")
+    daemon.process.send_signal(signal.SIGSTOP)
+    manager.wait_for_silence("WATCHDOG=1", 2.0)
+    daemon.kill()
+    assert_comes_back(folder, place / "gate", manager)
+
+
+def test_a_daemon_whose_supervisors_hang_gives_no_sign_of_life_and_names_them(
+    folder: Project, place: Path, manager: Manager
+) -> None:
+    """The main thread goes on, and that is not enough."""
+    daemon = begin(folder, manager, place / "gate")
+    pid = daemon.process.pid
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
+    expected = (f"supervisor of {folder.session()}", f"journal of {folder.path}", f"control server of {folder.path}")
+    try:
+        with hanging(threads):
+            manager.wait_for_silence("WATCHDOG=1", 2.0)
+            wait_until(
+                lambda: any(all(name in line for name in expected) for line in daemon.text().splitlines()),
+                30,
+                "all that hang are named",
+            )
+            daemon.process.send_signal(signal.SIGKILL)
+    except PermissionError:
+        pytest.skip("threads of other processes cannot be traced here (ptrace)")
+    daemon.process.wait(30)
+    assert "did not answer" in daemon.text()
+    assert_comes_back(folder, place / "gate", manager)
+
+
+def test_why_a_daemon_does_not_start_is_its_status(folder: Project, manager: Manager) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": "true"}))
+    folder.configure("max_parallel: many\n")
+    assert folder.daemon().wait() == 78
+    (said,) = [field for field in manager.listen() if field.startswith("STATUS=")]
+    assert said.startswith("STATUS=refused: the configuration cannot be used: ")
+    assert ".milestones/config/milestoned.yaml:1:15: " in said
+
+
+def test_the_holder_of_a_project_is_in_the_status_of_who_was_refused(folder: Project, manager: Manager) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": "true"}))
+    first = folder.daemon()
+    manager.wait_for("READY=1")
+    assert folder.daemon().wait() == 75
+    (said,) = [field for field in manager.listen() if field.startswith("STATUS=refused: ")]
+    assert f"held by process {first.process.pid} (milestoned)" in said
+    first.process.send_signal(signal.SIGTERM)
+    assert manager.listen_to_the_end(first) == 0
+
+
+def test_the_last_status_of_a_daemon_that_had_to_end_says_why(folder: Project, manager: Manager) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": "true"}))
+    daemon = folder.daemon()
+    manager.wait_for("READY=1")
+    (folder.path / ".milestones" / "lock").unlink()
+    assert manager.listen_to_the_end(daemon) == 75
+    last = [field for field in manager.listen() if field.startswith("STATUS=")][-1]
+    assert last.startswith("STATUS=ended: ")
+    assert "was removed or replaced" in last
+
+
+def test_a_reload_of_a_daemon_that_ends_is_refused_and_nothing_is_said_of_readiness(
+    folder: Project, manager: Manager
+) -> None:
+    folder.configure("stop_grace: 60s\n")
+    folder.write("m1", milestone_of({"id": "a", "run": "trap '' TERM; while :; do sleep 0.1; done"}))
+    daemon = folder.daemon()
+    manager.wait_for("READY=1")
+    assert folder.ctl("start", "m1").code == 0
+    manager.listen_until(lambda: facts(folder, AttemptStarted), "the task runs")
+    daemon.process.send_signal(signal.SIGTERM)
+    manager.wait_for("STOPPING=1")
+    refused = folder.ctl("reload")
+    assert (refused.code, "the daemon is ending" in refused.err) == (7, True)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert manager.listen_to_the_end(daemon) == 0
+    every = manager.listen()
+    assert {"READY=1", "RELOADING=1"} & set(every[every.index("STOPPING=1") :]) == set()
