@@ -25,6 +25,13 @@ LONGEST: Final = 107
 """Bytes that the kernel takes for a Unix socket's path (unix(7))."""
 
 _BACKLOG: Final = 64
+
+_ACCEPTS: Final = 1 << 16
+"""Flag of a socket that listens, in the kernel's table (``__SO_ACCEPTCON``)."""
+
+_UNIX_FIELDS: Final = 7
+"""Fields of a line of that table before the path."""
+
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -53,6 +60,26 @@ def bind_control(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def is_listened(path: Path) -> bool:
+    """Tell whether somebody listens on the socket that stands at a path, without connecting to it.
+
+    To connect would wake a service manager that listens there for a daemon. It goes by the kernel's table of this
+    network namespace (proc_pid_net(5)), which has the path as it was bound.
+
+    Args:
+        path: Absolute.
+    """
+    if not path.is_socket():
+        return False
+    names = {str(path), os.path.realpath(path)}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/net/unix").read_text("utf-8", "surrogateescape").splitlines():
+            fields = line.split(maxsplit=_UNIX_FIELDS)
+            if len(fields) > _UNIX_FIELDS and fields[_UNIX_FIELDS] in names and int(fields[3], 16) & _ACCEPTS:
+                return True
+    return False
 
 
 def connect_control(path: Path, timeout: float) -> socket.socket:

@@ -98,9 +98,9 @@ class HostedProject:
         self._logs: dict[str, Callable[[], None]] = {}
         self._is_started = self._is_ending = False
         self._unfinished = Unfinished()
-        self._project = Project.open(paths, DAEMON, self._unfinished.tell)
-        self._desk = ProjectDesk(self, version)
         self._is_lent = listener is not None
+        self._project = Project.open(paths, DAEMON, self._unfinished.tell, is_lent=self._is_lent)
+        self._desk = ProjectDesk(self, version)
         try:
             self._server = ControlServer(self._desk, [listener or bind_control(paths.control)])
         except OSError as error:

@@ -36,6 +36,9 @@ JOURNAL_STREAM: Final = "JOURNAL_STREAM"
 _PRIORITIES: Final = ((40, 3), (30, 4), (20, 6))
 """Lowest number of a level, and the priority that the journal knows it by (sd-daemon(3)); 7 below."""
 
+_OF_LOGURU: Final = 0
+"""Number of the sink that loguru opens by itself."""
+
 _OPEN: Final[list[int]] = []
 """What loguru calls the sinks of the process as a whole; those of sessions stay when these are opened anew."""
 
@@ -87,11 +90,10 @@ def open_sinks(settings: LogSettings, level: str, env: Mapping[str, str]) -> Non
     if settings.file:
         Path(settings.file).parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(settings.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    if not _OPEN:
-        logger.remove()  # what loguru opens by itself
-    while _OPEN:
-        with contextlib.suppress(ValueError):  # somebody else has closed everything
-            logger.remove(_OPEN.pop())
+    for number in (_OF_LOGURU, *_OPEN):
+        with contextlib.suppress(ValueError):  # it is closed already
+            logger.remove(number)
+    _OPEN.clear()
     form = _console_form(settings.console, env)
     if form is not None:
         _OPEN.append(logger.add(_write, level=level, format=form, diagnose=False, backtrace=False, catch=True))

@@ -29,6 +29,7 @@ from supervisor.beginning import (
     unsaid_ending,
 )
 from supervisor.commits_ahead import refuse_commits_ahead
+from supervisor.control_socket import is_listened
 from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.ledger import Latest, Ledger, without_collection
@@ -108,6 +109,7 @@ def open_run(
     lock = _acquire(paths, what, milestone_id)
     with _refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
+        _refuse_listened(paths)
         # Read under the lock: before it another run could still be writing its last statuses.
         milestone, warnings = read_milestone(paths, milestone_id)
         refuse_what_cannot_run(milestone, settings)
@@ -124,13 +126,16 @@ def open_run(
     return Opening(ledger.session, resumed, updated, ledger, warnings, paths, lock, journal)
 
 
-def open_project(paths: ProjectPaths, what: str, told: Callable[[Record], object]) -> tuple[ProjectLock, Journal]:
+def open_project(
+    paths: ProjectPaths, what: str, told: Callable[[Record], object], *, is_lent: bool = False
+) -> tuple[ProjectLock, Journal]:
     """Take a project: its lock, and its journal, verified; end what a former life left running.
 
     Args:
         paths: Of the project, which has a ``.milestones`` directory.
         what: What takes the lock, for who finds it held.
         told: Is called with each event of the journal, in order; void when this raises.
+        is_lent: Whether the control socket that stands there was handed over to this process.
 
     Raises:
         RunRefusedError: It cannot be had; nothing was changed.
@@ -138,12 +143,31 @@ def open_project(paths: ProjectPaths, what: str, told: Callable[[Record], object
     lock = _acquire(paths, what)
     with _refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
+        if not is_lent:
+            _refuse_listened(paths)
         paths.write_gitignore()
         journal = Journal.open(paths.state_db, seen=seen_by(paths), told=told)
         undo.callback(journal.close)
         _sweep(journal)
         undo.pop_all()
     return lock, journal
+
+
+def _refuse_listened(paths: ProjectPaths) -> None:
+    """Refuse a project whose control socket somebody else listens on, although nobody holds its lock.
+
+    That is a service manager, for a daemon that it starts when a client comes. A socket of ours in that place would be
+    found by clients until we end, and nobody after that.
+
+    Raises:
+        RunRefusedError: Somebody does (75).
+    """
+    if is_listened(paths.control):
+        raise RunRefusedError(
+            HELD,
+            f"{paths.control} is listened on by a service manager, which starts milestoned for whoever connects",
+            "begin it there with: milestonectl start ID; or stop the socket unit first (systemctl list-sockets)",
+        )
 
 
 def _acquire(paths: ProjectPaths, what: str, milestone_id: str = "") -> ProjectLock:

@@ -92,13 +92,13 @@ class Project:
         self.sampler = Sampler()
 
     @classmethod
-    def open(cls, paths: ProjectPaths, what: str, told: Callable[[Record], object]) -> Self:
+    def open(cls, paths: ProjectPaths, what: str, told: Callable[[Record], object], *, is_lent: bool = False) -> Self:
         """Take a project; see :func:`supervisor.opening.open_project`.
 
         Raises:
             RunRefusedError: It cannot be had.
         """
-        lock, journal = open_project(paths, what, told)
+        lock, journal = open_project(paths, what, told, is_lent=is_lent)
         try:
             paths.all_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
             return cls(paths, lock, journal, paths.all_logs / "children.log")

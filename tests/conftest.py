@@ -1,6 +1,7 @@
 """Fixtures for every test: a world of its own, nothing left behind, scratch repositories."""
 
 import os
+import signal
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ __all__ = ["_homes", "_no_leaks", "git_repo", "world"]
 settings.register_profile("local", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("local"), database=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# What is started in the background of a script, or with nohup, ignores these, and so would all that tests start.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -177,6 +177,78 @@ def test_every_test_that_a_page_names_is_there() -> None:
     assert missing == []
 
 
+COMPLAINTS: Final = [
+    "#1101",
+    "#1396",
+    "#865",
+    "#595",
+    "#199",
+    "#1502",
+    "#925",
+    "#1444",
+    "#892",
+    "#1104",
+    "#1670",
+    "#1411",
+    "#591",
+    "#504",
+    "#122",
+    "#805",
+    "#954",
+    "#1336",
+    "#520",
+    "#487",
+    "#323",
+    "#1310",
+    "#1528",
+    "#1285",
+    "#712",
+    "#733",
+    "#775",
+    "#1062",
+    "#1182",
+    "#1373",
+    "#1588",
+    "#586",
+    "#1223",
+    "#1488",
+    "#1274",
+    "#1265",
+    "#273",
+    "#322",
+    "#1090",
+    "#402",
+    "#1699",
+    "#1683",
+    "#1697",
+    "#1702",
+    "CVE-2019-12105",
+]
+"""What users of Supervisor complain about: issues of that project that stand for many."""
+
+
+def complaints() -> dict[str, str]:
+    """Return the rows of the page: complaint -> the cell that names tests."""
+    rows = re.findall(r"^\| (.*?) \| .*? \| (.*?) \|$", DOCS["coming-from-supervisord.md"], re.MULTILINE)
+    return {complaint: shown for complaint, shown in rows if complaint not in {"complaint", "---"}}
+
+
+def test_every_complaint_is_answered() -> None:
+    first = DOCS["coming-from-supervisord.md"].split("## Supervisor\n")[1].split("\n## ")[0]
+    said = " ".join(complaint for complaint in complaints() if f"| {complaint} |" in first)
+    assert [one for one in COMPLAINTS if not re.search(rf"{re.escape(one)}\b", said)] == []
+    assert len(complaints()) == DOCS["coming-from-supervisord.md"].count("\n| ") - 2
+
+
+@pytest.mark.parametrize("complaint", complaints())
+def test_the_answer_to_a_complaint_is_shown_by_tests_that_exist(complaint: str) -> None:
+    named = re.findall(r"\[([a-z0-9 ]+)\]\(\.\./(tests/\S+?\.py)\)", complaints()[complaint])
+    assert named
+    assert ", ".join(f"[{name}](../{path})" for name, path in named) == complaints()[complaint]
+    for name, path in named:
+        assert f"\ndef test_{name.replace(' ', '_')}(" in (CHECKOUT / path).read_text(encoding="utf-8"), name
+
+
 def test_every_role_is_named_in_the_readme_and_every_source_that_the_tour_of_the_code_names_exists() -> None:
     assert all(role in README for role in ROLES)
     text = DOCS["architecture.md"]

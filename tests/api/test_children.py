@@ -86,7 +86,8 @@ def test_a_function_that_declares_it_says_itself_when_it_is_ready_and_alive(tmp_
 
 def test_a_program_is_executed_in_a_session_of_its_own_with_its_output_in_a_file(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    argv = ["sh", "-c", 'echo "$PWD $COLOUR ${LANG-none} $(ps -o sid= -p $$)"; exec sleep 1000']
+    session = "cut -d ' ' -f 6 /proc/$$/stat"
+    argv = ["sh", "-c", f'echo "$PWD $COLOUR ${{LANG-none}} $({session})"; exec sleep 1000']
     env = {"COLOUR": "red", "LANG": None}
     program = ProgramSpec(argv, cwd=str(tmp_path), env=env, output=str(output))
     with Supervisor([ChildSpec("program", program=program)]) as supervisor:

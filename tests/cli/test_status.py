@@ -14,6 +14,8 @@ from actors.events import (
     AttemptGranted,
     AttemptStarted,
     BlockerRaised,
+    ChildGone,
+    ChildHeld,
     ChildQuarantined,
     ChildReady,
     GitReady,
@@ -141,6 +143,21 @@ def test_a_role_that_was_given_up_is_fatal_with_its_reason(
     assert done.code == 3
     assert done.out.endswith("FATAL     killed by SIGSEGV\n")
     assert ctl("status", "small:task_executor").code == 0
+
+
+def test_a_role_that_waits_for_its_next_start_needs_attention_and_one_that_an_operator_stopped_does_not(
+    project: Project, journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    gone = ChildGone("progress_monitor", 1, "exited with 1")
+    session = journal("small", *READY, gone, ChildHeld("git_integration"))
+    sheet = project.path / ".milestones" / "sessions" / session / "agents" / "progress_monitor.json"
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    sheet.write_text('{"state": "BACKOFF"}')
+    waits = ctl("status", "small:progress_monitor")
+    assert (waits.code, waits.out.endswith("BACKOFF   exited with 1\n")) == (3, True)
+    stopped = ctl("status", "small:git_integration")
+    assert (stopped.code, "STOPPED" in stopped.out) == (0, True)
 
 
 def test_a_role_that_was_given_up_is_shown_after_the_session_too(journal: Journalist, ctl: Ctl) -> None:

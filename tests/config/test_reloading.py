@@ -14,7 +14,7 @@ from actors.events import Settings
 from actors.log import log
 from actors.model import Isolation
 from supervisor.config import Config, load_config
-from supervisor.log_sinks import Console, LogSettings, open_sinks
+from supervisor.log_sinks import Console, LogSettings, open_session_log, open_sinks
 from supervisor.reloading import LIVE, change
 
 NAMES = {field.name for field in attrs.fields(Settings)}
@@ -96,3 +96,32 @@ def test_the_file_is_private_is_put_aside_when_it_is_long_and_only_so_many_are_k
     packed = [file for file in files if file.suffix == ".gz"]
     assert len(packed) == 2
     assert json.loads(gzip.decompress(packed[-1].read_bytes()).splitlines()[0])["message"].startswith("a line")
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_file_that_somebody_put_aside_is_made_anew_by_a_reload(tmp_path: Path) -> None:
+    """As logrotate does: it renames the file, and has the daemon reload."""
+    path = tmp_path / "d.log"
+    settings = LogSettings(Console.NONE, str(path), json=True)
+    open_sinks(settings, "INFO", {})
+    log().info("before")
+    path.rename(tmp_path / "d.log.1")
+    open_sinks(settings, "INFO", {})
+    log().info("after")
+    assert [json.loads(line)["message"] for line in path.read_text().splitlines()] == ["after"]
+    assert [json.loads(line)["message"] for line in (tmp_path / "d.log.1").read_text().splitlines()] == ["before"]
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_concerns_a_session_or_nobody_in_particular_stands_in_its_log_also_after_a_reload(tmp_path: Path) -> None:
+    open_sinks(LogSettings(Console.NONE), "INFO", {})
+    close = open_session_log(tmp_path / "supervisor.log", "one", "INFO")
+    log().bind(session="one").info("of one")
+    log().bind(session="two").info("of two")
+    open_sinks(LogSettings(Console.NONE), "INFO", {})
+    log().info("of nobody")
+    close()
+    close()
+    log().bind(session="one").info("too late")
+    lines = (tmp_path / "supervisor.log").read_text().splitlines()
+    assert [json.loads(line)["record"]["message"] for line in lines] == ["of one", "of nobody"]

@@ -14,7 +14,7 @@ import pytest
 
 from actors.events import AttemptStarted, SessionResumed, TaskCompleted
 from supervisor.client import Client
-from tests.e2e.stage import Project, Running, facts, milestone_of, waits_for
+from tests.e2e.stage import Done, Project, Running, facts, milestone_of, waits_for
 from tests.systemd.threads import hanging
 from tests.waiting import wait_until
 
@@ -142,6 +142,13 @@ def test_a_socket_that_was_handed_over_is_served_and_left_in_its_place(folder: P
             process.kill()
             process.wait()
         assert control.exists()
+        for refused in (folder.ctl("run", "m1"), folder.daemon()):
+            code = refused.code if isinstance(refused, Done) else refused.wait()
+            said = refused.err if isinstance(refused, Done) else refused.text()
+            assert (code, "is listened on by a service manager" in said) == (75, True)
+            assert control.exists()
+    done = folder.ctl("run", "m1")
+    assert done.code == 0, "what nobody listens on is replaced"
 
 
 def begin(folder: Project, manager: Manager, gate: Path) -> Running:
@@ -205,7 +212,7 @@ def test_a_daemon_whose_supervisors_hang_gives_no_sign_of_life_and_names_them(
 def test_why_a_daemon_does_not_start_is_its_status(folder: Project, manager: Manager) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
     folder.configure("max_parallel: many\n")
-    assert folder.daemon().wait() == 78
+    assert manager.listen_to_the_end(folder.daemon()) == 78
     (said,) = [field for field in manager.listen() if field.startswith("STATUS=")]
     assert said.startswith("STATUS=refused: the configuration cannot be used: ")
     assert ".milestones/config/milestoned.yaml:1:15: " in said
@@ -215,7 +222,7 @@ def test_the_holder_of_a_project_is_in_the_status_of_who_was_refused(folder: Pro
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
     first = folder.daemon()
     manager.wait_for("READY=1")
-    assert folder.daemon().wait() == 75
+    assert manager.listen_to_the_end(folder.daemon()) == 75
     (said,) = [field for field in manager.listen() if field.startswith("STATUS=refused: ")]
     assert f"held by process {first.process.pid} (milestoned)" in said
     first.process.send_signal(signal.SIGTERM)

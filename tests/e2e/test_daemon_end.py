@@ -1,0 +1,186 @@
+"""How a daemon ends, and what it answers meanwhile: signals beyond the second, a full disk, requests that come late."""
+
+import contextlib
+import functools
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from actors.events import AttemptStarted, SessionResumed
+from actors.paths import ProjectPaths
+from supervisor.config import Config
+from supervisor.daemon import Daemon
+from supervisor.environment import SESSION_MARK
+from supervisor.hosted import HostedProject
+from supervisor.linux import find_marked
+from supervisor.lock import ProjectLock
+from supervisor.notify import Notifier
+from tests.e2e.stage import Done, Project, Running, facts, milestone_of, ready_pid, waits_for
+from tests.waiting import wait_until
+
+DEAF: Final = "trap '' TERM; while :; do sleep 0.1; done"
+
+
+def up(project: Project, script: str) -> Running:
+    """Start a daemon and a session with one task; return when that runs."""
+    project.write("m1", milestone_of({"id": "a", "run": script}, requirements={"disk_space_mb": 1}))
+    daemon = project.daemon()
+    wait_until(lambda: " ready " in daemon.text(), 60.0, "the daemon is ready")
+    assert project.ctl("start", "m1").code == 0
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
+    return daemon
+
+
+def has_said(daemon: Running, what: str) -> bool:
+    """Tell whether a daemon has logged something, or has ended."""
+    return what in daemon.text() or daemon.process.poll() is not None
+
+
+def assert_gone(session: str) -> None:
+    wait_until(lambda: not find_marked(SESSION_MARK, session), 60.0, "nothing of the session lives")
+
+
+def test_a_third_signal_waits_for_nothing(folder: Project) -> None:
+    """The runner is stopped, so that the second one cannot be carried out at once."""
+    folder.configure("stop_grace: 60s\n")
+    daemon = up(folder, DEAF)
+    runner = ready_pid(folder, "runner")
+    session = folder.session()
+    os.kill(runner, signal.SIGSTOP)
+    try:
+        for number, said in ((signal.SIGTERM, "ending"), (signal.SIGINT, "ended at once")):
+            daemon.process.send_signal(number)
+            wait_until(functools.partial(has_said, daemon, said), 60.0, said)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(runner, signal.SIGCONT)
+    assert_gone(session)
+
+
+def test_a_daemon_that_is_told_to_end_while_it_opens_projects_begins_nothing(folder: Project) -> None:
+    (folder.path / ".milestones").mkdir()
+    daemon = Daemon(lambda _: Config(), Notifier())
+    daemon._signalled(signal.SIGTERM, None)
+    daemon.open(folder.path, Config())
+    assert not (folder.path / ".milestones" / "state.db").exists()
+    assert daemon.run() == 0
+    daemon.close()
+
+
+def test_a_daemon_that_is_told_to_end_before_it_starts_what_it_opened_gives_it_back(folder: Project) -> None:
+    (folder.path / ".milestones").mkdir()
+    daemon = Daemon(lambda _: Config(), Notifier())
+    daemon.open(folder.path, Config())
+    daemon._signalled(signal.SIGTERM, None)
+    try:
+        assert daemon.run() == 0
+    finally:
+        daemon.close()
+    ProjectLock.acquire(ProjectPaths(folder.path), "a test").close()
+
+
+def test_two_restarts_at_once_are_both_answered(folder: Project, place: Path) -> None:
+    daemon = up(folder, waits_for(place / "gate"))
+    answers: queue.SimpleQueue[Done] = queue.SimpleQueue()
+    threads = [threading.Thread(target=lambda: answers.put(folder.ctl("restart", "m1"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answers.get(timeout=1).code for _ in threads] == [0, 0]
+    assert 1 <= len(facts(folder, SessionResumed)) <= 2
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
+def test_a_daemon_listens_on_no_port(folder: Project, place: Path) -> None:
+    daemon = up(folder, waits_for(place / "gate"))
+    inodes = set()
+    for one in Path(f"/proc/{daemon.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(str(one.readlink()).removeprefix("socket:[").removesuffix("]"))
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with contextlib.suppress(FileNotFoundError):
+            rows = Path(f"/proc/{daemon.process.pid}/net/{table}").read_text().splitlines()[1:]
+            assert inodes & {row.split()[9] for row in rows} == set(), table
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[Project]:
+    """Yield a project on a file system of 3 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("a file system of its own can be mounted by root only")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "milestoned-test", str(disk)]
+    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    (disk / "plain").mkdir()
+    made = Project(disk / "plain")
+    try:
+        yield made
+    finally:
+        made.end_all()
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_on_a_full_disk_a_second_signal_ends_everything_at_once(crowded: Project, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    crowded.configure("stop_grace: 300s\n")
+    daemon = up(crowded, DEAF)
+    session = crowded.session()
+    fill(crowded.path / "ballast")
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.wait(60.0) == 0
+    assert_gone(session)
+
+
+def fill(ballast: Path) -> None:
+    """Leave no byte of the file system free."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+class Main:
+    """The daemon's main thread, as a project knows it."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        call()
+
+    def reload(self, ticket: Any) -> None:  # noqa: ANN401 - never asked for here
+        raise AssertionError(ticket)
+
+    def shut_down(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def fail(self, code: int, reason: str) -> None:
+        raise AssertionError((code, reason))
+
+
+def test_a_control_server_that_has_ended_by_itself_is_named(folder: Project) -> None:
+    (folder.path / ".milestones").mkdir()
+    project = HostedProject(ProjectPaths(folder.path), Config(), Main(), "0")
+    try:
+        assert project.ended_threads() == ()
+        project.start()
+        assert project.ended_threads() == ()
+        project._server.close()  # as if it had met a defect
+        assert project.ended_threads() == ("control",)
+    finally:
+        assert project.close(30.0)
