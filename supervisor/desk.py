@@ -53,7 +53,7 @@ from supervisor.role_orders import (
     start_role,
     stop_role,
 )
-from supervisor.targets import NO_SUCH_NAME, Target, find_targets, roles_of
+from supervisor.targets import ALL, NO_SUCH_NAME, Target, find_targets, roles_of
 from supervisor.updating import begin_update
 
 if TYPE_CHECKING:
@@ -249,12 +249,17 @@ class ProjectDesk:
         return live[0]
 
     def _start(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:
-        roles, others = find_targets([name for name in names if ":" in name], self._house.live())
-        sessions = [name for name in names if ":" not in name]
+        live = self._house.live()
+        if ALL in names and not live:
+            raise RefusedCallError(NOT_RUNNING, "no session lives here", "begin one with: milestonectl start ID")
+        # `all` are the children that should run and do not, as for supervisorctl: sessions that live run already.
+        targets, others = find_targets([name for name in names if ":" in name or name == ALL], live)
+        roles = tuple({target.name: target for target in roles_of(targets)}.values())
+        sessions = [name for name in names if ":" not in name and name != ALL]
         gathering = Gathering(ticket, (*sessions, *(target.name for target in roles)), others)
         for name in dict.fromkeys(sessions):
             told = functools.partial(gathering.put, name)
-            if any(name in {run.session, run.milestone.id} for run in self._house.live()):
+            if any(name in {run.session, run.milestone.id} for run in live):
                 told(0, "already started")
             else:
                 self._house.begin(name, told, wait=wait)

@@ -169,6 +169,21 @@ def read_holder(paths: ProjectPaths) -> Holder | None:
     return None
 
 
+def is_replaced(paths: ProjectPaths, holder: Holder) -> bool:
+    """Tell whether a holder holds another file than the one that stands in the lock's place now, or none stands there.
+
+    Whoever holds it notices within seconds, and ends everything; one that hangs does not.
+    """
+    try:
+        descriptor = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        return holder.pid not in _kernel_pids(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _lock_file(path: Path, undo: contextlib.ExitStack) -> int:
     for _ in range(_ATTEMPTS):
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -81,6 +81,7 @@ def _examine(paths: ProjectPaths, *, as_json: bool) -> Iterator[Finding]:
     yield from project_checks.check_supervision(paths, holder)
     yield from project_checks.check_journal(paths, holder)
     yield from project_checks.check_leftovers(paths)
+    yield from project_checks.check_worktrees(paths, slots)
 
 
 def _print(findings: list[Finding]) -> None:

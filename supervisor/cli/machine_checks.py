@@ -6,7 +6,11 @@ own.
 
 from __future__ import annotations
 
+import operator
 import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +33,21 @@ TOO_LITTLE_SPACE: Final = 50_000_000
 """Bytes below which a disk is worth a warning, and an error."""
 
 _FEW_INODES: Final = 1000
+
+_REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*([<>=!~][^;]*)?(?:;(?!.*extra).*)?$")
+_BOUND: Final = re.compile(r"(>=|<=|==|!=|<|>)\s*([0-9][0-9.]*)$")
+_NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
+_COMPARISONS: Final = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_PARTS: Final = 6
+"""Numbers of a release that are compared; what is not said is 0."""
+
 _GOOD: Final = fitness.Machine("Linux", "6.1", OLDEST_PYTHON, None, None)
 
 
@@ -62,12 +81,46 @@ def check_machine(machine: fitness.Machine) -> Iterator[Finding]:
     if machine.git is None:
         why = "without it tasks run in place, one after another's leftovers, and nothing is committed"
         yield warning("there is no git on PATH", "", why, "install git 2.38 or later")
-    missing = [name for name in LIBRARIES if installed(name) is None]
+    yield from check_libraries({name: installed(name) for name in LIBRARIES}, metadata.requires("milestoned") or ())
+
+
+def check_libraries(versions: Mapping[str, str | None], requirements: Sequence[str]) -> Iterator[Finding]:
+    """Judge the libraries by what the distribution declares.
+
+    Args:
+        versions: By name; ``None`` of one that is missing.
+        requirements: Of the distribution's metadata (``attrs>=25``); those of extras do not count.
+    """
+    cure = "install milestoned again: pip install --upgrade --force-reinstall milestoned"
+    missing = [name for name, version in versions.items() if version is None]
     if missing:
-        cure = "install milestoned again: pip install --force-reinstall milestoned"
         yield error(f"libraries are missing: {', '.join(missing)}", "", "", cure)
-    else:
-        yield ok(f"{len(LIBRARIES)} libraries are installed")
+    declared = {match[1].lower(): match[2] or "" for one in requirements if (match := _REQUIREMENT.match(one))}
+    bad = [
+        f"{name} {version} (declared: {wanted})"
+        for name, version in versions.items()
+        if version is not None and not _fits(version, wanted := declared.get(name.lower(), ""))
+    ]
+    if bad:
+        why = "the tests were never run with these"
+        yield error(f"libraries are outside the declared versions: {', '.join(bad)}", "", why, cure)
+    if not missing and not bad:
+        yield ok(f"{len(versions)} libraries are installed, in the declared versions")
+
+
+def _fits(version: str, wanted: str) -> bool:
+    """Tell whether a version is within bounds such as ``>=8.1,<9``; only the numbers of a release count."""
+    found = _release(version)
+    for bound in filter(None, wanted.split(",")):
+        match = _BOUND.match(bound.strip())
+        if match is not None and not _COMPARISONS[match[1]](found, _release(match[2])):
+            return False
+    return True
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in (_NUMBERS.match(version) or [""])[0].split(".") if part]
+    return tuple(numbers + [0] * (_PARTS - len(numbers)))
 
 
 def check_disk(directory: Path, purpose: str) -> Iterator[Finding]:

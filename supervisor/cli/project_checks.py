@@ -7,6 +7,7 @@ is asked for a process id at the most.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from datetime import UTC, datetime
@@ -20,10 +21,11 @@ from supervisor.cli.sessions import open_sessions
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.config import ConfigError, load_config
 from supervisor.environment import SESSION_MARK
-from supervisor.finding import shown
+from supervisor.finding import known_ids, shown
 from supervisor.journal import JournalError, LostHistoryError, examine
 from supervisor.journal_reader import CURRENT
 from supervisor.linux import find_marked
+from supervisor.lock import is_replaced
 from supervisor.projection import seen_by
 
 if TYPE_CHECKING:
@@ -99,7 +101,12 @@ def check_supervision(paths: ProjectPaths, holder: Holder | None) -> Iterator[Fi
             why = "a supervising process was killed; nobody listens there, and nobody is kept from anything"
             yield warning("a stale control socket", where, why, f"the next start replaces it; or: rm {where}")
         return
-    yield ok(f"the project is held by {holder}", str(paths.lock))
+    if is_replaced(paths, holder):
+        why = f"{holder} holds the project, and ends everything once it notices; if it stays so, it hangs"
+        cure = f"look again; if it stays so: kill -KILL {holder.pid}, then run again, which resumes; see who removes it"
+        yield error("the lock file was removed or replaced", str(paths.lock), why, cure)
+    else:
+        yield ok(f"the project is held by {holder}", str(paths.lock))
     try:
         with Client(paths.control, ANSWER_SECONDS) as client:
             client.ask("pid", names=())
@@ -153,6 +160,30 @@ def _check_clock(last: list[Record]) -> Iterator[Finding]:
         yield warning("the clock stands before the last event", "", why, "set it: timedatectl set-ntp true")
     else:
         yield ok("the clock stands after the last event")
+
+
+def check_worktrees(paths: ProjectPaths, slots: Path) -> Iterator[Finding]:
+    """Look for worktrees of milestones that nobody will run again: nobody else would archive and remove them.
+
+    Args:
+        paths: The project.
+        slots: The directory that has its worktrees.
+    """
+    active = set(known_ids(paths))
+    left: dict[str, list[Path]] = {}
+    for path in sorted(slots.glob("*-slot-*")):
+        milestone, _, number = path.name.rpartition("-slot-")
+        if milestone not in active and number.isdigit() and path.is_dir():
+            left.setdefault(milestone, []).append(path)
+    for milestone, found in left.items():
+        why = "no active milestone file: no run archives what is in there and did not land, or removes it"
+        cure = (
+            f"put {milestone}.yaml back into {shown(paths.active)}/ and run it; or look there, and remove: "
+            + "; ".join(f"git worktree remove --force {shlex.quote(str(path))}" for path in found)
+        )
+        yield warning(f"worktrees of milestone {milestone} are left", " ".join(map(str, found)), why, cure)
+    if not left:
+        yield ok("no worktree is left of milestones that are gone", str(slots))
 
 
 def check_leftovers(paths: ProjectPaths) -> Iterator[Finding]:

@@ -228,3 +228,60 @@ def test_a_containment_that_was_asked_for_is_named_as_such() -> None:
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_above_it(tmp_path: Path) -> None:
     (one,) = machine_checks.check_disk(tmp_path / "not" / "there", "worktrees")
     assert one.where == str(tmp_path)
+
+
+def test_a_lock_file_that_was_removed_or_replaced_under_its_holder_is_an_error(
+    paths: ProjectPaths, journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    journal("small")
+    supervised()
+    for _ in ("removed", "replaced"):
+        if paths.lock.exists():
+            paths.lock.unlink()
+        found = [one["what"] for one in findings(ctl, 1)]
+        assert "the lock file was removed or replaced" in found
+        paths.lock.write_text("")
+
+
+def test_worktrees_of_milestones_that_are_gone_are_named_with_the_cure(
+    paths: ProjectPaths, tmp_path: Path, ctl: Ctl
+) -> None:
+    slots = tmp_path / "slots"
+    for name in ("small-slot-0", "gone-slot-0", "gone-slot-1", "gone-kept-1", "gone-slot-x"):
+        (slots / name).mkdir(parents=True)
+    config = paths.milestones / "config" / "milestoned.yaml"
+    config.parent.mkdir()
+    config.write_text(f"worktree: {{directory: {slots}}}\n")
+    (one,) = findings(ctl)
+    assert one["what"] == "worktrees of milestone gone are left"
+    assert one["where"] == f"{slots}/gone-slot-0 {slots}/gone-slot-1"
+    assert f"git worktree remove --force {slots}/gone-slot-1" in one["cure"]
+
+
+@pytest.mark.parametrize(
+    ("version", "declared", "bad"),
+    [
+        ("8.1", "click>=8.1", False),
+        ("8.10.0", "click>=8.9", False),
+        ("8.0.4", "click>=8.1", True),
+        ("9.0", "click>=8.1,<9", True),
+        ("8.3.1rc1", "Click >=8.1, <9", False),
+        ("8.2", "click!=8.2", True),
+        ("8.2", "click", False),
+        ("7", 'click>=8; extra == "dev"', False),
+        ("7", 'click>=8; python_version >= "3.11"', True),
+    ],
+)
+def test_libraries_outside_the_declared_versions_are_an_error(version: str, declared: str, *, bad: bool) -> None:
+    (one,) = machine_checks.check_libraries({"click": version}, ["attrs>=25", declared])
+    assert (one.level is Level.ERROR, f"click {version} " in one.what) == (bad, bad)
+
+
+def test_a_library_that_is_missing_is_an_error() -> None:
+    (one,) = machine_checks.check_libraries({"click": None, "attrs": "25"}, ["click>=8", "attrs>=25"])
+    assert (one.level, one.what) == (Level.ERROR, "libraries are missing: click")
+
+
+def test_the_libraries_here_are_within_what_is_declared(paths: ProjectPaths, ctl: Ctl) -> None:
+    del paths
+    assert "libraries are installed, in the declared versions" in ctl("doctor").out

@@ -102,6 +102,26 @@ def test_two_restarts_at_once_are_both_answered(folder: Project, place: Path) ->
     assert daemon.wait() == 0
 
 
+def test_start_all_starts_every_role_that_was_stopped_as_supervisorctl_does(folder: Project, place: Path) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": waits_for(place / "gate")}))
+    daemon = folder.daemon()
+    wait_until(lambda: " ready " in daemon.text(), 60.0, "the daemon is ready")
+    nothing = folder.ctl("start", "all")
+    assert (nothing.code, "no session lives here" in nothing.err) == (7, True)
+    assert folder.ctl("start", "m1").code == 0
+    stopped = ("m1:progress_monitor", "m1:blocker_detector")
+    assert folder.ctl("stop", *stopped).code == 0
+    assert folder.ctl("pid", *stopped).out == "0\n0\n"
+    done = folder.ctl("start", "all")
+    assert done.code == 0
+    said = dict(line.split(": ") for line in done.out.splitlines())
+    assert [name for name, word in said.items() if word == "started"] == list(stopped)
+    assert {word for name, word in said.items() if name not in stopped} == {"already started"}
+    assert folder.ctl("pid", *stopped).code == 0
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_a_daemon_listens_on_no_port(folder: Project, place: Path) -> None:
     daemon = up(folder, waits_for(place / "gate"))
     inodes = set()

@@ -71,6 +71,17 @@ def test_a_client_starts_the_daemon_through_its_socket_and_is_answered(place: Ma
     assert there.answer()["what"] == "milestoned", "the socket outlives the daemon"
 
 
+def test_a_run_by_hand_does_not_take_the_place_of_an_active_socket_unit(place: MakePlace) -> None:
+    there = place()
+    there.write("m1", {"id": "a", "run": "true"})
+    there.systemctl("start", there.socket_unit)
+    run = ["milestonectl", "-C", str(there.inside), "run", "m1"]
+    refused = there.machine.run(*run, user="builder", check=False)
+    assert (refused.returncode, "milestonectl start" in refused.stderr) == (75, True)
+    assert there.has("ActiveState") == "inactive", "nobody was woken by looking"
+    assert there.answer()["what"] == "milestoned", "the socket unit still stands in its place"
+
+
 # --- death, hanging, giving up ---------------------------------------------------------------------------------
 
 
@@ -133,6 +144,7 @@ def test_a_wrong_configuration_is_not_tried_again(place: MakePlace) -> None:
     assert there.systemctl("start", there.unit, check=False)[0] != 0
     assert (there.has("ActiveState"), there.has("ExecMainStatus"), there.has("NRestarts")) == ("failed", "78", "0")
     assert "milestoned.yaml:1:" in there.machine.log(there.unit)
+    assert there.has("StatusText").startswith("refused: the configuration cannot be used: ")
 
 
 def test_a_project_that_another_process_holds_is_not_tried_again_and_the_holder_is_named(place: MakePlace) -> None:
@@ -143,6 +155,7 @@ def test_a_project_that_another_process_holds_is_not_tried_again_and_the_holder_
     assert (there.has("ExecMainStatus"), there.has("NRestarts")) == ("75", "0")
     pid = there.machine.property("holder", "MainPID")
     assert f"process {pid} (milestoned)" in there.machine.log(there.unit)
+    assert f"held by process {pid} (milestoned)" in there.has("StatusText")
     there.machine.run("systemctl", "stop", "holder")
 
 
