@@ -280,7 +280,7 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path
     (project / ".milestones" / "lock").mkdir()
     refused = refusal(project)
     assert refused.code == 74
-    assert "Is a directory" in refused.lines[0]
+    assert "is not a regular file" in refused.lines[0]
 
 
 def test_a_session_that_was_killed_before_it_said_that_it_was_completed_is_ended_by_a_daemon(half_done: Path) -> None:
