@@ -326,7 +326,7 @@ class Execution:
         failed = [f"task {key} failed: {one.reason}" for key, one in tasks.items() if one.phase is Phase.FAILED]
         left = [key for key, one in tasks.items() if one.phase not in {Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED}]
         if failed:
-            rest = f"; {len(left)} of the tasks were not run" if left else ""
+            rest = f"; {len(left)} {'task was' if len(left) == 1 else 'tasks were'} not run" if left else ""
             return SessionSettled(SessionStatus.FAILED, _and_more(failed, "failed task") + rest)
         if left:
             return SessionSettled(SessionStatus.BLOCKED, self._why_blocked(left))

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 import msgspec
 
+from actors.log import log
 from supervisor.control_socket import peer_uid
 from supervisor.loop import Loop
 from supervisor.protocol import LENGTH, MAX_CALL, CallError, Events, Item, Reply, Request, decode_call, encode_message
@@ -57,6 +58,9 @@ ACCEPT_AGAIN: Final = 1.0
 
 PAGE: Final = 1000
 """Records that are read for a follower at a time."""
+
+MOST_DEFECTS: Final = 10
+"""Unforeseen errors after which the thread ends: what comes again and again would keep a core busy."""
 
 _CHUNK: Final = 1 << 16
 _FULL: Final = 75
@@ -176,6 +180,7 @@ class ControlServer(threading.Thread):
         self._closing = False
         self._released = False
         self._is_followed = False
+        self._defects = 0
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -217,13 +222,35 @@ class ControlServer(threading.Thread):
             self._watch_listener(listener)
         try:
             while not self._closing:
-                for key, events in self._loop.wait(self._due()):
-                    key.data(events)
-                self._loop.run_calls()
-                self._loop.ring()
-                self._lose_patience()
+                try:
+                    self._turn()
+                except Exception as error:  # noqa: BLE001 - a thread that ends silently answers nobody any more
+                    self._survive(error)
         finally:
             self._release()
+
+    def _turn(self) -> None:
+        for key, events in self._loop.wait(self._due()):
+            key.data(events)
+        self._loop.run_calls()
+        self._loop.ring()
+        self._lose_patience()
+
+    def _survive(self, error: Exception) -> None:
+        """Log a defect, answer everybody who waits with it, and begin anew: nobody knows whose call it was.
+
+        Raises:
+            Exception: The defect, when it comes again and again.
+        """
+        self._defects += 1
+        log().opt(exception=error).bind(defects=self._defects).error("control: a defect")
+        line = f"a defect of milestoned: {type(error).__name__}: {error}"
+        for client in tuple(self._clients):
+            for call in (*client.open, *client.following):
+                self._send(client, Reply(call, ok=False, code=_BROKEN, lines=(line,)))
+            self._drop(client)
+        if self._defects > MOST_DEFECTS:
+            raise error
 
     def _due(self) -> float:
         begun = [client.begun_at for client in self._clients if client.begun_at is not None]
@@ -305,6 +332,7 @@ class ControlServer(threading.Thread):
             client.is_taking = False
 
     def _cut_calls(self, client: _Client) -> None:
+        taken = 0
         while client in self._clients and not client.is_full and len(client.received) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(client.received)
             if length > MAX_CALL:
@@ -317,9 +345,11 @@ class ControlServer(threading.Thread):
                 break
             payload = bytes(client.received[LENGTH.size : end])
             del client.received[:end]
+            taken += 1
             self._take_call(client, payload)
         incomplete = bool(client.received) and not client.is_full
-        client.begun_at = (client.begun_at or time.monotonic()) if incomplete else None
+        begun_at = None if taken else client.begun_at  # what is left belongs to a later call than that was of
+        client.begun_at = (begun_at or time.monotonic()) if incomplete else None
         self._watch(client)
 
     def _take_call(self, client: _Client, payload: bytes) -> None:

@@ -139,7 +139,8 @@ def _complain(launch: Launch, error: BaseException) -> int:
     shortage = shortage_of(error)
     crashed = CRASHED if shortage is None else REFUSED
     why = without_secrets(one_line(error)) if shortage is None else refusal(shortage)
-    line = f"{launch.child} (incarnation {launch.incarnation}) crashed: {why}\n"
+    again = "" if launch.incarnation == 1 else f", started for the {launch.incarnation}. time,"
+    line = f"{launch.child.removeprefix('/')}{again} crashed: {why}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:  # nobody listens; the exit status still tells

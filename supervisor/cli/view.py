@@ -131,6 +131,13 @@ class View:
             case SessionStatus.INTERRUPTED | SessionStatus.PAUSED:
                 reason = f": {over.reason}" if over.reason else ""
                 return (f"Session {over.status.value}{reason}", f"Go on with: milestonectl run {milestone}")
+            case SessionStatus.CANCELLED:
+                reason = f": {over.reason}" if over.reason else ""
+                return (
+                    f"Milestone {milestone} cancelled{reason}",
+                    *self._failures(),
+                    f"What is completed stays so; a new session begins with the rest: milestonectl run {milestone}",
+                )
             case _:
                 reason = f": {over.reason}" if over.reason else ""
                 return (

@@ -149,6 +149,41 @@ def test_a_defect_behind_a_call_is_told_and_ends_nothing(client: Client) -> None
     assert client.ask("status") == {"names": []}
 
 
+def test_an_unforeseen_error_of_the_thread_is_answered_and_the_next_client_is_served(
+    path: Path, server: ControlServer, desk: Desk
+) -> None:
+    with raw(path) as waiting:
+        waiting.sendall(frame({"protocol": 1, "id": 5, "verb": "stop", "args": {"names": ["x"]}}))
+        wait_until(lambda: desk.kept, timeout=30)
+
+        def fail() -> None:
+            raise RuntimeError("told by a test")
+
+        server.call(fail)
+        reply = read_reply(waiting)
+        assert (reply["id"], reply["ok"], reply["code"]) == (5, False, 70)
+        assert "RuntimeError: told by a test" in reply["lines"][0]
+        assert waiting.recv(1) == b""
+    with Client(path, timeout=30.0) as another:
+        assert another.ask("status") == {"names": []}
+
+
+def test_patience_with_a_call_begins_anew_once_the_one_before_it_was_taken(path: Path, desk: Desk) -> None:
+    server = ControlServer(desk, [bind_control(path)])
+    call = frame({"protocol": 1, "id": 1, "verb": "status", "args": {}})
+    with raw(path) as sock:
+        server.start()
+        sock.sendall(call[:10])
+        (client,) = wait_until(lambda: tuple(server._clients), 30, "the client is there")
+        first = wait_until(lambda: client.begun_at, 30, "a call has begun")
+        sock.sendall(call[10:] + call[:10])
+        read_reply(sock)
+        wait_until(lambda: client.begun_at not in {None, first}, 30, "the next call has begun, later")
+        sock.sendall(call[10:])
+        read_reply(sock)
+    server.close()
+
+
 def test_an_answer_comes_when_the_thing_has_happened_and_others_do_not_wait(
     path: Path, client: Client, desk: Desk
 ) -> None:
