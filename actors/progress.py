@@ -18,6 +18,7 @@ import attrs
 from actors.events import CompletionAlert, ProgressReported, TaskStalled
 from actors.plan import DurationSource, Plan
 from actors.state import Phase, SessionState, Stage, TaskState
+from actors.wording import bar, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +33,6 @@ _SHOWN_SECONDS: Final = 0.05
 """Least duration that is not shown as nothing."""
 
 _MINUTE: Final = 60
-_HOUR: Final = 60 * _MINUTE
-_DAY: Final = 24 * _HOUR
 
 
 def percentage(state: SessionState) -> int:
@@ -52,27 +51,6 @@ def percentage(state: SessionState) -> int:
     share = math.fsum(weights[key] for key in done) / total if total > 0 else len(done) / len(phases)
     # Sums of decimal fractions fall short of what they stand for: 57/100 of the weight shall not read 56 %.
     return min(99, math.floor(share * 100 + 1e-9))
-
-
-def bar(percent: int, width: int = 20) -> str:
-    """Return a bar of ``width`` characters."""
-    filled = min(max(percent, 0), 100) * width // 100
-    return "█" * filled + "░" * (width - filled)
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration for people: ``0.4s``, ``42s``, ``5m 22s``, ``2h 5m``, ``3d 4h``."""
-    seconds = max(0.0, seconds)
-    if round(seconds, 1) < 10:  # noqa: PLR2004
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m {whole % _MINUTE}s"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE}m"
-    return f"{whole // _DAY}d {whole % _DAY // _HOUR}h"
 
 
 # --- the expected end ---------------------------------------------------------------------------------------

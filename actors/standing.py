@@ -160,6 +160,7 @@ class ChildState(msgspec.Struct, frozen=True):
         restarts: Restarts in the present life of the session.
         last_exit: Why the former incarnation ended, ``""`` for none.
         fatal: Whether it was given up.
+        ready_wall: When it was last ready, epoch seconds; 0 before.
     """
 
     ready: bool = False
@@ -168,6 +169,7 @@ class ChildState(msgspec.Struct, frozen=True):
     restarts: int = 0
     last_exit: str = ""
     fatal: bool = False
+    ready_wall: float = 0.0
 
 
 class Git(msgspec.Struct, frozen=True):

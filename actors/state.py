@@ -281,6 +281,7 @@ class SessionState(Admission):
                     incarnation=incarnation,
                     restarts=restarts,
                     last_exit=former.last_exit,
+                    ready_wall=wall,
                 )
             case ChildGone(child=child, incarnation=incarnation, reason=reason):
                 former = self.children.get(child, ChildState())

@@ -1,6 +1,6 @@
 """Small texts that several reports share.
 
-Owns how lines, counts and durations are written. Refuses to know what they are about.
+Owns how lines, counts, durations and bars are written. Refuses to know what they are about.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
 _KIBI: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB")
 
@@ -65,3 +66,24 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def bar(percent: int, width: int = 20) -> str:
+    """Return a bar of ``width`` characters."""
+    filled = min(max(percent, 0), 100) * width // 100
+    return "█" * filled + "░" * (width - filled)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people: ``0.4s``, ``42s``, ``5m 22s``, ``2h 5m``, ``3d 4h``."""
+    seconds = max(0.0, seconds)
+    if round(seconds, 1) < 10:  # noqa: PLR2004
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR}h"

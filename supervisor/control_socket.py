@@ -119,6 +119,11 @@ def _require_private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
+def control_path(project: Path) -> Path:
+    """Return where a project's control socket stands; :attr:`actors.paths.ProjectPaths.control` says the same."""
+    return project / ".milestones" / "run" / "control.sock"
+
+
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
     """Yield a name of the path that the kernel takes."""

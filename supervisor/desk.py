@@ -26,6 +26,7 @@ from supervisor.gathering import Gathering
 from supervisor.journal_reader import JournalReader
 from supervisor.protocol import (
     Cancel,
+    Describe,
     Events,
     Named,
     Pause,
@@ -43,6 +44,7 @@ from supervisor.protocol import (
     Stop,
     Update,
 )
+from supervisor.reports import Reports
 from supervisor.role_orders import (
     NOT_RUNNING,
     Told,
@@ -67,6 +69,8 @@ NOT_OF_A_ROLE: Final = "that is done to a session, not to a role"
 
 BY_HAND: Final = "by a person, with milestonectl"
 """Who it was that paused, skipped or stopped, for people who read it later."""
+
+_FAILED: Final = 1
 
 _ENDED_WORDS: Final = {SessionStatus.INTERRUPTED: "stopped", SessionStatus.CANCELLED: "cancelled"}
 
@@ -115,6 +119,7 @@ class ProjectDesk:
     def __init__(self, house: House, version: str) -> None:
         self._house = house
         self._version = version
+        self._reports = Reports(house.paths, house.live)
         self._lock = threading.Lock()  # of what is below: asked for in one thread, answered in others
         self._waiting: dict[str, list[Told]] = {}
         self._ends: dict[str, Over] = {}
@@ -126,6 +131,8 @@ class ProjectDesk:
         match request:
             case Status():
                 ticket.done(self._status())
+            case Describe():
+                self._reports.describe(request, ticket)
             case Start(names=names, wait=wait):
                 self._start(names, ticket, wait=wait)
             case Stop(names=names, wait=wait):
@@ -187,6 +194,21 @@ class ProjectDesk:
         for told in waiting:
             _tell_end(told, over)
 
+    def hangs(self, why: str) -> None:
+        """Answer those who wait for the end of a session, or of it all, that it has not come; from any thread.
+
+        Args:
+            why: One line.
+        """
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            leaving, self._leaving = self._leaving, []
+        for several in waiting.values():
+            for told in several:
+                told(_FAILED, why)
+        for ticket in leaving:
+            ticket.failed(_FAILED, why)
+
     def closed(self) -> None:
         """Answer those who wait for the end of it all; from any thread, once the project was given back."""
         with self._lock:
@@ -194,6 +216,7 @@ class ProjectDesk:
             leaving, self._leaving = self._leaving, []
         for ticket in leaving:
             ticket.done("shut down")
+        self._reports.close()
 
     # --- sessions ------------------------------------------------------------------------------------------------
 

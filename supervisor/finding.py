@@ -10,8 +10,6 @@ import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from actors.problems import closest, did_you_mean
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,6 +39,8 @@ def find_milestone(paths: ProjectPaths, milestone_id: str) -> Path:
     Raises:
         NoMilestoneError: There is none.
     """
+    from actors.problems import closest, did_you_mean  # noqa: PLC0415 - who only writes a path needs no search
+
     try:
         path, completed = paths.file(milestone_id), paths.completed_file(milestone_id)
     except ValueError as error:

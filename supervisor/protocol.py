@@ -36,6 +36,19 @@ class Status(msgspec.Struct, frozen=True):
     """Who supervises what: process, version, project, and a report of each session that lives."""
 
 
+class Describe(msgspec.Struct, frozen=True):
+    """What `milestonectl status` shows: the document that its ``--json`` prints.
+
+    Attributes:
+        names: Sessions, milestones, roles (``session:role``, ``session:*``); empty for the latest session of each
+            milestone.
+        everything: Whether sessions of milestones whose file is gone are wanted too.
+    """
+
+    names: tuple[str, ...] = ()
+    everything: bool = False
+
+
 class Events(msgspec.Struct, frozen=True):
     """The journal's records, in order, each exactly once.
 
@@ -175,6 +188,7 @@ class Shutdown(msgspec.Struct, frozen=True):
 
 Request = (
     Status
+    | Describe
     | Events
     | Start
     | Stop

@@ -10,7 +10,7 @@ Refuses to know what is asked and answered.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from supervisor.beginning import HELD
 from supervisor.control import ControlServer
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from supervisor.notices import Notice
     from supervisor.session_run import Over, SessionRun
     from supervisor.sole_run import SoleRun
+
+HANGS: Final = "a thread of milestoned hangs: the project stays locked until this process has ended"
 
 
 class _RunHouse:
@@ -76,6 +78,7 @@ class RunControl:
         self._desk = ProjectDesk(self._house, version)
         self._server = ControlServer(self._desk, [bind_control(self._path)])
         self._over: Over | None = None
+        self._is_hanging = False
         run.listen(self._heard)
 
     def __enter__(self) -> Self:
@@ -84,7 +87,9 @@ class RunControl:
 
     def __exit__(self, *_: object) -> None:
         self._house.over()
-        if self._over is not None:
+        if self._is_hanging:
+            self._desk.hangs(HANGS)
+        elif self._over is not None:
             self._desk.ended(self._session, self._over)
         self._desk.closed()
         self._server.recorded()
@@ -98,6 +103,10 @@ class RunControl:
     def ended(self, over: Over) -> None:
         """Note how the run ended, for those who are told when everything of it is gone."""
         self._over = over
+
+    def hangs(self) -> None:
+        """Note that not everything could be given back: nobody is told that the end has come."""
+        self._is_hanging = True
 
     def _heard(self, _: Notice) -> None:
         self._server.recorded()

@@ -11,13 +11,11 @@ import errno
 import importlib
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError, escaped
-from supervisor.shortage import cure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +29,10 @@ COMMANDS: Final = {
     "run": "Execute a milestone",
     "start": "Begin sessions under milestoned",
     "status": "Show sessions, roles and tasks",
+    "sessions": "List all sessions",
+    "blockers": "List what stands in the way",
+    "top": "Show what processes use",
+    "report": "Tell what happened in a session",
     "stop": "End a session in order; it stays resumable",
     "restart": "Stop and start again",
     "signal": "Send a signal to roles",
@@ -79,10 +81,10 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Add a suggestion to the error for an unknown command."""
-        from actors.problems import closest  # noqa: PLC0415
-
         name = args[0]
         if not name.startswith("-") and name not in COMMANDS:
+            from actors.problems import closest  # noqa: PLC0415
+
             guess = closest(name, list(COMMANDS))
             ctx.fail(f"there is no command {name!r}" + (f"; did you mean {guess!r}?" if guess else ""))
         return super().resolve_command(ctx, args)
@@ -176,6 +178,8 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         return PIPE_CODE
     except OSError as error:
+        from supervisor.shortage import cure  # noqa: PLC0415
+
         where = f"{error.filename}: " if error.filename else ""
         lines = filter(None, (f"{where}{error.strerror or error}", cure(error)))
         CommandError(IO_ERROR, *lines, as_json=as_json).show()
@@ -188,6 +192,8 @@ def _run(words: list[str]) -> int:
 
 def _defect(error: Exception, *, as_json: bool) -> CommandError:
     if os.environ.get(TRACEBACK_VARIABLE):
+        import traceback  # noqa: PLC0415
+
         traceback.print_exception(error)
     message = f"a defect of milestoned: {type(error).__name__}: {error}"
     return CommandError(BROKEN, message, f"please report it with the output of {TRACEBACK_VARIABLE}=1", as_json=as_json)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import click
 
 from supervisor.cli import COMPLETE_VARIABLE
-from supervisor.cli.output import json_option, print_json
+from supervisor.cli.output import print_json
 from supervisor.cli.shells import SHELLS, script
+from supervisor.cli.verbs import verb
 
 
-@click.command(
-    "completion",
-    epilog='Example: milestonectl completion bash >> ~/.bashrc, or: eval "$(milestonectl completion bash)"',
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("completion", 'milestonectl completion bash >> ~/.bashrc, or: eval "$(milestonectl completion bash)"')
 @click.argument("shell", type=click.Choice(SHELLS))
-@json_option
-@click.pass_context
 def command(ctx: click.Context, shell: str, *, as_json: bool) -> int:
     """Print the completion script of a shell: for commands, options, milestones, sessions, roles and tasks.
 

@@ -21,9 +21,9 @@ from supervisor.cli.output import (
     count,
     escaped,
     find_project,
-    json_option,
     print_json,
 )
+from supervisor.cli.verbs import verb
 from supervisor.lock import read_holder
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
-@click.command(
-    "doctor",
-    epilog="Example: milestonectl doctor",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@json_option
-@click.pass_context
+@verb("doctor", "milestonectl doctor")
 def command(ctx: click.Context, *, as_json: bool) -> int:
     """Look for what is wrong with the machine, the environment and the project, and say what to do about it.
 

@@ -12,6 +12,7 @@ from actors.paths import ProjectPaths
 from supervisor.cli import completing
 from supervisor.cli.output import CommandError, escaped, require_project
 from supervisor.cli.reaching import follow as follow_live
+from supervisor.cli.verbs import OBJECT_PER_EVENT, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,18 +20,12 @@ if TYPE_CHECKING:
 _SHOWN = 160
 
 
-@click.command(
-    "events",
-    epilog="Example: milestonectl events --follow --json",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("events", "milestonectl events --follow --json", json=OBJECT_PER_EVENT)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until the session ends.")
 @click.option("--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events after this number.")
 @click.option(
     "--session", default="", shell_complete=completing.sessions, metavar="ID", help="Only those of this session."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per event on standard output.")
-@click.pass_context
 def command(ctx: click.Context, *, follow: bool, since: int, session: str, as_json: bool) -> int:
     """Print the journal's events, each exactly once and in order.
 
@@ -52,7 +47,7 @@ def command(ctx: click.Context, *, follow: bool, since: int, session: str, as_js
 def _journaled(paths: ProjectPaths, session: str, since: int, *, as_json: bool) -> Iterator[dict[str, Any]]:
     import msgspec  # noqa: PLC0415
 
-    from supervisor.cli.sessions import open_sessions  # noqa: PLC0415
+    from supervisor.cli.journaled import open_sessions  # noqa: PLC0415
 
     with open_sessions(paths, as_json=as_json) as sessions:
         known = {one.id for one in sessions.summaries}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actors.progress import duration_text
+from actors.wording import duration_text
 
 if TYPE_CHECKING:
     from actors.plan import Plan, Schedule

@@ -14,7 +14,8 @@ from typing import Final
 import click
 
 from actors.paths import ProjectPaths
-from supervisor.cli.output import FAILED, CommandError, find_project, json_option, print_json, starting_directory
+from supervisor.cli.output import FAILED, CommandError, find_project, print_json, starting_directory
+from supervisor.cli.verbs import verb
 from supervisor.finding import shown
 from supervisor.premises import refuse_odd_places
 
@@ -30,14 +31,8 @@ _HOW: Final = """\
 """
 
 
-@click.command(
-    "init",
-    epilog="Example: milestonectl init --example",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("init", "milestonectl init --example")
 @click.option("--example", is_flag=True, help=f"Add an example milestone, {EXAMPLE}, that can be run at once.")
-@json_option
-@click.pass_context
 def command(ctx: click.Context, *, example: bool, as_json: bool) -> None:
     """Make a .milestones directory: for milestone files, and a configuration that changes nothing yet.
 

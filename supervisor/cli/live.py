@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -12,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.events import ProgressReported
-from actors.progress import duration_text, percentage
+from actors.progress import percentage
 from actors.state import Phase, Stage
+from actors.wording import duration_text
 from supervisor.cli.board import Board
+from supervisor.cli.keyboard import quiet_keyboard
 from supervisor.cli.narration import TITLES, Line, Tone, roles_in_order
 from supervisor.cli.output import visible
 from supervisor.cli.view import View, line_text
@@ -75,9 +78,11 @@ class LiveView(View):
         self._drawn = 0.0
         self._end_wall: float | None = None
         self._hint = ""
+        self._terminal = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Print the header."""
+        self._terminal.enter_context(quiet_keyboard())
         for text in self.header():
             self._console.print(Text(visible(text), style="bold"), soft_wrap=True)
         return self
@@ -86,7 +91,8 @@ class LiveView(View):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Print what is left, and give the terminal back."""
-        self._draw(None)
+        with self._terminal:
+            self._draw(None)
 
     def show(self, notice: RunNotice) -> None:
         """Take a notice."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actors.paths import ProjectPaths
-    from supervisor.cli.sessions import Sessions
+    from supervisor.sessions import Sessions
 
 SUPERVISOR: Final = "supervisor"
 PROCESSES: Final = (*ROLES, RUNNER, SUPERVISOR)

@@ -13,8 +13,8 @@ import attrs
 
 from actors import events as facts
 from actors.plan import Plan
-from actors.progress import duration_text
 from actors.state import ROLES, Phase, SessionState
+from actors.wording import duration_text
 
 TITLES: Final = {
     "task_executor": "Task Executor",
@@ -28,6 +28,13 @@ TITLES: Final = {
 """How a child is called in front of people."""
 
 
+_ENDED: Final = {
+    facts.Outcome.OK: "ended",
+    facts.Outcome.FAILED: "failed",
+    facts.Outcome.TIMEOUT: "timed out",
+    facts.Outcome.INTERRUPTED: "was interrupted",
+    facts.Outcome.CANCELLED: "was cancelled",
+}
 _MINUTE: Final = 60
 _MOST_PATHS: Final = 3
 
@@ -97,14 +104,16 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
             pass
         case facts.AttemptEnded(attempt=attempt, outcome=outcome, explanation=detail, seconds=seconds):
             tone = Tone.WARNING if outcome is facts.Outcome.INTERRUPTED else Tone.BAD
-            yield executor, f"{facts.task_of(attempt)} {outcome.value} after {_seconds(seconds)}: {detail}", tone
+            yield executor, f"{facts.task_of(attempt)} {_ENDED[outcome]} after {_seconds(seconds)}: {detail}", tone
         case facts.SlotFailed(attempt=attempt, reason=reason):
             yield "git_integration", f"No worktree for {facts.task_of(attempt)}: {reason}", Tone.BAD
         case facts.TaskCompleted(task=task):
             latest = state.tasks[task].attempt
             yield executor, f"Completed {task} in {_seconds(latest.seconds if latest else 0.0)}", Tone.GOOD
         case facts.TaskFailed(task=task, reason=reason):
-            yield executor, f"Failed {task}: {reason}", Tone.BAD
+            latest = state.tasks[task].attempt
+            if latest is None or latest.detail != reason:  # else the end of its attempt has said it all
+                yield executor, f"Failed {task}: {reason}", Tone.BAD
             waiting = _waiting_for(task, state, plan)
             if waiting:
                 yield executor, f"Cannot run any more: {', '.join(waiting)}", Tone.BAD
@@ -171,7 +180,8 @@ def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
             again = f", restart {restarts}" if restarts else ""
             yield child, f"ready (pid {pid}{again})", Tone.PLAIN
         case facts.ChildGone(child=child, reason=reason):
-            yield "supervisor", f"{TITLES.get(child, child)} ended: {reason}", Tone.WARNING
+            ended = reason if reason.startswith("ended ") else f"ended: {reason}"
+            yield "supervisor", f"{TITLES.get(child, child)} {ended}", Tone.WARNING
         case facts.ChildQuarantined(child=child, reason=reason):
             yield "supervisor", f"{TITLES.get(child, child)} is left out (FATAL): {reason}", Tone.BAD
         case facts.ContainmentChosen(name=name, detail=detail):

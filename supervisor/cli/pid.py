@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import click
 
-from supervisor.cli import completing
-from supervisor.cli.output import json_option, print_json
-from supervisor.cli.reaching import ask, code_of, print_named, timeout_option
+from supervisor.cli.output import print_json
+from supervisor.cli.reaching import ask, code_of, print_named
+from supervisor.cli.verbs import names_argument, timeout_option, verb
 
 
-@click.command(
-    "pid",
-    epilog="Example: milestonectl pid milestone-001:task_executor",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completing.sessions)
+@verb("pid", "milestonectl pid milestone-001:task_executor")
+@names_argument()
 @timeout_option
-@json_option
-@click.pass_context
 def command(ctx: click.Context, names: tuple[str, ...], *, timeout: float | None, as_json: bool) -> int:
     """Print the process id of each NAME: SESSION:ROLE, SESSION:*, a session, or all; without NAME the supervisor's own.
 

@@ -18,23 +18,24 @@ import click
 from actors.model import FileStatus
 from actors.paths import ProjectPaths
 from actors.plan import ASSUMED_SECONDS, DurationSource, Plan, Schedule
-from actors.progress import duration_text
+from actors.wording import duration_text
 from supervisor.cli import completing
 from supervisor.cli.gantt import BLOCKS, PLAIN_BLOCKS, gantt
+from supervisor.cli.journaled import readable
 from supervisor.cli.milestones import read_one, set_problems, survey
 from supervisor.cli.output import (
     config_option,
     configuration_error,
     count,
     harmless,
-    json_option,
     print_json,
     printable,
     require_project,
 )
-from supervisor.cli.sessions import measured_seconds
+from supervisor.cli.verbs import verb
 from supervisor.config import ConfigError, load_config
 from supervisor.finding import shown
+from supervisor.sessions import measured_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -84,16 +85,10 @@ class Forecast:
         return self.sequential / self.schedule.total if self.schedule.total else 1.0
 
 
-@click.command(
-    "plan",
-    epilog="Example: milestonectl plan milestone-001 --max-parallel 8",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("plan", "milestonectl plan milestone-001 --max-parallel 8")
 @click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
 @click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="Predict for so many tasks at once.")
 @config_option
-@json_option
-@click.pass_context
 def command(
     ctx: click.Context, milestone: str, *, max_parallel: int | None, config: Path | None, as_json: bool
 ) -> None:
@@ -107,7 +102,9 @@ def command(
     read = read_one(paths, milestone, as_json=as_json)
     slots = max_parallel or _configured(paths, config, as_json=as_json)
     gone = _unreachable(read)
-    plan = Plan.of(_without(read, gone), measured_seconds(paths, read.id, as_json=as_json))
+    with readable(as_json=as_json):
+        measured = measured_seconds(paths, read.id)
+    plan = Plan.of(_without(read, gone), measured)
     forecast = Forecast(
         read,
         plan,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from actors.events import Settings
 from actors.rules_file import read_rules_file
 from supervisor.cli.diagnosis import Finding, Level, error, ok, warning
+from supervisor.cli.journaled import open_sessions
 from supervisor.cli.output import CommandError, count
-from supervisor.cli.sessions import open_sessions
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.config import ConfigError, load_config
 from supervisor.environment import SESSION_MARK

@@ -9,30 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from actors.paths import ProjectPaths
-from supervisor.cli import completing
 from supervisor.cli.output import CommandError, escaped, print_json, require_project
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
+from supervisor.control_socket import control_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 NOBODY: Final = 69
 """Nobody supervises the project."""
 
 UNANSWERED: Final = 1
-
-session_option = click.option(
-    "--session",
-    default="",
-    shell_complete=completing.sessions,
-    metavar="NAME",
-    help="Session or milestone, where several live.",
-)
-
-timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0.0), metavar="SECONDS", help="Wait no longer than this for the answer."
-)
 
 
 def ask(ctx: click.Context, verb: str, *, as_json: bool, timeout: float | None = None, **args: object) -> Any:  # noqa: ANN401 - the result's shape is the verb's
@@ -58,6 +46,20 @@ def ask(ctx: click.Context, verb: str, *, as_json: bool, timeout: float | None =
             raise CommandError(UNANSWERED, line, "look with: milestonectl status", as_json=as_json) from error
         except LostError as error:
             raise _lost(as_json=as_json) from error
+
+
+def order(ctx: click.Context, verb: str, *, as_json: bool, timeout: float | None, **args: object) -> int:
+    """Have something done about names, print what became of each, and return the exit code; raises as :func:`ask`."""
+    return print_named(ask(ctx, verb, as_json=as_json, timeout=timeout, **args), as_json=as_json)
+
+
+def ask_if_there(project: Path, verb: str, timeout: float, **args: object) -> Any:  # noqa: ANN401 - as of the verb
+    """Ask whoever supervises a project; ``None`` when nobody does, or cannot answer that now."""
+    try:
+        with Client(control_path(project), timeout) as client:
+            return client.ask(verb, **args)
+    except (NoDaemonError, CallFailedError, AnswerTimeoutError, LostError, OSError):
+        return None
 
 
 def follow(ctx: click.Context, verb: str, *, as_json: bool, **args: object) -> Iterator[Any]:
@@ -89,13 +91,18 @@ def print_named(results: Sequence[dict[str, Any]], *, as_json: bool) -> int:
 
 
 def _connected(ctx: click.Context, timeout: float | None, *, as_json: bool) -> Client:
-    paths = ProjectPaths(require_project(ctx, as_json=as_json))
+    project = require_project(ctx, as_json=as_json)
     try:
-        return Client(paths.control, timeout)
+        return Client(control_path(project), timeout)
     except NoDaemonError as error:
-        line = f"nobody supervises {paths.project} at present"
-        hint = "begin with: milestonectl run ID, or start milestoned"
-        raise CommandError(NOBODY, line, hint, as_json=as_json) from error
+        raise nobody(project, as_json=as_json) from error
+
+
+def nobody(project: Path, *, as_json: bool) -> CommandError:
+    """Return the failure of a command that needs somebody who supervises the project."""
+    line = f"nobody supervises {project} at present"
+    hint = "begin with: milestonectl run ID, or start milestoned"
+    return CommandError(NOBODY, line, hint, as_json=as_json)
 
 
 def _lost(*, as_json: bool) -> CommandError:

@@ -16,10 +16,10 @@ from supervisor.cli.output import (
     IO_ERROR,
     CommandError,
     escaped,
-    json_option,
     print_json,
     require_project,
 )
+from supervisor.cli.verbs import verb
 from supervisor.commits_ahead import TaskCommit, take_their_word
 from supervisor.finding import shown
 from supervisor.journal_errors import JournalBrokenError, JournalError, JournalFullError
@@ -33,13 +33,7 @@ HELD: Final = 75
 """Another process supervises the project."""
 
 
-@click.command(
-    "recover",
-    epilog="Example: milestonectl recover",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@json_option
-@click.pass_context
+@verb("recover", "milestonectl recover")
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Say what is wrong with the journal; keep its whole beginning, and move everything else aside.
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import click
 
-from supervisor.cli import completing
-from supervisor.cli.output import json_option
-from supervisor.cli.reaching import ask, print_named, session_option, timeout_option
+from supervisor.cli.reaching import ask, print_named
+from supervisor.cli.verbs import session_option, tasks_argument, timeout_option, verb
 
 
-@click.command(
-    "retry",
-    epilog="Example: milestonectl retry task-007",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.argument("tasks", metavar="[TASK]...", nargs=-1, shell_complete=completing.tasks)
+@verb("retry", "milestonectl retry task-007")
+@tasks_argument("[TASK]...")
 @session_option
 @timeout_option
-@json_option
-@click.pass_context
 def command(ctx: click.Context, tasks: tuple[str, ...], *, session: str, timeout: float | None, as_json: bool) -> int:
     """Attempt TASK again as if it had never been attempted; without TASK all that failed.
 

@@ -29,10 +29,12 @@ from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
 from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, escaped, print_json, require_project
+from supervisor.cli.verbs import OBJECT_PER_EVENT, verb
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
+from supervisor.finding import shown
 from supervisor.opening import open_run
-from supervisor.run_control import RunControl
+from supervisor.run_control import HANGS, RunControl
 from supervisor.session_run import Over, RunNotice
 from supervisor.sole_run import SoleRun
 
@@ -81,11 +83,7 @@ class _Signals:
             self.first = signal.Signals(number)
 
 
-@click.command(
-    "run",
-    epilog="Example: milestonectl run milestone-001 --max-parallel 4",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("run", "milestonectl run milestone-001 --max-parallel 4", json=OBJECT_PER_EVENT)
 @click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
 @click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="How many tasks may run at once.")
 @click.option(
@@ -97,8 +95,6 @@ class _Signals:
 @click.option("--as-journaled", is_flag=True, help="Resume with the tasks as they were, although the file was edited.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), help="Configuration file to use.")
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per journaled event on standard output.")
-@click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
     milestone: str,
@@ -141,7 +137,8 @@ def command(  # noqa: PLR0913 - one parameter per option
     except AlreadyCompletedError as error:
         return _nothing_to_do(error, as_json=as_json)
     except RunRefusedError as error:
-        raise CommandError(error.code, *error.lines, as_json=as_json) from error
+        lines = (_typed(line, project) for line in error.lines)
+        raise CommandError(error.code, *lines, as_json=as_json) from error
     signals = _Signals()
     signals.install()
     run = SoleRun(opening)
@@ -154,6 +151,12 @@ def command(  # noqa: PLR0913 - one parameter per option
     else:
         view = live_view(run)
     return _conduct(run, what, view, signals)
+
+
+def _typed(line: str, project: Path) -> str:
+    """Return a line about a file of the project with its path as one types it from here."""
+    path, colon, rest = line.partition(":")
+    return f"{shown(path)}{colon}{rest}" if colon and path.startswith(f"{project}{os.sep}") else line
 
 
 def _nothing_to_do(error: AlreadyCompletedError, *, as_json: bool) -> int:
@@ -202,7 +205,7 @@ def _conduct(run: SoleRun, what: str, view: View, signals: _Signals) -> int:
         control = _control(run, what)
         if control is not None:
             stack.enter_context(control)
-        stack.callback(_close, run)
+        stack.callback(_close, run, control)
         if control is not None:
             stack.callback(control.withdraw)
         run.start()
@@ -228,9 +231,12 @@ def _control(run: SoleRun, what: str) -> RunControl | None:
         return None
 
 
-def _close(run: SoleRun) -> None:
-    if not run.close():
-        click.echo("a thread of milestoned hangs: the project stays locked until this process has ended", err=True)
+def _close(run: SoleRun, control: RunControl | None) -> None:
+    if run.close():
+        return
+    click.echo(f"milestonectl: {HANGS}", err=True)
+    if control is not None:
+        control.hangs()
 
 
 def _next_notices(run: SoleRun) -> list[RunNotice]:

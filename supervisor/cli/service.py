@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
-from supervisor.cli.output import FAILED, INVALID, CommandError, json_option, print_json, require_project
+from supervisor.cli.output import FAILED, INVALID, CommandError, print_json, require_project
+from supervisor.cli.verbs import json_option
 from supervisor.finding import shown
 from supervisor.unit_directory import Fate, Systemd, UnitDirectory, git_directories, names_of
 from supervisor.units import LONGEST_NAME, LONGEST_SOCKET, Wanted, unit_files

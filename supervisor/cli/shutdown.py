@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import click
 
-from supervisor.cli.output import json_option, print_json
-from supervisor.cli.reaching import ask, timeout_option
+from supervisor.cli.output import print_json
+from supervisor.cli.reaching import ask
+from supervisor.cli.verbs import timeout_option, verb
 
 
-@click.command(
-    "shutdown",
-    epilog="Example: milestonectl shutdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("shutdown", "milestonectl shutdown")
 @click.option("--wait/--no-wait", default=True, help="Answer when the project is free (the default), or at once.")
 @timeout_option
-@json_option
-@click.pass_context
 def command(ctx: click.Context, *, wait: bool, timeout: float | None, as_json: bool) -> int:
     """End milestoned, or a run, as a TERM signal does: running tasks are ended, sessions stay resumable.
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from supervisor.cli import completing
-from supervisor.cli.output import json_option
-from supervisor.cli.reaching import ask, print_named, timeout_option
+from supervisor.cli.reaching import order
+from supervisor.cli.verbs import names_argument, timeout_option, verb
 
 
-@click.command(
-    "signal",
-    epilog="Example: milestonectl signal USR1 milestone-001:task_executor",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("signal", "milestonectl signal USR1 milestone-001:task_executor")
 @click.argument("signal", metavar="SIGNAL", shell_complete=completing.signal_names)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completing.sessions)
+@names_argument("NAME...")
 @timeout_option
-@json_option
-@click.pass_context
-def command(ctx: click.Context, signal: str, names: tuple[str, ...], *, timeout: float | None, as_json: bool) -> int:
+def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the types of the options
     """Send SIGNAL (HUP, SIGHUP or 1) to the process of each NAME: SESSION:ROLE, SESSION:*, a session, or all.
 
     Exit codes: 0 signalled; 1 no such name or signal, or no answer in time; 7 not running; 69 nobody supervises this
     project.
     """
-    results = ask(ctx, "signal", as_json=as_json, timeout=timeout, signal=signal, names=names)
-    return print_named(results, as_json=as_json)
+    return order(ctx, "signal", **asked)

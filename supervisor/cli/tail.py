@@ -19,33 +19,30 @@ import click
 from actors.paths import ProjectPaths
 from actors.state import Phase, SessionState
 from supervisor.cli import completing
+from supervisor.cli.journaled import open_sessions
 from supervisor.cli.log_file import LogFile
 from supervisor.cli.logs import Log, UnknownLogError, attempt_log, find_log
 from supervisor.cli.output import FAILED, CommandError, escaped, require_project
-from supervisor.cli.sessions import Sessions, open_sessions
 from supervisor.cli.terminal_text import TerminalText
+from supervisor.cli.verbs import OBJECT_PER_LINE, verb
 from supervisor.finding import shown
 from supervisor.lock import read_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from supervisor.sessions import Sessions
+
 LINES: Final = 10
 _LOOK_MILLISECONDS: Final = 200
 _OVER: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
 
 
-@click.command(
-    "tail",
-    epilog="Example: milestonectl tail -f task-003",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("tail", "milestonectl tail -f task-003", json=OBJECT_PER_LINE)
 @click.argument("name", metavar="NAME", shell_complete=completing.logs)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until the attempt or session ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Begin with so many lines (10).")
 @click.option("-c", "--bytes", "size", type=click.IntRange(min=0), metavar="BYTES", help="Begin with so many bytes.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on standard output.")
-@click.pass_context
 def command(ctx: click.Context, name: str, *, follow: bool, lines: int | None, size: int | None, as_json: bool) -> int:
     """Show the end of a log. NAME is a task (its latest attempt), TASK.N, SESSION:ROLE, SESSION:TASK or supervisor.
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import click
 
 from supervisor.cli import completing
-from supervisor.cli.output import escaped, json_option, print_json
-from supervisor.cli.reaching import ask, timeout_option
+from supervisor.cli.output import escaped, print_json
+from supervisor.cli.reaching import ask
+from supervisor.cli.verbs import timeout_option, verb
 
 
-@click.command(
-    "update",
-    epilog="Example: milestonectl update milestone-001 --apply",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("update", "milestonectl update milestone-001 --apply")
 @click.argument("session", metavar="SESSION", shell_complete=completing.sessions)
 @click.option("--apply", is_flag=True, help="Take it in; otherwise it is only shown.")
 @timeout_option
-@json_option
-@click.pass_context
 def command(ctx: click.Context, session: str, *, apply: bool, timeout: float | None, as_json: bool) -> int:
     """Show what an edit of the milestone file changes for the live SESSION (or milestone), and take it in.
 

@@ -27,10 +27,10 @@ from supervisor.cli.output import (
     count,
     escaped,
     find_project,
-    json_option,
     print_json,
     require_project,
 )
+from supervisor.cli.verbs import verb
 from supervisor.config import ConfigError, load_config
 from supervisor.finding import shown
 
@@ -64,15 +64,9 @@ class Report:
         return len(self.problems) - self.errors
 
 
-@click.command(
-    "validate",
-    epilog="Example: milestonectl validate milestone-001",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@verb("validate", "milestonectl validate milestone-001")
 @click.argument("milestones", metavar="[ID]...", nargs=-1, shell_complete=completing.milestones)
 @config_option
-@json_option
-@click.pass_context
 def command(ctx: click.Context, milestones: tuple[str, ...], *, config: Path | None, as_json: bool) -> int:
     """Check milestone files, how they fit together, the configuration and its rules; without ID all active ones.
 

@@ -9,19 +9,15 @@ from typing import Final
 import click
 
 from supervisor.cli import fitness
-from supervisor.cli.output import json_option, print_json
+from supervisor.cli.output import print_json
+from supervisor.cli.verbs import verb
 
 LIBRARIES: Final = ("pykka", "attrs", "msgspec", "psutil", "PyYAML", "loguru", "click", "rich")
 """Distributions that milestoned works with."""
 
 
-@click.command(
-    "version",
-    epilog="Example: milestonectl version --json",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@json_option
-def command(*, as_json: bool) -> None:
+@verb("version", "milestonectl version --json")
+def command(_: click.Context, *, as_json: bool) -> None:
     """Show the versions of milestoned and of what it works with.
 
     Exit code: 0. What is too old is named; the commands that need it refuse to start.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from actors.paths import ProjectPaths
 from actors.state import ROLES
 from supervisor.cli import COMMANDS, COMPLETE_VARIABLE
 from tests.cli.conftest import Ctl, Journalist
+from tests.cli.terminal import on_terminal
 from tests.e2e.stage import COMMAND, Project
 
 SESSION = "exec-small-20260101_000000-00000001"
@@ -83,6 +85,14 @@ def test_what_is_offered_behind_a_line(
     assert ask(ctl, monkeypatch, line) == offered
 
 
+def test_tasks_of_a_milestone_that_was_never_started_are_offered_too(
+    completed: Project, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completed.write("later", "id: later\ntitle: L\ntasks:\n  - {id: task-9, title: T, run: x}\n")
+    completed.write("broken", "id: [")
+    assert ask(ctl, monkeypatch, "milestonectl skip t") == ["two", "three", "task-9"]
+
+
 def test_the_directory_of_a_line_is_used(
     completed: Project,
     tmp_path: Path,
@@ -127,6 +137,15 @@ def test_each_shell_has_a_script_that_asks_by_the_variable(ctl: Ctl, shell: str,
     assert ctl("completion", "tcsh").code == 2
 
 
+def with_program(tmp_path: Path) -> str:
+    """Return a PATH with a `milestonectl` of this checkout."""
+    program = tmp_path / "bin" / "milestonectl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    return f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -138,10 +157,6 @@ def test_each_shell_has_a_script_that_asks_by_the_variable(ctl: Ctl, shell: str,
     ],
 )
 def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, offered: list[str]) -> None:
-    program = tmp_path / "bin" / "milestonectl"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
-    program.chmod(0o755)
     asked = f"""
         eval "$(milestonectl completion bash)"
         COMP_LINE='{line}' COMP_POINT={len(line)}
@@ -152,7 +167,7 @@ def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, of
     done = subprocess.run(
         ["bash", "--norc", "-c", asked],
         cwd=completed.path,
-        env={**os.environ, "PATH": f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": with_program(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
@@ -161,3 +176,33 @@ def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, of
     *found, registered = done.stdout.splitlines()
     assert (found, done.stderr) == (offered, "")
     assert registered == "complete -o nosort -F _milestonectl_completion milestonectl"
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_a_real_fish_completes(completed: Project, tmp_path: Path) -> None:
+    asked = "milestonectl completion fish | source; complete -C 'milestonectl retry t'; complete -C 'milestonectl stat'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", asked],
+        cwd=completed.path,
+        env={**os.environ, "PATH": with_program(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert (sorted(found), done.stderr) == (["status", "three", "two"], "")
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_a_real_zsh_completes_what_is_typed(completed: Project, tmp_path: Path) -> None:
+    env = {"PATH": with_program(tmp_path), "PS1": "ready> ", "TERM": "xterm"}
+    with on_terminal(["zsh", "-f", "-i"], completed.path, env) as terminal:
+        terminal.wait_for("ready> ")
+        terminal.type(b'autoload -Uz compinit; compinit -u -D; eval "$(milestonectl completion zsh)"; echo lo""aded\n')
+        terminal.wait_for("loaded")
+        terminal.type(b"milestonectl retry t\t")
+        terminal.wait_for("three")
+        assert "two" in terminal.text()
+        terminal.type(b"\x15exit\n")
+        terminal.wait()

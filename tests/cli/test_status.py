@@ -31,8 +31,8 @@ from actors.events import (
     TaskFailed,
 )
 from actors.state import ROLES
-from supervisor.cli.sessions import RoleView
-from supervisor.cli.words import describe, uptime
+from supervisor.sessions import RoleView
+from supervisor.status_words import describe, uptime
 from tests.cli.conftest import SMALL, Ctl, Journalist
 from tests.e2e.stage import Project
 
@@ -273,6 +273,7 @@ def test_json_is_one_document_with_a_fixed_form(
         "project",
         "supervisor",
         "sessions",
+        "initialized",
         "not_started",
         "gone",
         "unknown",

@@ -30,9 +30,7 @@ from actors.events import (
 from actors.model import FileStatus, Milestone, Task
 from actors.plan import Plan
 from actors.progress import (
-    bar,
     completion,
-    duration_text,
     eta_seconds,
     percentage,
     report,
@@ -41,6 +39,7 @@ from actors.progress import (
     stalled,
 )
 from actors.state import SessionState
+from actors.wording import bar, duration_text
 
 START = 1_000_000.0
 

@@ -144,7 +144,8 @@ def test_a_failed_task_stops_what_depends_on_it_and_nothing_else(project: Projec
     done = project.ctl("run", "m1")
 
     assert done.code == 1, done.out
-    assert "Failed bad: run exited with 3" in done.out
+    assert re.search(r"bad failed after \d+\.\ds: run exited with 3\n", done.out)
+    assert "Failed bad" not in done.out
     assert "Cannot run any more: after, later" in done.out
     assert project.session_json()["status"] == "failed"
     assert project.session_json()["unreachable"] == ["after", "later"]

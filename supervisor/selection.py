@@ -12,7 +12,7 @@ import attrs
 
 from actors.problems import closest, did_you_mean
 from actors.state import ROLES, RUNNER
-from supervisor.cli.sessions import Overview, Sessions, SessionView
+from supervisor.sessions import Overview, Sessions, SessionView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,3 +104,34 @@ def resolve(name: str, sessions: Sessions) -> Wanted | Unknown:
     if role not in roles:
         return Unknown(name, "no such process", did_you_mean(closest(role, roles)))
     return Wanted(view, (role,))
+
+
+def select(  # noqa: PLR0913 - one parameter per thing that is known
+    project: Path,
+    sessions: Sessions,
+    names: Sequence[str],
+    now: float,
+    active: Sequence[str],
+    completed: Sequence[str],
+    *,
+    everything: bool,
+) -> Answer:
+    """Find what was asked for.
+
+    Args:
+        project: The project directory.
+        sessions: Its sessions.
+        names: As they were typed; none for the latest session of each milestone.
+        now: Epoch seconds.
+        active: Ids of the active milestones.
+        completed: Ids of the completed ones.
+        everything: Whether sessions of milestones without a file are wanted too.
+    """
+    found = [resolve(name, sessions) for name in names if name != "all"]
+    overview = None
+    if everything or len(found) < max(1, len(names)):
+        overview = sessions.overview(active, completed, everything=everything)
+    wanted = [one for one in found if isinstance(one, Wanted)]
+    wanted += [] if overview is None else [Wanted(view) for view in overview.latest]
+    unknown = [one for one in found if isinstance(one, Unknown)]
+    return Answer(project, now, sessions.holder, wanted, unknown, overview)

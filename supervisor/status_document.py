@@ -1,4 +1,7 @@
-"""`milestonectl status --json`: the same as the text says, for programs. Pure."""
+"""What `milestonectl status` shows, as one JSON document: for programs, and to be written down as text.
+
+Owns the form, described by supervisor/cli/schemas.json. Refuses to know how it is shown.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from actors.log_lines import timestamp
 from actors.paths import ProjectPaths
-from supervisor.cli.words import describe, full_name, task_reason, task_word_now
+from actors.state import Phase
+from supervisor.status_words import describe, full_name, task_reason, task_word_now
 
 if TYPE_CHECKING:
     from actors.events import ContainmentChosen
     from actors.state import Blocker, TaskState
-    from supervisor.cli.selection import Answer, Wanted
-    from supervisor.cli.sessions import RoleView, SessionView
+    from supervisor.selection import Answer, Wanted
+    from supervisor.sessions import RoleView, SessionView
 
 
 def document(answer: Answer) -> dict[str, object]:
@@ -22,12 +26,13 @@ def document(answer: Answer) -> dict[str, object]:
         "project": str(answer.project),
         "supervisor": None if holder is None else {"pid": holder.pid, "what": holder.what, "since": holder.since},
         "sessions": [_session_json(one, answer) for one in answer.wanted],
-        "not_started": list(overview.not_started) if overview is not None else [],
+        "initialized": (answer.project / ".milestones").is_dir(),
+        "not_started": list(overview.not_started) if overview is not None else None,
         "gone": [
             {"id": view.id, "milestone_id": view.state.milestone.id, "status": view.status.value}
             for view in (overview.gone if overview is not None else ())
         ],
-        "unknown": [one.name for one in answer.unknown],
+        "unknown": [{"name": one.name, "message": f"{one.message}{one.hint}"} for one in answer.unknown],
         "exit_code": answer.exit_code,
     }
 
@@ -61,7 +66,7 @@ def _session_json(one: Wanted, answer: Answer) -> dict[str, object]:
         return found
     return {
         **found,
-        "tasks": [_task_json(view, key, task, paths) for key, task in state.tasks.items()],
+        "tasks": [_task_json(view, key, paths, now) for key in state.tasks],
         "unreachable": list(view.unreachable),
         "blockers": [_blocker_json(blocker, now) for blocker in state.blockers.values()],
         "alerts": list(state.alerts.values()),
@@ -72,17 +77,28 @@ def _containment_json(chosen: ContainmentChosen | None) -> dict[str, str] | None
     return None if chosen is None else {"name": chosen.name, "detail": chosen.detail}
 
 
-def _task_json(view: SessionView, task_id: str, task: TaskState, paths: ProjectPaths) -> dict[str, object]:
+def _task_json(view: SessionView, task_id: str, paths: ProjectPaths, now: float) -> dict[str, object]:
+    task = view.state.tasks[task_id]
     return {
         "id": task_id,
         "title": view.state.milestone.by_id[task_id].title,
         "status": task_word_now(view, task),
         "attempts": task.attempts,
-        "seconds": task.attempt.seconds if task.attempt is not None else None,
+        "seconds": _seconds(view, task, now),
         "commit": task.attempt.sha or None if task.attempt is not None else None,
         "reason": task_reason(view, task_id),
         "log": str(paths.task_log(view.id, task.attempt.id)) if task.attempt is not None else None,
     }
+
+
+def _seconds(view: SessionView, task: TaskState, now: float) -> float | None:
+    """Return how long a task's latest attempt took, or has taken so far; ``None`` when that is not known."""
+    attempt = task.attempt
+    if attempt is None:
+        return None
+    if task.phase is Phase.RUNNING:
+        return round(max(0.0, now - attempt.started_wall), 3) if view.lives else None
+    return attempt.seconds if attempt.outcome is not None else None
 
 
 def _blocker_json(blocker: Blocker, now: float) -> dict[str, object]:

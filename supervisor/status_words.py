@@ -9,7 +9,7 @@ from actors.state import Phase, TaskState
 from supervisor.projection import INTERRUPTED, task_word
 
 if TYPE_CHECKING:
-    from supervisor.cli.sessions import RoleView, SessionView
+    from supervisor.sessions import RoleView, SessionView
 
 AT_WORK: Final = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.LANDING})
 """Phases in which somebody works on a task."""

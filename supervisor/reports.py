@@ -1,0 +1,144 @@
+"""Answers what `milestonectl status` shows, in the process that supervises, from what that has in memory.
+
+A thread of its own, which is started by the first question: a session with many tasks takes a while to be written down,
+and neither the hub nor the other clients wait for that. A session that lives is a copy of the hub's fold, taken in the
+hub's thread, so an order that was answered is seen; what is over is folded from the journal once and kept.
+
+Owns the thread and the copies. Refuses to know what is concluded (:mod:`supervisor.sessions`) and who asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from actors.state import decode_state, encode_state
+from supervisor.finding import completed_ids, known_ids
+from supervisor.journal_errors import JournalError
+from supervisor.selection import select
+from supervisor.sessions import InMemory, Sessions, SessionView, Shown, open_journal
+from supervisor.status_document import document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import msgspec
+
+    from actors.paths import ProjectPaths
+    from actors.state import SessionState
+    from supervisor.control import Ticket
+    from supervisor.protocol import Describe
+    from supervisor.session_run import SessionRun
+
+LOOK_SECONDS: Final = 5.0
+"""Longest wait for the hub to let its fold be looked at; who asks has the journal to look into himself."""
+
+MOST_TASKS_KEPT: Final = 10_000
+"""Tasks of sessions that are over which are kept in memory for the next question."""
+
+_BUSY: Final = 75
+_BROKEN: Final = 70
+_UNREADABLE: Final = 78
+_CLOSE_SECONDS: Final = 5.0
+_LOOK_AGAIN: Final = 0.2
+
+
+class Kept(OrderedDict[tuple[str, int], SessionView]):
+    """Sessions that are over, the latest asked for last, with so many tasks in all at the most."""
+
+    def __setitem__(self, key: tuple[str, int], view: SessionView) -> None:
+        """Keep a session, and let go of others where it gets too many."""
+        super().__setitem__(key, view)
+        self.move_to_end(key)
+        while self and sum(len(one.state.tasks) for one in self.values()) > MOST_TASKS_KEPT:
+            self.popitem(last=False)
+
+
+class Reports:
+    """Describes the sessions of a project to whoever asks.
+
+    Args:
+        paths: The project.
+        live: Returns the sessions that live; may be called from any thread.
+    """
+
+    def __init__(self, paths: ProjectPaths, live: Callable[[], Sequence[SessionRun]]) -> None:
+        self._paths = paths
+        self._live = live
+        self._asked: queue.SimpleQueue[tuple[Describe, Ticket] | None] = queue.SimpleQueue()
+        self._ended = Kept()
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def describe(self, request: Describe, ticket: Ticket) -> None:
+        """Take a question; in the control server's thread."""
+        if self._closing.is_set():
+            ticket.failed(_BUSY, "the supervising process ends")
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
+            self._thread.start()
+        self._asked.put((request, ticket))
+
+    def close(self) -> None:
+        """End the thread; from any thread but its own."""
+        self._closing.set()
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(_CLOSE_SECONDS)
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            request, ticket = asked
+            try:
+                ticket.done(self._described(request))
+            except TimeoutError as error:
+                ticket.failed(_BUSY, str(error))
+            except JournalError as error:
+                ticket.failed(_UNREADABLE, str(error))
+            except Exception as error:  # noqa: BLE001 - a defect behind one question must not end the thread
+                ticket.failed(_BROKEN, f"a defect of milestoned: {type(error).__name__}: {error}")
+
+    def _described(self, request: Describe) -> dict[str, object]:
+        memory = {run.session: self._copy(run) for run in self._live()}
+        journal = open_journal(self._paths)
+        try:
+            sessions = Sessions(self._paths, journal, memory, self._ended)
+            now = time.time()  # noqa: TID251 - shown to people
+            active, completed = known_ids(self._paths), completed_ids(self._paths)
+            answer = select(
+                self._paths.project, sessions, request.names, now, active, completed, everything=request.everything
+            )
+            return document(answer)
+        finally:
+            if journal is not None:
+                journal.close()
+
+    def _copy(self, run: SessionRun) -> InMemory:
+        """Copy the fold of a session that lives.
+
+        Raises:
+            TimeoutError: The hub has other things to do, or has ended.
+        """
+        copied: queue.SimpleQueue[msgspec.Raw] = queue.SimpleQueue()
+
+        def look(state: SessionState) -> None:
+            copied.put(encode_state(state))
+
+        run.look(look)
+        deadline = time.monotonic() + LOOK_SECONDS
+        while True:
+            with contextlib.suppress(queue.Empty):
+                raw = copied.get(timeout=_LOOK_AGAIN)
+                break
+            if self._closing.is_set() or time.monotonic() >= deadline:
+                raise TimeoutError(f"{run.session} cannot be looked at now")
+        roles = run.report().roles
+        shown = {one.role: Shown(one.state, one.pid, one.cpu_percent, one.rss_bytes) for one in roles}
+        return InMemory(decode_state(raw), shown)
