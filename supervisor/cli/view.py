@@ -132,9 +132,8 @@ class View:
                 reason = f": {over.reason}" if over.reason else ""
                 return (f"Session {over.status.value}{reason}", f"Go on with: milestonectl run {milestone}")
             case SessionStatus.CANCELLED:
-                reason = f": {over.reason}" if over.reason else ""
                 return (
-                    f"Milestone {milestone} cancelled{reason}",
+                    f"Milestone {milestone} {over.reason if over.reason.startswith('cancelled ') else 'cancelled'}",
                     *self._failures(),
                     f"What is completed stays so; a new session begins with the rest: milestonectl run {milestone}",
                 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -91,6 +92,16 @@ def test_a_file_where_an_id_belongs_is_answered_with_the_id(project: Project, ct
     project.write("small", "id: small\ntitle: T\ntasks: []\n")
     assert "did you mean 'small'?" in ctl("run", typed).err
     assert "did you mean 'small'?" in ctl("plan", typed).err
+
+
+def test_what_is_wrong_in_a_file_is_said_with_its_path_as_one_types_it(project: Project, ctl: Ctl) -> None:
+    project.write("bad", "id: bad\ntitle: B\ntasks:\n  - {id: a, title: A, run: x, depends_on: [b]}\n")
+    for verb in ("validate", "plan", "run"):
+        done = ctl(verb, "bad")
+        assert done.code == 2, verb
+        said = done.out + done.err
+        assert re.search(r"^\W*(?:milestonectl: )?\.milestones/active/bad\.yaml:4:\d+: ", said, re.MULTILINE)
+        assert str(project.path) not in said
 
 
 def test_version_names_what_counts(ctl: Ctl) -> None:

@@ -76,6 +76,9 @@ def test_cancel_ends_a_session_for_good_and_the_next_run_begins_another(folder: 
     assert results(folder.ctl("cancel", session, "--json")) == {session: (0, "cancelled")}
     assert running.wait() == 1
     assert folder.session_json()["status"] == "cancelled"
+    assert "a new session begins with the rest: milestonectl run m1" in running.text()
+    assert "\nMilestone m1 cancelled by a person, with milestonectl\n" in running.text()
+    assert "Mend it" not in running.text()
     (place / "gate").touch()
     assert folder.ctl("run", "m1").code == 0
     assert folder.session() != session

@@ -1,0 +1,42 @@
+"""Who waits for an end is told of it when it has come, and that it has not when it cannot come."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from actors.events import SessionStatus
+from actors.paths import ProjectPaths
+from supervisor.control import Ticket
+from supervisor.desk import House, ProjectDesk
+from supervisor.protocol import Named, Reply, Shutdown, Stop
+from supervisor.session_run import Over
+
+
+def desk_with(project: Path) -> ProjectDesk:
+    """Return the desk of a house in which the session `m` lives; it takes every order and does nothing."""
+    run = SimpleNamespace(session="exec-m", milestone=SimpleNamespace(id="m"), request_stop=lambda *_, **__: None)
+    house = SimpleNamespace(paths=ProjectPaths(project), live=lambda: (run,), shut_down=lambda _: None)
+    return ProjectDesk(cast("House", house), "0")
+
+
+def test_who_waits_for_a_session_that_hangs_is_told_so_and_not_that_it_was_stopped(tmp_path: Path) -> None:
+    desk = desk_with(tmp_path)
+    replies: list[Reply] = []
+    desk.answer(Stop(("m",)), Ticket(1, replies.append))
+    desk.answer(Shutdown(), Ticket(2, replies.append))
+    assert replies == []
+    desk.hangs("a thread hangs")
+    desk.closed()
+    assert replies == [
+        Reply(1, ok=True, result=(Named("m", 1, "a thread hangs"),)),
+        Reply(2, ok=False, code=1, lines=("a thread hangs",)),
+    ]
+
+
+def test_who_waits_for_a_session_that_ends_is_told_how(tmp_path: Path) -> None:
+    desk = desk_with(tmp_path)
+    replies: list[Reply] = []
+    desk.answer(Stop(("m",)), Ticket(1, replies.append))
+    desk.ended("exec-m", Over(SessionStatus.INTERRUPTED, "", 130))
+    assert replies == [Reply(1, ok=True, result=(Named("m", 0, "stopped"),))]
+    desk.closed()
