@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actors.log_lines import FILES
-
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
@@ -135,6 +133,8 @@ class ProjectPaths:
         Raises:
             KeyError: There is no such role.
         """
+        from actors.log_lines import FILES  # noqa: PLC0415 - who only completes a name needs no vocabulary of events
+
         return self.logs(session) / FILES[role]
 
     def task_log(self, session: str, attempt: str) -> Path:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from supervisor.protocol import Describe
     from supervisor.session_run import SessionRun
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 3.0
 """Longest wait for the hub to let its fold be looked at; who asks has the journal to look into himself."""
 
 MOST_TASKS_KEPT: Final = 10_000
@@ -106,7 +106,7 @@ class Reports:
                 ticket.failed(_BROKEN, f"a defect of milestoned: {type(error).__name__}: {error}")
 
     def _described(self, request: Describe) -> dict[str, object]:
-        memory = {run.session: self._copy(run) for run in self._live()}
+        memory = {run.session: copy for run in self._live() if (copy := self._copy(run)) is not None}
         journal = open_journal(self._paths)
         try:
             sessions = Sessions(self._paths, journal, memory, self._ended)
@@ -120,8 +120,8 @@ class Reports:
             if journal is not None:
                 journal.close()
 
-    def _copy(self, run: SessionRun) -> InMemory:
-        """Copy the fold of a session that lives.
+    def _copy(self, run: SessionRun) -> InMemory | None:
+        """Copy the fold of a session that lives; ``None`` when it has ended meanwhile.
 
         Raises:
             TimeoutError: The hub has other things to do, or has ended.
@@ -131,14 +131,16 @@ class Reports:
         def look(state: SessionState) -> None:
             copied.put(encode_state(state))
 
-        run.look(look)
+        raw: msgspec.Raw | None = None
         deadline = time.monotonic() + LOOK_SECONDS
-        while True:
-            with contextlib.suppress(queue.Empty):
-                raw = copied.get(timeout=_LOOK_AGAIN)
-                break
+        while raw is None:
+            if run not in self._live():
+                return None
             if self._closing.is_set() or time.monotonic() >= deadline:
                 raise TimeoutError(f"{run.session} cannot be looked at now")
+            run.look(look)  # again and again: a hub that has not taken the session up yet does not remember who asked
+            with contextlib.suppress(queue.Empty):
+                raw = copied.get(timeout=_LOOK_AGAIN)
         roles = run.report().roles
         shown = {one.role: Shown(one.state, one.pid, one.cpu_percent, one.rss_bytes) for one in roles}
         return InMemory(decode_state(raw), shown)
