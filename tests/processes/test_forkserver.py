@@ -79,7 +79,7 @@ def test_an_entry_that_raises_is_told_in_one_line_that_names_the_place(
         stage.wait_for(ChildExited)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("git_integration (incarnation 4) crashed: RuntimeError: two words (")
+    assert lines[0].startswith("git_integration, started for the 4. time, crashed: RuntimeError: two words (")
     assert "puppets.py:" in lines[0]
 
 
