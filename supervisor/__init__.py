@@ -48,7 +48,14 @@ if TYPE_CHECKING:
     )
     from supervisor.embedding import Supervisor
     from supervisor.embedding_async import AsyncSupervisor
-    from supervisor.event_log import EventsLost, PublicEvent, SupervisorFailed, SupervisorTroubled
+    from supervisor.event_log import (
+        EventsLost,
+        PublicEvent,
+        StandbyEnded,
+        StandbyWaiting,
+        SupervisorFailed,
+        SupervisorTroubled,
+    )
     from supervisor.execution import MilestoneEvent, MilestoneOutcome
     from supervisor.exits import (
         Crashed,
@@ -124,7 +131,14 @@ _HOMES = {
     ),
     "supervisor.embedding": ("Supervisor",),
     "supervisor.embedding_async": ("AsyncSupervisor",),
-    "supervisor.event_log": ("EventsLost", "PublicEvent", "SupervisorFailed", "SupervisorTroubled"),
+    "supervisor.event_log": (
+        "EventsLost",
+        "PublicEvent",
+        "StandbyEnded",
+        "StandbyWaiting",
+        "SupervisorFailed",
+        "SupervisorTroubled",
+    ),
     "supervisor.exits": (
         "Crashed",
         "ExitReason",
@@ -222,6 +236,8 @@ __all__ = [
     "SpecError",
     "SpecFileError",
     "Specs",
+    "StandbyEnded",
+    "StandbyWaiting",
     "StartError",
     "Started",
     "Strategy",

@@ -18,6 +18,7 @@ import pykka
 
 from supervisor import core_events as told
 from supervisor.api_errors import NotRunningError, RefusedError, SupervisionError
+from supervisor.children import StateName
 from supervisor.core_effects import Refused, SupervisorStarted, SupervisorStopped
 from supervisor.supervisor_actor import Call, SupervisorActor
 
@@ -100,6 +101,7 @@ class Branch:
         self._pending: dict[int, Future[Any]] = {}
         self._requests = 0
         self._closed = ""
+        self._standbys: set[str] = set()  # for which processes wait in advance; the actor's thread's
         self._actor = SupervisorActor.start(flags, specs, self, self, former=dict(former), replied=self._replied)
         # Or ActorRegistry.stop_all(), by which a host ends its own actors, would end ours.
         pykka.ActorRegistry.unregister(self._actor)
@@ -195,16 +197,34 @@ class Branch:
         """Ask for a tick."""
         self._keeper.call(lambda: self._keeper.set_tick(self, mono))
 
-    def published(self, event: SupervisorEvent, core: Core) -> None:  # noqa: ARG002 - the listener's signature
+    def published(self, event: SupervisorEvent, core: Core) -> None:
         """Pass an event on, with paths."""
         match event:
             case SupervisorStarted() | SupervisorStopped():
+                if core.template is not None:
+                    self._keep_standby(core.template.id, core.template)
                 event = attrs.evolve(event, supervisor=self.path)
             case _:
+                self._look_to_standby(event.child, core)
                 event = attrs.evolve(event, child=self.path_of(event.child))
         self._keeper.publish(event)
         if isinstance(event, SupervisorStarted):
             self._keeper.call(lambda: self._keeper.started(self))
+
+    def _look_to_standby(self, child: str, core: Core) -> None:
+        """Have processes wait in advance for a child once it runs, and none for one that will not be started again."""
+        row, spec = core.which_child(child), core.get_childspec(child)
+        if core.template is not None or spec is None or (not spec.standby and child not in self._standbys):
+            return
+        if not core.expects(child):
+            self._standbys.discard(child)
+            self._keep_standby(child, None)
+        elif row is not None and row.state is StateName.RUNNING and child not in self._standbys:
+            self._standbys.add(child)
+            self._keep_standby(child, spec)
+
+    def _keep_standby(self, name: str, spec: ChildSpec | None) -> None:
+        self._keeper.call(lambda: self._keeper.keep_standby(self, name, spec))
 
     def ended(self, end: Ended) -> None:
         """Pass on that the supervisor has ended."""

@@ -116,6 +116,16 @@ class Core:
         """Return a child's spec, None if there is no such child."""
         return self._roster.get_childspec(child)
 
+    def expects(self, child: str) -> bool:
+        """Tell whether a child runs, or will be started again without being asked for; False if there is none."""
+        known = self._roster.children.get(child)
+        return known is not None and self._course.expects(known)
+
+    @property
+    def template(self) -> ChildSpec | None:
+        """What the children of a simple_one_for_one supervisor are made from; None: it is none."""
+        return self._roster.template
+
     def unknown(self, child: str) -> Refused:
         """Say that there is no child of this name, and which there are."""
         return self._roster.unknown(child)

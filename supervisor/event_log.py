@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from supervisor.core_effects import SupervisorEvent
+from supervisor.exits import ExitReason
 
 CAPACITY: Final = 1024
 """Events that are kept."""
@@ -53,7 +54,42 @@ class SupervisorTroubled:
     reason: str
 
 
-KeptEvent = SupervisorEvent | SupervisorTroubled | SupervisorFailed
+@attrs.frozen
+class StandbyWaiting:
+    """A process waits in advance to become the next incarnation of a child.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child, or of the template.
+        pid: Its process.
+    """
+
+    at: float
+    child: str
+    pid: int
+
+
+@attrs.frozen
+class StandbyEnded:
+    """A process that waited has ended unasked; another one follows. It counts as no restart.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: As of :class:`StandbyWaiting`.
+        pid: The process that it was.
+        reason: Why it ended.
+    """
+
+    at: float
+    child: str
+    pid: int
+    reason: ExitReason
+
+
+KeeperEvent = StandbyWaiting | StandbyEnded | SupervisorTroubled
+"""What happens beside the supervisors' own affairs."""
+
+KeptEvent = SupervisorEvent | KeeperEvent | SupervisorFailed
 """What is kept for readers."""
 
 PublicEvent = KeptEvent | EventsLost

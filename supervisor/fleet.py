@@ -23,7 +23,7 @@ import attrs
 from actors.framing import Framing
 from supervisor import core_events as told
 from supervisor.exits import Shutdown, Unknown, from_wait
-from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace
+from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace, StandbyGone, StandbyReady
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 from supervisor.links import Link
 from supervisor.linux import start_ticks
@@ -103,6 +103,9 @@ class Owner(Protocol[F]):
     def server_lost(self, reason: str) -> None:
         """The fork server died more often than is mended."""
 
+    def standby(self, name: str, pid: int, ended: ExitReason | None) -> None:
+        """A child in advance waits, or has ended unasked."""
+
 
 class Fleet(Generic[F]):
     """Fork server, children and links.
@@ -133,6 +136,7 @@ class Fleet(Generic[F]):
         self._server = 0
         self._answered = False
         self._deaths: list[float] = []
+        self._standbys: dict[str, tuple[int, str]] = {}
         self._releasing = False
 
     @property
@@ -196,6 +200,22 @@ class Fleet(Generic[F]):
         self._server += 1
         self._answered = False
         self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)
+        for name, (count, load) in self._standbys.items():
+            self._launcher.keep_standby(name, count, load)
+
+    def standbys(self) -> tuple[str, ...]:
+        """Return the names for which children are ready in advance."""
+        return tuple(self._standbys)
+
+    def keep_standby(self, name: str, count: int, load: str = "") -> None:
+        """Have so many children ready in advance from now on; see :meth:`Launcher.keep_standby`."""
+        if self._standbys.get(name, (0, "")) == (count, load):
+            return
+        self._standbys[name] = (count, load)
+        if not count:
+            del self._standbys[name]
+        if self._launcher is not None:
+            self._launcher.keep_standby(name, count, load)
 
     def spawn(  # noqa: PLR0913 - one parameter per field of a launch
         self,
@@ -208,6 +228,7 @@ class Fleet(Generic[F]):
         role: bool,
         namespace: Namespace = Namespace.NONE,
         prints_to: int | None = None,
+        standby: str = "",
     ) -> None:
         """Have an incarnation forked; see :meth:`supervisor.hub.Hub.spawn` and :meth:`Launcher.launch`."""
         key = f"{session}/{child}"
@@ -223,6 +244,7 @@ class Fleet(Generic[F]):
                 dies_with_server=role,
                 namespace=namespace,
                 prints_to=prints_to,
+                standby=standby if standby in self._standbys else "",
             )
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
@@ -320,8 +342,11 @@ class Fleet(Generic[F]):
             case ChildExited(child=key, incarnation=incarnation, status=status):
                 child = self._named(key, incarnation)
                 if child is not None:
-                    code, number = (status, None) if status >= 0 else (None, -status)
-                    self._exited(child, from_wait(code, number))
+                    self._exited(child, _reason(status))
+            case StandbyReady(name=name, pid=pid):
+                self._owner.standby(name, pid, None)
+            case StandbyGone(name=name, pid=pid, status=status):
+                self._owner.standby(name, pid, _reason(status))
             case ServerGone():
                 self._server_gone()
             case _:
@@ -437,3 +462,7 @@ class Fleet(Generic[F]):
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
         if self._selector.get_key(link.sock).events != wanted:
             self._selector.modify(link.sock, wanted, link)
+
+
+def _reason(status: int) -> ExitReason:
+    return from_wait(status, None) if status >= 0 else from_wait(None, -status)

@@ -14,6 +14,9 @@ replacement. When the supervising process is gone, the server ends its children 
 server is gone, the kernel has killed the children that were to die with it; the others go on, and their
 ends are to be learnt from their pidfds, without a reason.
 
+:class:`Standby` has children forked in advance. A launch that names it is handed to one of them, and answered and
+ended like any other; :class:`StandbyReady` and :class:`StandbyGone` only tell of it.
+
 Owns names and encoding. Refuses to know sockets and processes.
 """
 
@@ -63,6 +66,8 @@ class Launch:
         namespace: Whether it shall have a PID namespace of its own. Where one is wanted or required, the entry
             finds in ``args["namespace"]`` what became of that (:mod:`supervisor.namespaces`).
         prints: Whether a second descriptor travels beside: the entry finds its number in ``args["prints_to"]``.
+        standby: Name of the :class:`Standby` that it may be handed to, ``""`` for none. Only for a child that dies
+            with the server and has no namespace.
     """
 
     child: str
@@ -72,6 +77,22 @@ class Launch:
     dies_with_server: bool
     namespace: Namespace = Namespace.NONE
     prints: bool = False
+    standby: str = ""
+
+
+@attrs.frozen
+class Standby:
+    """Keep children ready in advance, from now on.
+
+    Attributes:
+        name: What launches name.
+        count: How many; 0 for none any more.
+        load: Module, or script by its absolute path, that they load ahead, ``""`` for none.
+    """
+
+    name: str
+    count: int
+    load: str = ""
 
 
 @attrs.frozen
@@ -157,8 +178,36 @@ class ChildExited:
     left: tuple[int, ...] = ()
 
 
-ToServer = Start | Launch | Terminate
-FromServer = StartFailed | Forked | LaunchFailed | ChildExited
+@attrs.frozen
+class StandbyReady:
+    """A child in advance has loaded what it should and waits.
+
+    Attributes:
+        name: As in the :class:`Standby`.
+        pid: Its process id.
+    """
+
+    name: str
+    pid: int
+
+
+@attrs.frozen
+class StandbyGone:
+    """A child in advance has ended unasked; another one follows in time.
+
+    Attributes:
+        name: As in the :class:`Standby`.
+        pid: The process id that it had.
+        status: As of :class:`ChildExited`.
+    """
+
+    name: str
+    pid: int
+    status: int
+
+
+ToServer = Start | Launch | Terminate | Standby
+FromServer = StartFailed | Forked | LaunchFailed | ChildExited | StandbyReady | StandbyGone
 
 
 class ProtocolError(ValueError):
@@ -174,10 +223,10 @@ class _Envelope:
 _ENCODER: Final = msgspec.json.Encoder()
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _TO_SERVER: Final[dict[str, msgspec.json.Decoder[ToServer]]] = {
-    kind.__name__: msgspec.json.Decoder(kind) for kind in (Start, Launch, Terminate)
+    kind.__name__: msgspec.json.Decoder(kind) for kind in ToServer.__args__
 }
 _FROM_SERVER: Final[dict[str, msgspec.json.Decoder[FromServer]]] = {
-    kind.__name__: msgspec.json.Decoder(kind) for kind in (StartFailed, Forked, LaunchFailed, ChildExited)
+    kind.__name__: msgspec.json.Decoder(kind) for kind in FromServer.__args__
 }
 
 

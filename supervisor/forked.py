@@ -21,9 +21,10 @@ import attrs
 import msgspec
 
 from actors.log import without_secrets
+from actors.targets import load
 from actors.wording import one_line
 from supervisor import linux
-from supervisor.fork_protocol import Launch
+from supervisor.fork_protocol import MAX_MESSAGE, Launch, ProtocolError, decode_to_server
 from supervisor.namespaces import Born
 from supervisor.shortage import refusal, shortage_of
 
@@ -47,42 +48,91 @@ class Server:
 
     Attributes:
         pid: The server's process id.
+        name: What no other server is called.
         sockets: Sockets of the server that must not close numbers that the child may use again.
     """
 
     pid: int
+    name: str
     sockets: tuple[socket.socket, ...]
 
+    def mark_of(self, launch: Launch) -> str:
+        """Return the value of :data:`MARK` of a child."""
+        return f"{self.name}:{launch.child}:{launch.incarnation}"
 
-def run_child(
-    launch: Launch, mark: str, descriptors: Sequence[int], server: Server, born: Born | None = None
-) -> NoReturn:
+
+def run_child(launch: Launch, descriptors: Sequence[int], server: Server, born: Born | None = None) -> NoReturn:
     """Turn the copy of the server into the child that was asked for; runs in the child, right after the fork.
 
     Args:
         launch: What was asked for.
-        mark: Value of :data:`MARK`.
         descriptors: The child's end of its link and, for one that prints elsewhere, where to.
         server: What is to be left.
         born: What became of the wish for a PID namespace, ``None`` without one.
     """
+
+    def begin() -> int:
+        if launch.dies_with_server:
+            _die_with(server, inside=born is not None and not born.refused)
+        _leave(server, {*descriptors} if born is None else {*descriptors, born.outer_proc})
+        return _become(launch, descriptors, server, born)
+
+    again = "" if launch.incarnation == 1 else f", started for the {launch.incarnation}. time,"
+    _run(begin, f"{launch.child.removeprefix('/')}{again}")
+
+
+def run_standby(waiting: socket.socket, module: str, server: Server) -> NoReturn:
+    """Turn the copy of the server into a child in advance, and that into the child that is asked for later.
+
+    Args:
+        waiting: Where the launch will come.
+        module: What to load ahead, ``""`` for nothing.
+        server: What is to be left.
+    """
+
+    def begin() -> int:
+        _die_with(server, inside=False)
+        _leave(server, {waiting.fileno()})
+        with contextlib.suppress(OSError):
+            linux.set_process_name("standby")
+        if module:
+            load(module)
+        waiting.send(b"r")
+        packet, descriptors, _, _ = socket.recv_fds(waiting, MAX_MESSAGE, 2, socket.MSG_CMSG_CLOEXEC)
+        waiting.close()
+        if not packet:
+            return 0
+        launch = decode_to_server(packet)
+        if not isinstance(launch, Launch) or len(descriptors) != 1 + launch.prints:
+            raise ProtocolError("a child in advance was not given a launch")
+        return _become(launch, descriptors, server, None)
+
+    _run(begin, "a child in advance")
+
+
+def _run(begin: Callable[[], int], who: str) -> NoReturn:
     status = CRASHED
     try:
-        if launch.dies_with_server:
-            linux.set_parent_death_signal(signal.SIGKILL)
-            inside = born is not None and not born.refused  # where the number of a parent outside is 0
-            if not inside and os.getppid() != server.pid:  # it had died before the kernel knew what to do
-                os._exit(CRASHED)
-        _leave(server, {*descriptors} if born is None else {*descriptors, born.outer_proc})
-        os.environ[MARK] = mark
-        with contextlib.suppress(OSError):  # only for people who look at ps
-            linux.set_process_name(launch.child.rpartition("/")[2])
-        status = _call(launch, descriptors, born)
+        status = begin()
     except BaseException as error:  # noqa: BLE001 - nothing may climb into the copy of the server's loop
-        status = _complain(launch, error)
+        status = _complain(who, error)
     finally:
         _flush()
         os._exit(status & 0xFF)
+
+
+def _die_with(server: Server, *, inside: bool) -> None:
+    """Have the kernel end this process with the server, whose number is 0 as seen from inside a namespace."""
+    linux.set_parent_death_signal(signal.SIGKILL)
+    if not inside and os.getppid() != server.pid:  # it had died before the kernel knew what to do
+        os._exit(CRASHED)
+
+
+def _become(launch: Launch, descriptors: Sequence[int], server: Server, born: Born | None) -> int:
+    os.environ[MARK] = server.mark_of(launch)
+    with contextlib.suppress(OSError):  # only for people who look at ps
+        linux.set_process_name(launch.child.rpartition("/")[2])
+    return _call(launch, descriptors, born)
 
 
 def _leave(server: Server, kept: set[int]) -> None:
@@ -132,15 +182,15 @@ def find_function(name: str) -> Callable[..., object]:
     return cast("Callable[..., object]", getattr(module, function))
 
 
-def _complain(launch: Launch, error: BaseException) -> int:
+def _complain(who: str, error: BaseException) -> int:
     """Say in one line why the child ends; return its exit status."""
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         return error.code or 0
     shortage = shortage_of(error)
     crashed = CRASHED if shortage is None else REFUSED
     why = without_secrets(one_line(error)) if shortage is None else refusal(shortage)
-    again = "" if launch.incarnation == 1 else f", started for the {launch.incarnation}. time,"
-    line = f"{launch.child.removeprefix('/')}{again} crashed: {why}\n"
+    line = f"{who} crashed: {why}
+"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:  # nobody listens; the exit status still tells

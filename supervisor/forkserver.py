@@ -21,6 +21,7 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 from actors.wording import one_line
@@ -33,17 +34,21 @@ from supervisor.fork_protocol import (
     LaunchFailed,
     Namespace,
     ProtocolError,
+    Standby,
+    StandbyGone,
+    StandbyReady,
     Start,
     StartFailed,
     Terminate,
     decode_to_server,
     encode,
 )
-from supervisor.forked import CRASHED, Server, run_child
+from supervisor.forked import CRASHED, Server, run_child, run_standby
 from supervisor.namespaces import Born, NamespaceRefusedError, fork_inside
 from supervisor.offspring import EMPTY_SECONDS, Child, Offspring
 from supervisor.preload import preload, reset_signals
 from supervisor.shortage import refusal
+from supervisor.standby import Standbys
 
 LEAVE_SECONDS: Final = 1.0
 """How long children that die with the server may take to end once the supervising process is gone."""
@@ -65,9 +70,9 @@ class ForkServer:
     def __init__(self, control: socket.socket, wakeup: int) -> None:
         self._control = control
         self._wakeup = wakeup
-        self._server = Server(os.getpid(), (control,))
-        self._name = f"{os.getpid()}.{linux.start_ticks(os.getpid())}"
-        self._offspring = Offspring()
+        self._server = Server(os.getpid(), f"{os.getpid()}.{linux.start_ticks(os.getpid())}", (control,))
+        self._standbys = Standbys(self._fork_standby)
+        self._offspring = Offspring(self._standbys.owns)
         self._unsent: deque[tuple[bytes, int | None]] = deque()
         self._closing_since: float | None = None
 
@@ -77,7 +82,9 @@ class ForkServer:
         poller.register(self._wakeup, select.POLLIN)
         poller.register(self._control, select.POLLIN)
         watched = select.POLLIN
+        listened: set[int] = set()
         while not self._finished():
+            listened = _listen(poller, listened, set(self._standbys.descriptors()))
             wanted = self._wanted()
             if wanted != watched:
                 if wanted:
@@ -88,12 +95,16 @@ class ForkServer:
             for descriptor, _ in poller.poll(self._timeout()):
                 if descriptor == self._wakeup:
                     os.read(self._wakeup, _WAKEUPS)
+                elif descriptor in listened:
+                    self._tell_of_standby(self._standbys.hear(descriptor))
                 else:
                     self._flush()
                     self._receive()
-            self._offspring.wait_for_dead()
+            for pid, status in self._offspring.wait_for_dead():
+                self._tell_of_standby(self._standbys.ended(pid, status))
             for exited in self._offspring.empty():
                 self._say(exited)
+            self._fill_standbys()
             self._close_down()
 
     def _wanted(self) -> int:
@@ -105,7 +116,7 @@ class ForkServer:
         """Return the milliseconds until something is due without an event; ``None`` for never."""
         now = time.monotonic()
         give_up_at = self._offspring.give_up_at()
-        moments = [] if give_up_at is None else [give_up_at]
+        moments = [moment for moment in (give_up_at, self._standbys.due) if moment is not None]
         if self._closing_since is not None:
             ends = (LEAVE_SECONDS, LINGER_SECONDS, LINGER_SECONDS + EMPTY_SECONDS)
             moments += [self._closing_since + end for end in ends if self._closing_since + end > now]
@@ -125,6 +136,8 @@ class ForkServer:
                 self._begin_closing()
                 return
             match decode_to_server(packet):
+                case Standby() as standby:
+                    self._standbys.want(standby)
                 case Launch() as launch:
                     self._launch(launch, descriptors)
                 case Terminate(child, incarnation):
@@ -162,21 +175,18 @@ class ForkServer:
                 os.close(descriptor)
             self._refuse(launch, "the link did not arrive: no descriptor is left in the fork server")
             return
-        mark = f"{self._name}:{launch.child}:{launch.incarnation}"
         try:
-            pid, born = _fork(launch.namespace)
+            pid = self._start(launch, descriptors)
         except NamespaceRefusedError as error:
             self._refuse(launch, f"no PID namespace can be made: {error}")
             return
         except OSError as error:
             self._refuse(launch, f"cannot fork: {refusal(error)}")
             return
-        else:
-            if pid == 0:
-                run_child(launch, mark, descriptors, self._server, born)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        mark = self._server.mark_of(launch)
         self._offspring.add(Child(launch, pid, mark))
         try:
             pidfd = os.pidfd_open(pid)
@@ -186,6 +196,31 @@ class ForkServer:
             return
         self._say(Forked(launch.child, launch.incarnation, pid, mark), pidfd)
 
+    def _start(self, launch: Launch, descriptors: Sequence[int]) -> int:
+        """Hand the launch to a child in advance, or fork one; return its process id."""
+        waiting = self._standbys.take(launch, descriptors) if launch.standby else None
+        if waiting is not None:
+            return waiting
+        pid, born = _fork(launch.namespace)
+        if pid == 0:
+            run_child(launch, descriptors, self._server, born)
+        return pid
+
+    def _fork_standby(self, waiting: socket.socket, module: str) -> int:
+        pid = os.fork()
+        if pid == 0:
+            run_standby(waiting, module, self._server)
+        return pid
+
+    def _fill_standbys(self) -> None:
+        if self._closing_since is None:
+            with contextlib.suppress(OSError):  # what is short is not for who waits; it is tried again
+                self._standbys.fill()
+
+    def _tell_of_standby(self, message: StandbyReady | StandbyGone | None) -> None:
+        if message is not None and self._closing_since is None:
+            self._say(message)
+
     def _refuse(self, launch: Launch, error: str) -> None:
         self._say(LaunchFailed(launch.child, launch.incarnation, error))
 
@@ -194,6 +229,7 @@ class ForkServer:
     def _begin_closing(self) -> None:
         if self._closing_since is None:
             self._closing_since = time.monotonic()
+            self._standbys.clear()
         for _, descriptor in self._unsent:
             if descriptor is not None:
                 os.close(descriptor)
@@ -231,6 +267,15 @@ def _fork(namespace: Namespace) -> tuple[int, Born | None]:
         if namespace is Namespace.REQUIRED:
             raise
         return os.fork(), Born(refused=str(error))
+
+
+def _listen(poller: select.poll, listened: set[int], wanted: set[int]) -> set[int]:
+    """Have these descriptors polled, instead of those."""
+    for descriptor in listened - wanted:
+        poller.unregister(descriptor)
+    for descriptor in wanted - listened:
+        poller.register(descriptor, select.POLLIN)
+    return wanted
 
 
 def _rights(descriptor: int) -> tuple[int, int, bytes]:

@@ -41,6 +41,7 @@ from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
     from actors.state import SessionState
+    from supervisor.exits import ExitReason
     from supervisor.journal import Journal
 
 DISK_FULL: Final = "disk"
@@ -386,6 +387,9 @@ class Hub(threading.Thread):
 
     def hung_up(self, child: Child[Frame]) -> None:
         """Wait for its end: a link's is only a hint."""
+
+    def standby(self, name: str, pid: int, ended: ExitReason | None) -> None:
+        """Hear of children in advance, of which a session has none."""
 
     def orphaned(self, child: Child[Frame]) -> None:
         """Sweep what a runner has left behind; a role's programs die with it."""

@@ -30,7 +30,7 @@ from supervisor import core_events as told
 from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
 from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
-from supervisor.event_log import SupervisorTroubled
+from supervisor.event_log import StandbyEnded, StandbyWaiting, SupervisorTroubled
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm
 from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
@@ -40,10 +40,11 @@ from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.readiness import NotifySocket
 from supervisor.shortage import refusal, shortage_of
-from supervisor.spec import ChildSpec, ChildType, SupervisorFlags
+from supervisor.spec import ChildSpec, ChildType, Strategy, SupervisorFlags
 
 if TYPE_CHECKING:
     from supervisor.core_effects import Ended, SupervisorEvent
+    from supervisor.event_log import KeeperEvent
     from supervisor.exits import ExitReason
 
 PRELOAD: Final = ("actors.child",)
@@ -85,7 +86,7 @@ class Tree:
     specs: tuple[ChildSpec, ...]
     preload: Sequence[str]
     output: int | None
-    publish: Callable[[SupervisorEvent | SupervisorTroubled], None]
+    publish: Callable[[SupervisorEvent | KeeperEvent], None]
     started: Callable[[], None]
     over: Callable[[Ended | None, str], None]
 
@@ -269,10 +270,21 @@ class Keeper(threading.Thread):
             self._loop.selector.register(kept.notify, selectors.EVENT_READ, kept.notify)
         prints_to = None if kept.relay is None else kept.relay.writing
         entry, args = kept.launch(last_exit, variables)
-        self._fleet.spawn(branch.path, spec.id, incarnation, entry, args, role=True, prints_to=prints_to)
+        simple = branch.flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+        standby = branch.path_of(spec.id.rpartition("#")[0]) if simple else kept.path
+        self._fleet.spawn(
+            branch.path, spec.id, incarnation, entry, args, role=True, prints_to=prints_to, standby=standby
+        )
         if kept.relay is not None:
             kept.relay.handed_over()
             self._keep_thread(kept.relay.thread)
+
+    def keep_standby(self, branch: Branch, name: str, spec: ChildSpec | None) -> None:
+        """Have processes wait in advance for a child, or a template, as its spec says; for none without one."""
+        runs = self._branches.get(branch.path) is branch and not branch.dropped and not branch.flags.strict
+        count = spec.standby if runs and spec is not None else 0
+        load = spec.target.rpartition(":")[0] if spec is not None and count else ""
+        self._fleet.keep_standby(branch.path_of(name), count, load)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:
         """Ask an incarnation to end in order."""
@@ -308,6 +320,8 @@ class Keeper(threading.Thread):
                 kept.spec = spec
                 self._measure(kept)
                 self._send(kept.path, kept.incarnation, Beats(beat_seconds(spec, flags)))
+            if flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE or (kept is not None and kept.ready):
+                self.keep_standby(branch, spec.id, spec)
 
     def started(self, branch: Branch) -> None:
         """Take in that all children of a supervisor are up."""
@@ -336,6 +350,9 @@ class Keeper(threading.Thread):
 
     def _forget_branch(self, branch: Branch) -> None:
         del self._branches[branch.path]
+        for path in self._fleet.standbys():
+            if path.rpartition("/")[0] == branch.path:
+                self._fleet.keep_standby(path, 0)
         if branch.thread is not None:
             self._keep_thread(branch.thread)
 
@@ -440,6 +457,11 @@ class Keeper(threading.Thread):
     def orphaned(self, child: Child[Word]) -> None:
         """End what a child has left behind that died with its fork server."""
         kill_until_gone(lambda: find_marked(MARK, child.mark), SWEEP_SECONDS)
+
+    def standby(self, name: str, pid: int, ended: ExitReason | None) -> None:
+        """Make public that a process waits in advance, or that one has ended."""
+        now = time.monotonic()
+        self._tree.publish(StandbyWaiting(now, name, pid) if ended is None else StandbyEnded(now, name, pid, ended))
 
     def server_lost(self, reason: str) -> None:
         """Give up."""

@@ -30,6 +30,9 @@ from supervisor.fork_protocol import (
     Launch,
     LaunchFailed,
     Namespace,
+    Standby,
+    StandbyGone,
+    StandbyReady,
     Start,
     StartFailed,
     Terminate,
@@ -83,7 +86,7 @@ class ServerGone:
     error: str = ""
 
 
-Report = Launched | LaunchFailed | ChildExited | ServerGone
+Report = Launched | LaunchFailed | ChildExited | StandbyReady | StandbyGone | ServerGone
 
 
 class Launcher:
@@ -152,6 +155,7 @@ class Launcher:
         dies_with_server: bool = True,
         namespace: Namespace = Namespace.NONE,
         prints_to: int | None = None,
+        standby: str = "",
     ) -> socket.socket:
         """Ask for a child; :meth:`read` tells later whether there is one.
 
@@ -166,6 +170,7 @@ class Launcher:
             dies_with_server: Whether the kernel kills the child when the fork server ends.
             namespace: Whether it shall have a PID namespace of its own.
             prints_to: Descriptor that goes with it, for the entry to print to; ``None`` for none.
+            standby: Name of the standbys of which one may be used, see :meth:`keep_standby`; ``""`` for none.
 
         Returns:
             Our end of the link, non-blocking; at its end of file already when the launch cannot succeed.
@@ -176,7 +181,7 @@ class Launcher:
             OSError: No descriptor is left.
         """
         body = msgspec.Raw(msgspec.json.encode(args))
-        request = Launch(child, incarnation, entry, body, dies_with_server, namespace, prints_to is not None)
+        request = Launch(child, incarnation, entry, body, dies_with_server, namespace, prints_to is not None, standby)
         packet = encode(request)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(0.0)
@@ -188,6 +193,16 @@ class Launcher:
     def terminate(self, child: str, incarnation: int) -> None:
         """Have a child, and what is in its group, asked to end by a SIGTERM; after its :meth:`launch`."""
         self._say(Terminate(child, incarnation))
+
+    def keep_standby(self, name: str, count: int, load: str = "") -> None:
+        """Have children forked in advance, for launches that name them.
+
+        Args:
+            name: What launches name.
+            count: How many; 0 for none any more.
+            load: Module, or script by its absolute path, that they load ahead.
+        """
+        self._say(Standby(name, count, load))
 
     def read(self) -> list[Report]:
         """Take what the fork server has said since; never blocks, but for the moment in which it ends.
@@ -256,7 +271,7 @@ class Launcher:
             case LaunchFailed(child, incarnation):
                 self._unanswered.pop((child, incarnation), None)
                 return [message]
-            case ChildExited():
+            case ChildExited() | StandbyReady() | StandbyGone():
                 return [message]
             case StartFailed(error):
                 self._error = error

@@ -15,7 +15,7 @@ import os
 import resource  # noqa: F401 - os.wait4 imports it, and must not meet a full descriptor table there
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
@@ -44,9 +44,14 @@ class Child:
 
 
 class Offspring:
-    """All processes below the fork server, as it sees them; used by its only thread."""
+    """All processes below the fork server, as it sees them; used by its only thread.
 
-    def __init__(self) -> None:
+    Args:
+        is_standby: Tells whether a process waits in advance for a launch: no child, and no stray.
+    """
+
+    def __init__(self, is_standby: Callable[[int], bool]) -> None:
+        self._is_standby = is_standby
         self._pid = os.getpid()
         self._living: dict[int, Child] = {}
         self._dead: list[tuple[ChildExited, float]] = []
@@ -80,12 +85,18 @@ class Offspring:
         """Tell whether there is no process below this one, not even a stray."""
         return not self._living and not linux.children_of(self._pid)
 
-    def wait_for_dead(self) -> None:
-        """Wait for every process that has ended, whoever forked it; never waits for one that lives."""
+    def wait_for_dead(self) -> list[tuple[int, int]]:
+        """Wait for every process that has ended, whoever forked it; never waits for one that lives.
+
+        Returns:
+            Process ids and exit statuses of those that were no children.
+        """
+        others: list[tuple[int, int]] = []
         while (pid := _ended_child()) is not None:
             child = self._living.pop(pid, None)
             _, status, usage = os.wait4(pid, 0)
             if child is None:
+                others.append((pid, os.waitstatus_to_exitcode(status)))
                 continue
             exited = ChildExited(
                 child=child.launch.child,
@@ -96,6 +107,7 @@ class Offspring:
                 max_rss=usage.ru_maxrss * 1024,
             )
             self._dead.append((exited, time.monotonic() + EMPTY_SECONDS))
+        return others
 
     def empty(self) -> list[ChildExited]:
         """Kill what the dead have left.
@@ -128,7 +140,8 @@ class Offspring:
         return min((until for _, until in self._dead), default=None)
 
     def _unclaimed(self) -> Iterator[int]:
-        strays = [pid for pid in linux.children_of(self._pid) if pid not in self._living]
+        below = linux.children_of(self._pid)
+        strays = [pid for pid in below if pid not in self._living and not self._is_standby(pid)]
         if not strays:
             return
         marks = {child.mark.encode() for child in self._living.values()}

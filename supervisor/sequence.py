@@ -149,6 +149,10 @@ class Sequence:
         """Tell whether this child's end is part of the sequence, so that nobody decides about it."""
         return any(isinstance(step, StopStep) and child in step.children for step in self.left)
 
+    def will_start(self, child: str) -> bool:
+        """Tell whether this child's start is part of what is left of the sequence."""
+        return any(isinstance(step, StartStep) and step.child == child for step in self.left)
+
     def next(self) -> "Sequence":
         """Return the sequence at its next step."""
         return attrs.evolve(self, position=self.position + 1, entered=False, terminations=())

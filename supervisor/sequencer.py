@@ -87,6 +87,20 @@ class Sequencer:
         """The budget that is spent so far."""
         return self._record
 
+    def expects(self, child: Child) -> bool:
+        """Tell whether a child runs, or will be started again without being asked for."""
+        if self.phase in (Phase.ENDING, Phase.ENDED):
+            return False
+        if self.sequence is not None and self.sequence.will_start(child.id):
+            return True
+        match child.state:
+            case Gone(reason):
+                return calls_for_restart(child.spec.restart, reason)
+            case Down() | Fatal():
+                return False
+            case _:
+                return child.desired is Desired.UP
+
     def begin(self) -> None:
         """Start the children, in order.
 

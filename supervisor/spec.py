@@ -70,6 +70,9 @@ ShutdownTime = float | Unbounded
 
 DEFAULT_SHUTDOWN: Final = 5.0
 
+MOST_STANDBYS: Final = 100
+"""Of one child: each is a process."""
+
 
 @attrs.frozen(kw_only=True)
 class Backoff:
@@ -132,6 +135,10 @@ def _as_children(value: Iterable["ChildSpec"]) -> tuple["ChildSpec", ...]:
     return tuple(value)
 
 
+def _as_count(value: object) -> Any:  # noqa: ANN401 - what is no number is refused later
+    return int(value) if isinstance(value, bool) else value
+
+
 def _default_shutdown(spec: "ChildSpec") -> ShutdownTime:
     return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
 
@@ -162,6 +169,8 @@ class ChildSpec:
         children: of a supervisor: its children, in start order.
         limits: what its processes may use; None: anything. Over a soft limit it is replaced alone and
             politely, over a hard one it is killed.
+        standby: how many processes wait in advance, with its module loaded, to become its next
+            incarnation; True is one. For actors and functions. Not in OTP; off in strict mode.
 
     Raises:
         SpecError: a value is not allowed; OTP's error terms are in reference row 20.
@@ -182,6 +191,7 @@ class ChildSpec:
     flags: "SupervisorFlags | None" = attrs.field(default=None, kw_only=True)
     children: tuple["ChildSpec", ...] = attrs.field(default=(), converter=_as_children, kw_only=True)
     limits: Limits | None = attrs.field(default=None, kw_only=True)
+    standby: int = attrs.field(default=0, converter=_as_count, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Check every field, then the pairs that exclude each other."""
@@ -202,6 +212,9 @@ class ChildSpec:
         require(owner, "backoff", self.backoff, ok=backed, why="must be a Backoff or nothing")
         limited = self.limits is None or isinstance(self.limits, Limits)
         require(owner, "limits", self.limits, ok=limited, why="must be Limits or nothing")
+        counted = type(self.standby) is int and 0 <= self.standby <= MOST_STANDBYS
+        why = f"must be true, false, or a number up to {MOST_STANDBYS}"
+        require(owner, "standby", self.standby, ok=counted, why=why)
         self._check_pairs(owner)
 
     def _needs_no_target(self) -> bool:
@@ -214,6 +227,9 @@ class ChildSpec:
         why = "a program beats by notify alone: set that in its ProgramSpec, or leave this out"
         require(owner, "heartbeat_timeout", self.heartbeat_timeout, ok=beating, why=why)
         nested = self.type is ChildType.SUPERVISOR
+        waiting = not self.standby or (self.program is None and not nested)
+        why = "only an actor or a function can wait in advance, no program and no supervisor"
+        require(owner, "standby", self.standby, ok=waiting, why=why)
         require(owner, "children", self.children, ok=nested or not self.children, why="needs the type supervisor")
         require(owner, "flags", self.flags, ok=nested or self.flags is None, why="needs the type supervisor")
         if self.children:
@@ -245,7 +261,7 @@ class SupervisorFlags:
         intensity: restart attempts that are allowed within `period`; 0: the first one gives up.
         period: seconds, more than 0.
         auto_shutdown: when the end of significant children ends the supervisor.
-        strict: OTP and nothing else: no backoff, start timeout, heartbeat, limit or quarantine.
+        strict: OTP and nothing else: no backoff, start timeout, heartbeat, limit, quarantine or standby.
 
     Raises:
         SpecError: a value is not allowed (OTP `supervisor_data`, reference row 21).

@@ -23,7 +23,7 @@ from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
 from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, SupervisorStarted
-from supervisor.event_log import EventLog, PublicEvent, SupervisorFailed, SupervisorTroubled
+from supervisor.event_log import EventLog, KeeperEvent, PublicEvent, SupervisorFailed
 from supervisor.keeper import Keeper, Tree
 from supervisor.shortage import refusal, starting_threads
 from supervisor.spec import ChildSpec, SupervisorFlags, check_specs
@@ -255,7 +255,7 @@ class Supervision:
 
     # --- called in the threads of the tree -----------------------------------------------------------------------
 
-    def _published(self, event: SupervisorEvent | SupervisorTroubled) -> None:
+    def _published(self, event: SupervisorEvent | KeeperEvent) -> None:
         if isinstance(event, SupervisorStarted) and not event.supervisor:
             self._why_not = ""  # before anybody reads of it
         self.log.put(event)

@@ -28,7 +28,7 @@ from supervisor.exits import (
     SpawnFailed,
 )
 from supervisor.sequence import Phase
-from supervisor.spec import BRUTAL_KILL, INFINITY, ChildType, Restart, SupervisorFlags
+from supervisor.spec import BRUTAL_KILL, INFINITY, ChildType, Restart, Strategy, SupervisorFlags
 from tests.core.puppets import (
     DIE,
     FAIL,
@@ -400,3 +400,18 @@ def test_a_story_tells_the_last_transitions_and_stays_bounded() -> None:
     assert len(story) == 32
     assert str(story[-1]).endswith(f"-> {story[-1].after!r}")
     assert not world.seen(ChildFatal)
+
+
+def test_a_child_is_expected_as_long_as_it_runs_or_will_be_started_again() -> None:
+    starts = {"a": [READY, HANG]}
+    world = World(child("a"), transient("t"), child("h"), held=["h"], starts=starts, strategy=Strategy.ONE_FOR_ALL)
+    world.begin()
+    expected = [name for name in ("a", "t", "h", "nobody") if world.core.expects(name)]
+    assert expected == ["a", "t"]
+    world.die("t", STOP)
+    assert not world.core.expects("t"), "it has ended normally"
+    world.die("a")
+    assert world.core.state("t") == "EXITED"
+    assert all(world.core.expects(name) for name in "ath"), "they are started together"
+    world.tell(Stop(world.now, 0))
+    assert not world.core.expects("a"), "everything ends"
