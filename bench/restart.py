@@ -1,6 +1,6 @@
 """Crash to ready: how long from SIGKILL of a child until its replacement said that it is ready.
 
-Compares three ways, alternating in one run, because only their ratio means something on a shared machine:
+Compares five ways, alternating in one run, because only their ratio means something on a shared machine:
 
 - *bare*: a single-threaded parent with the same imports kills its child, learns of it from a pidfd, waits for
   it, forks another, and reads its ready byte. Nothing can be faster without a standby.
@@ -10,8 +10,12 @@ Compares three ways, alternating in one run, because only their ratio means some
 - *role*: a real role of a real session, through hub and supervisor: kill, replacement, the session's snapshot
   after more than 1,000 events sent and decoded, the role rebuilt, its ``Ready`` received.
 
+- *actor*: an actor of one's own, which has no state, under the library's ``Supervisor``.
+- *actor, standby*: the same with ``ChildSpec(standby=1)``: a process that was forked in advance takes its place. Each
+  round begins when one waits.
+
 Budget: median at most 2.0 times, 99th percentile at most 3 times the bare way's, for the role. The launcher's row
-is the mechanism alone.
+is the mechanism alone, and nothing with a standby is meant.
 
 Usage: python -m bench.restart [--rounds 300] [--directory /var/tmp] [--json]
 """
@@ -32,15 +36,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter
-from typing import Final
+from time import monotonic, perf_counter
+from typing import Final, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import attrs
+import pykka
 
 from actors.events import AttemptStarted, Settings
 from actors.model import Isolation
+from supervisor import ChildRunning, ChildSpec, StandbyWaiting, Supervisor, SupervisorFlags
 from supervisor import core_events as told
 from supervisor import session_run as supervisor_run
 from supervisor.conduct import FLAGS
@@ -66,13 +72,19 @@ PRELOAD: Final = (
     "supervisor.forked",
     "supervisor.runner",
 )
-WAYS: Final = ("bare", "launcher", "role")
+WAYS: Final = ("bare", "launcher", "role", "actor", "actor, standby")
 ROLE: Final = "progress_monitor"
+E = TypeVar("E")
+
 TASKS: Final = 250
 """Tasks of the session before the one that lasts: four events each."""
 
 WARM_UP: Final = 20
 """Rounds before the first that counts."""
+
+
+class Idle(pykka.ThreadingActor):
+    """Be the child of the library's ways: do nothing, live until killed."""
 
 
 def child(link: socket.socket, _args: Mapping[str, object]) -> int:
@@ -237,6 +249,39 @@ class Session(SoleRun):
         return (self.ready.get() - began) * 1000
 
 
+class Library:
+    """An actor under the library's supervisor.
+
+    Args:
+        standby: How many processes wait in advance for it.
+    """
+
+    def __init__(self, standby: int) -> None:
+        self._standby = standby
+        spec = ChildSpec("idle", Idle, standby=standby)
+        self._supervisor = Supervisor([spec], SupervisorFlags(intensity=1_000_000, period=60.0))
+        self._supervisor.start()
+        self._events = self._supervisor.events()
+        self._pid = self._next(ChildRunning).pid or 0
+
+    def _next(self, kind: type[E]) -> E:
+        return next(event for event in self._events if isinstance(event, kind))
+
+    def milliseconds(self) -> float:
+        """Kill the actor once all that wait do so; return how long it takes until the next one is ready."""
+        if self._standby:
+            self._next(StandbyWaiting)
+        began = monotonic()
+        os.kill(self._pid, signal.SIGKILL)
+        running = self._next(ChildRunning)
+        self._pid = running.pid or 0
+        return (running.at - began) * 1000
+
+    def stop(self) -> None:
+        """End it."""
+        self._supervisor.stop()
+
+
 def _wait(descriptor: int) -> None:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
@@ -250,19 +295,23 @@ def _milliseconds(way: Callable[[], None]) -> float:
 
 
 def measure(rounds: int, directory: str) -> dict[str, float]:
-    """Run the three ways in turn; return medians and 99th percentiles in milliseconds, and their ratios."""
+    """Run the ways in turn; return medians and 99th percentiles in milliseconds, and their ratios."""
     for module in PRELOAD:
         importlib.import_module(module)
     find_function("bench.restart:child")
     bare = BareApart()
     launching, session = Launching(), Session(directory)
+    actor, ready = Library(standby=0), Library(standby=1)
 
-    def once() -> tuple[float, float, float]:
-        return bare.milliseconds(), _milliseconds(launching.restart), session.milliseconds()
+    def once() -> tuple[float, ...]:
+        restarted = _milliseconds(launching.restart)
+        return bare.milliseconds(), restarted, session.milliseconds(), actor.milliseconds(), ready.milliseconds()
 
     for _ in range(WARM_UP):
         once()
     times = [once() for _ in range(rounds)]
+    ready.stop()
+    actor.stop()
     session.close()
     launching.stop()
     bare.stop()
