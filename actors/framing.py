@@ -16,6 +16,7 @@ MAX_FRAME: Final = 256 * 1024 * 1024
 """Bytes of the largest frame: a snapshot of 20,000 tasks is below 32 MiB."""
 
 _LENGTH: Final = struct.Struct(">I")
+_LARGE: Final = 1 << 16
 
 F = TypeVar("F")
 
@@ -53,7 +54,7 @@ class Framing(Generic[F]):
         payload = _ENCODER.encode(_Envelope(type(frame).__name__, msgspec.Raw(_ENCODER.encode(frame))))
         return _LENGTH.pack(len(payload)) + payload
 
-    def decode(self, payload: bytes) -> F:
+    def decode(self, payload: bytes | memoryview) -> F:
         """Read one frame's payload.
 
         Raises:
@@ -100,9 +101,14 @@ class StreamReader(Generic[F]):
             end = start + _LENGTH.size + length
             if len(self._buffer) < end:
                 break
+            if length >= _LARGE:  # given away as it stands: a copy of a snapshot would touch as much memory again
+                payload = memoryview(self._buffer)[start + _LENGTH.size : end]
+                self._buffer, start = self._buffer[end:], 0
+                frames.append(self._framing.decode(payload))
+                continue
             with memoryview(self._buffer) as view:  # a slice of the buffer itself would be one more copy
-                payload = bytes(view[start + _LENGTH.size : end])
-            frames.append(self._framing.decode(payload))
+                copied = bytes(view[start + _LENGTH.size : end])
+            frames.append(self._framing.decode(copied))
             start = end
         del self._buffer[:start]
         return frames

@@ -36,7 +36,7 @@ from actors.programs import DONE, Finished, Program, Work, environment_of
 if TYPE_CHECKING:
     import socket
 
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 18
 
 CRASHED: Final = 70
 """Exit status of a role whose code is broken (EX_SOFTWARE of sysexits.h)."""

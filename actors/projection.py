@@ -21,6 +21,7 @@ from actors.log_lines import FILES, KINDS, holds, line_for, lines_of
 
 __all__ = ["FILES", "KINDS", "Jsonl", "holds", "last_seq_in", "line_for", "lines_of"]
 
+_FIRST_BLOCK: Final = 4 * 1024
 _BLOCK: Final = 64 * 1024
 
 
@@ -122,8 +123,9 @@ def _tail(file: int) -> tuple[int, int]:
     end = os.fstat(file).st_size
     rest = b""
     whole = -1
+    block = _FIRST_BLOCK  # as a rule that is enough, and memory that is not touched costs a restart nothing
     while end > 0:
-        start = max(0, end - _BLOCK)
+        start, block = max(0, end - block), _BLOCK
         rest = os.pread(file, end - start, start) + rest
         if whole < 0 and (found := rest.rfind(b"\n")) >= 0:
             whole = start + found + 1

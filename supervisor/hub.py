@@ -40,6 +40,8 @@ from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Trouble
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
+    import msgspec
+
     from actors.state import SessionState
     from supervisor.exits import ExitReason
     from supervisor.journal import Journal
@@ -65,11 +67,31 @@ class Teller(Protocol):
         """Put a message into the mailbox; never blocks."""
 
 
+class _Snapshot:
+    """A session's state as JSON, written down before it is asked for; kept for one child, as it may be large."""
+
+    def __init__(self) -> None:
+        self._seq = -1
+        self._state: msgspec.Raw | None = None
+
+    def prepare(self, state: SessionState) -> None:
+        """Write the state down, unless that was done."""
+        if self._state is None or self._seq != state.seq:
+            self._seq, self._state = state.seq, encode_state(state)
+
+    def take(self, state: SessionState) -> msgspec.Raw:
+        """Return the state, as it is now."""
+        self.prepare(state)
+        prepared, self._state = self._state, None
+        return prepared or encode_state(state)
+
+
 @attrs.define
 class _Session:
     ledger: Ledger
     teller: Teller
     observe: Callable[[Notice], None]
+    snapshot: _Snapshot = attrs.Factory(_Snapshot)
 
 
 @attrs.frozen
@@ -367,6 +389,8 @@ class Hub(threading.Thread):
         """Pass on what happened to a child."""
         if session in self._sessions:
             self._sessions[session].teller.tell(message)
+            if isinstance(message, told.Spawned):  # it will say hello, and starts meanwhile beside us
+                self._sessions[session].snapshot.prepare(self._sessions[session].ledger.state)
 
     def received(self, child: Child[Frame], frame: Frame) -> None:
         """Take a frame of a child."""
@@ -412,7 +436,7 @@ class Hub(threading.Thread):
         records = self._journal.records(child.session, since) if behind else ()
         missed = tuple(record for record in records if record.kind in kinds)
         child.link.welcomed = True
-        self._fleet.send(child, Welcome(child.session, encode_state(state), state.seq, missed))
+        self._fleet.send(child, Welcome(child.session, session.snapshot.take(state), state.seq, missed))
 
     # --- the journal ---------------------------------------------------------------------------------------------
 

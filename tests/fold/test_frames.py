@@ -74,6 +74,19 @@ def test_a_frame_of_several_mebibytes_comes_through() -> None:
     assert bytes(frame.facts[0].body) == bytes(fact.body)
 
 
+@pytest.mark.parametrize("piece", [50_000, 65_540, 1 << 20])
+def test_large_frames_and_small_ones_come_through_in_their_order_however_they_are_cut(piece: int) -> None:
+    sizes = [10, 200_000, 0, 70_000, 65_536, 5]
+    frames: list[Frame] = [
+        Propose(number, (encode_event(RoleFinished("git_integration", "x" * size)),))
+        for number, size in enumerate(sizes)
+    ]
+    stream = b"".join(map(encode_frame, frames))
+    reader = FrameReader()
+    found = [frame for start in range(0, len(stream), piece) for frame in reader.feed(stream[start : start + piece])]
+    assert [encode_frame(frame) for frame in found] == [encode_frame(frame) for frame in frames]
+
+
 def test_a_state_travels_in_a_welcome() -> None:
     state = SessionState(session="s", seq=7)
     frame = decode_frame(encode_frame(Welcome("s", encode_state(state), 7, ()))[4:])

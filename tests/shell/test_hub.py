@@ -116,6 +116,17 @@ def _records_until(relay: Relay, seq: int) -> list[int]:
     return got
 
 
+def test_a_welcome_holds_what_was_journaled_while_the_child_started(stage: Stage) -> None:
+    """The state is written down when the process is there, before it says hello."""
+    first = stage.welcomed()
+    second = stage.relay("progress_monitor")
+    first.settle(first.propose(GitIdle("none"), grant(1)))
+    welcome = second.hello()
+    assert state_in(welcome) == stage.folded()
+    assert welcome.seq == state_in(welcome).seq
+    assert state_in(stage.relay("blocker_detector").hello()) == stage.folded()
+
+
 def test_a_child_that_comes_late_finds_in_its_welcome_all_that_it_was_not_told(stage: Stage) -> None:
     first = stage.welcomed()
     first.settle(first.propose(grant(0), grant(1)))
