@@ -304,8 +304,9 @@ def measure(rounds: int, directory: str) -> dict[str, float]:
     actor, ready = Library(standby=0), Library(standby=1)
 
     def once() -> tuple[float, ...]:
+        alone = bare.milliseconds()
         restarted = _milliseconds(launching.restart)
-        return bare.milliseconds(), restarted, session.milliseconds(), actor.milliseconds(), ready.milliseconds()
+        return alone, restarted, session.milliseconds(), actor.milliseconds(), ready.milliseconds()
 
     for _ in range(WARM_UP):
         once()
