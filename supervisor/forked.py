@@ -189,8 +189,7 @@ def _complain(who: str, error: BaseException) -> int:
     shortage = shortage_of(error)
     crashed = CRASHED if shortage is None else REFUSED
     why = without_secrets(one_line(error)) if shortage is None else refusal(shortage)
-    line = f"{who} crashed: {why}
-"
+    line = f"{who} crashed: {why}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:  # nobody listens; the exit status still tells
