@@ -359,6 +359,11 @@ def _connect_to_write(path: Path, verified: Verified) -> sqlite3.Connection:
             "FROM events",
             (verified.head,),
         ).fetchall()
+        # SQLite does this too when it has made its log, and does not say when it fails.
+        journal_file.sync(path.parent)
+    except OSError:
+        connection.close()
+        raise
     except sqlite3.Error as error:
         connection.close()
         raise journal_file.failure(path, error) from error
