@@ -53,11 +53,12 @@ class Verdict:
 
 @attrs.frozen
 class Delayed:
-    """The present step could not be started; it is tried again at ``at``."""
+    """The present step could not be started; it is tried again at ``at``, for as long as it takes on a full disk."""
 
     at: float
     tries: int
     delay: float
+    full: str = ""
 
 
 @attrs.frozen
@@ -129,6 +130,12 @@ class Attempts:
 
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def waits_for_space(self) -> str:
+        """Why an attempt cannot begin before a disk has room again, ``""`` when none has to wait for that."""
+        waiting = (one.state.full for one in self._live.values() if isinstance(one.state, Delayed))
+        return next(filter(None, waiting), "")
 
     def take_facts(self) -> list[Event]:
         """Return what is to be stated since the last call, in order."""
@@ -266,9 +273,11 @@ class Attempts:
             self._facts.append(AttemptStarted(attempt.id, self._trees.shown(pid)))
 
     def _not_started(self, attempt: _Attempt, former: Delayed, error: CannotStartError, now: float) -> None:
-        if error.passing and former.tries + 1 < _MOST_TRIES:
+        if error.full or (error.passing and former.tries + 1 < _MOST_TRIES):
             delay = min(former.delay * 2, _LONGEST_DELAY)
-            attempt.state = Delayed(now + former.delay, former.tries + 1, delay)
+            full = attempt.place.veil.hide(error.reason) if error.full else ""
+            attempt.began += former.delay if full else 0.0  # the task has nothing of that time
+            attempt.state = Delayed(now + former.delay, former.tries + 1, delay, full)
             return
         reason = f"{error.reason} (tried {former.tries + 1} times)" if error.passing else error.reason
         reason = attempt.place.veil.hide(reason)

@@ -25,7 +25,7 @@ from actors.events import AttemptEnded, Event, Fact, Outcome, TaskRetried, encod
 from actors.files import read_milestone_file, update_file
 from actors.git.plumbing import complaint, git, shown, split
 from actors.model import FileStatus
-from actors.programs import Finished, Program
+from actors.programs import Finished, Program, environment_of
 from actors.state import Phase
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RESUMABLE, RunRefusedError, refuse_unreadable
 from supervisor.finding import known_ids
@@ -239,15 +239,11 @@ def _made_pending(ledger: Ledger, tasks: Iterable[str]) -> list[Event]:
 
 def _run(program: Program) -> Finished:
     """Run a git that only reads, and wait for it."""
-    environment = {**os.environ, **{name: value for name, value in program.env if value is not None}}
-    for name, value in program.env:
-        if value is None:
-            environment.pop(name, None)
     try:
         done = subprocess.run(
             program.argv,
             cwd=program.cwd,
-            env=environment,
+            env=environment_of(program, os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=program.timeout,

@@ -291,9 +291,17 @@ class Journal(JournalReader):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) not in FULL:
-                raise JournalBrokenError(self.path, str(error)) from error
+                self._broken = str(error)
+                raise JournalBrokenError(self.path, self._broken) from error
         finally:
-            self._connection.close()
+            with contextlib.ExitStack() as stack:
+                if self._broken:
+                    # SQLite's last connection syncs the log again, copies it and removes it. After a failed sync that
+                    # is for the next start, which verifies it first; so this must not be the last.
+                    with contextlib.suppress(sqlite3.Error, JournalError, OSError):
+                        guard = stack.enter_context(contextlib.closing(journal_file.connect(self.path, "ro")))
+                        guard.execute("SELECT count(*) FROM meta").fetchone()
+                self._connection.close()
 
 
 def _refuse_lost(path: Path, seen: tuple[Seen, ...]) -> None:

@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from actors.events import AttemptEnded, AttemptStarted, Outcome, encode_event
+from actors.events import AttemptEnded, AttemptStarted, Outcome, SessionPaused, SessionUnpaused, encode_event
 from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome, next_beat
 from actors.log import keep_back
 from actors.state import RUNNER, Stage, decode_state
@@ -64,6 +64,9 @@ ALONE_SECONDS: Final = 3.5
 
 LEAVE_SLACK: Final = 5.0
 """Seconds beyond the grace that the journal has to take the last results when the runner was told to end."""
+
+NO_LOG: Final = "a task has to wait: "
+"""How the reason of a pause begins that the runner states, and takes back, because of a full disk."""
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"
@@ -123,6 +126,7 @@ class Runner:
         self._leaving = False
         self._status = 0
         self._stopping: Verdict | None = None
+        self._wished: SessionPaused | SessionUnpaused | None = None
         self._beat_at = next_beat(time.monotonic())
 
     def run(self) -> int:
@@ -137,6 +141,7 @@ class Runner:
                 self._read_link(now)
             self._attempts.tick(now)
             self._look_at_usage(now)
+            self._tell_of_space()
             self._gather_facts(now)
             self._say_alive(now)
         return self._status
@@ -170,6 +175,19 @@ class Runner:
         if now >= self._meters.next_look(alive=len(self._attempts) > 0):
             for attempt, excess in self._meters.look(self._attempts.roots(), now):
                 self._attempts.over_limit(attempt, excess, now)
+
+    def _tell_of_space(self) -> None:
+        """Have the session paused as long as a full disk keeps an attempt from beginning."""
+        state, full = self._state, self._attempts.waits_for_space
+        wish: SessionPaused | SessionUnpaused | None = None
+        if state is not None and not self._leaving and state.stop is None:
+            if full and not state.paused:
+                wish = SessionPaused(NO_LOG + full)
+            elif state.paused.startswith(NO_LOG) and not full:
+                wish = SessionUnpaused()
+        if wish is not None and wish != self._wished:
+            self._facts.append(wish)
+        self._wished = wish
 
     def _say_alive(self, now: float) -> None:
         if now < self._beat_at:

@@ -48,6 +48,9 @@ _PASSING: Final = frozenset(
 )
 """Errors that another moment may mend."""
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Those that last until somebody makes room."""
+
 _LOG_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _HEADER_LENGTH: Final = 400
 
@@ -59,13 +62,15 @@ class CannotStartError(Exception):
         code: The exit status that a shell would report, 126 or 127.
         reason: One line for people.
         passing: Whether trying again may help.
+        full: Whether it will, once a disk has room again.
     """
 
-    def __init__(self, code: int, reason: str, *, passing: bool = False) -> None:
+    def __init__(self, code: int, reason: str, *, passing: bool = False, full: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.passing = passing
+        self.full = full
 
 
 @attrs.frozen
@@ -176,7 +181,9 @@ def _open_log(place: Place) -> int:
         return os.open(place.log, _LOG_FLAGS, 0o600)
     except OSError as error:
         reason = f"its log {place.log} cannot be opened: {error.strerror}"
-        raise CannotStartError(NOT_STARTED, reason, passing=error.errno in _PASSING) from error
+        raise CannotStartError(
+            NOT_STARTED, reason, passing=error.errno in _PASSING, full=error.errno in _FULL
+        ) from error
 
 
 def _write_header(output: int, step: Step, place: Place) -> None:

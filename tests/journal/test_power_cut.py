@@ -40,6 +40,7 @@ for place in range(0, {EVENTS}, 2):
             journal.append(facts[:1], 1.0, 2.0)
         except JournalBrokenError:
             print("and stays so", flush=True)
+        journal.close()
         os._exit(74)
     os.write(1, b"acknowledged %d\\n" % seq)
 os._exit(0)

@@ -1,7 +1,9 @@
 """What becomes of attempts that end by themselves, and of those that take too long."""
 
+import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +27,7 @@ from supervisor.steps import Place
 from tests.runner.conftest import MakeStage
 from tests.runner.harness import Stage, sh
 from tests.runner.programs import program
+from tests.waiting import wait_until
 
 
 def test_an_attempt_whose_steps_all_succeed_is_ok(stage: Stage) -> None:
@@ -259,6 +262,44 @@ def test_what_cannot_be_started_for_long_fails_with_the_reason(tmp_path: Path) -
     assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
     assert ended.detail == "./busy cannot be started: Text file busy (tried 12 times)"
     assert 5.0 < now - 100.0 < 10.0
+
+
+def test_a_task_waits_for_room_for_its_log_and_the_time_is_not_its_own(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a file system of its own can be mounted by root only")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "nr_inodes=2,mode=0700", "milestoned-test", str(disk)]
+    if subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        (disk / "ballast").touch()
+        trees = Trees("s")
+        attempts = Attempts(trees, grace=1.0)
+        granted = AttemptGranted("t.1", "t", 1, 0, (Step("run", ("true",)),), timeout=3.0)
+        now = 100.0
+        attempts.begin(granted, Place(str(tmp_path), {}, str(disk / "log")), now)
+        while now < 300.0:
+            now = attempts.next_moment()
+            attempts.tick(now)
+            assert "log cannot be opened: No space left on device" in attempts.waits_for_space
+        (disk / "ballast").unlink()
+        now = attempts.next_moment()
+        attempts.tick(now)
+        assert attempts.waits_for_space == ""
+
+        def over() -> bool:
+            attempts.children_ended(now)
+            return not len(attempts)
+
+        wait_until(over, 30.0, "the task has ended")
+        trees.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    started, ended = attempts.take_facts()
+    assert isinstance(started, AttemptStarted)
+    assert isinstance(ended, AttemptEnded)
+    assert (ended.outcome, ended.seconds < 3.0) == (Outcome.OK, True)
 
 
 def test_an_attempt_without_steps_is_ok(stage: Stage) -> None:
