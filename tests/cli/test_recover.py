@@ -1,6 +1,10 @@
 """`milestonectl recover`, and what `status` says of a journal that lost its end."""
 
 import json
+import random
+from typing import Final
+
+import pytest
 
 from supervisor.journal import Journal
 from supervisor.journal_file import Form
@@ -8,6 +12,7 @@ from tests.cli.conftest import Ctl
 from tests.e2e.stage import Project
 from tests.journal.test_golden import FORMS, put
 
+SEED: Final = 20_261_123
 MILESTONE = "id: m1\ntitle: One\ntasks:\n  - {id: t1, title: A, run: 'echo 1 > one'}\n"
 
 
@@ -74,6 +79,31 @@ def test_what_is_lost_is_said_by_event_and_by_task(project: Project, ctl: Ctl) -
     assert said[2] == f"  {session}: t1 was completed, is pending now"
     assert all(line.startswith("put aside: .milestones/") for line in said[3:])
     assert "nothing to repair" in ctl("recover").out
+
+
+@pytest.mark.timeout(400)
+def test_damage_anywhere_is_said_by_every_command_and_mended(project: Project) -> None:
+    """A sample of what `make damage` does to the reading alone, through whole processes; never a traceback."""
+    project.write("m1", MILESTONE.replace("echo 1 > one", "exit 1"))
+    assert project.ctl("run", "m1").code == 1
+    database = project.path / ".milestones" / "state.db"
+    whole, chance, refused = database.read_bytes(), random.Random(SEED), 0
+    for place in (0, 60, chance.randrange(len(whole) // 2, len(whole))):
+        content = bytearray(whole)
+        content[place] ^= 1 << chance.randrange(8)
+        database.write_bytes(content)
+
+        said = [project.ctl(*words) for words in (("status",), ("recover",))]
+
+        assert all(done.code in {0, 3, 78} for done in said), (place, said)
+        assert not any("Traceback" in done.out + done.err for done in said), (place, said)
+        refused += said[0].code == 78
+    assert refused > 1, f"seed {SEED}"
+    database.write_bytes(whole[: len(whole) // 2])
+    assert project.ctl("run", "m1").code == 78
+    assert project.ctl("recover").code == 0
+    project.write("m1", MILESTONE)
+    assert project.ctl("run", "m1").code == 0
 
 
 def test_a_session_whose_beginning_is_damaged_is_damage_and_no_defect(project: Project, ctl: Ctl) -> None:

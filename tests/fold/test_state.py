@@ -1,8 +1,10 @@
 """The fold: every prefix of a valid history folds, and what it gives follows from the records alone."""
 
+from itertools import cycle
 from typing import Any
 
 import attrs
+import msgspec
 import msgspec.structs
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,7 @@ from actors.events import (
     CompletionAlert,
     DependencyAlert,
     Event,
+    Fact,
     GitIdle,
     GitReady,
     GitRefused,
@@ -36,6 +39,7 @@ from actors.events import (
     PreflightPassed,
     Pushed,
     PushRefused,
+    Record,
     RoleFinished,
     SessionEnded,
     SessionPaused,
@@ -56,10 +60,12 @@ from actors.events import (
 )
 from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.state import Phase, SessionState, Stage, decode_state, encode_state
+from supervisor.ledger import Ledger
 from tests.fold.histories import record_of, valid_history
 from tests.fold.strategies import values_of
 
 SEEDS = st.integers(0, 2**32 - 1)
+NONSENSE = Fact("TaskTeleported", msgspec.Raw(b"{}"))
 MILESTONE = Milestone(
     "m1",
     "One",
@@ -132,6 +138,27 @@ def test_who_was_handed_the_state_half_way_goes_on_as_who_folded_it_all(seed: in
             handed.apply(record)
     assert handed == whole
     assert bytes(encode_state(handed)) == bytes(encode_state(whole))
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.lists(st.integers(1, 9), min_size=1, max_size=8))
+def test_what_was_folded_while_it_was_admitted_is_what_the_journal_folds_to(seed: int, sizes: list[int]) -> None:
+    """However the facts came in bursts, and with facts among them that were refused."""
+    records = valid_history(seed, 60)
+    live, journaled = Ledger(records[0].session), list[Record]()
+    waiting = [Fact(record.kind, record.body) for record in records]
+    for size in cycle(sizes):
+        if not waiting:
+            break
+        burst, waiting = waiting[:size], waiting[size:]
+        judged = live.admit(
+            [*burst, burst[0] if burst[0].kind == "SessionStarted" else NONSENSE], len(journaled) + 1, 5.0, 6.0
+        )
+        for fact, _ in judged.admitted:
+            journaled.append(Record(len(journaled) + 1, live.session, 5.0, 6.0, fact.kind, fact.body))
+        assert judged.refusals
+    assert len(journaled) == len(records)
+    assert Ledger(live.session, journaled).state == live.state
 
 
 @settings(max_examples=40)
