@@ -10,7 +10,7 @@ from actors.paths import ProjectPaths
 from actors.wording import duration_text
 from supervisor.cli import completing
 from supervisor.cli.journaled import open_sessions
-from supervisor.cli.output import FAILED, CommandError, escaped, harmless, print_json, require_project, visible
+from supervisor.cli.output import FAILED, CommandError, harmless, print_json, require_project, visible
 from supervisor.cli.report_page import page
 from supervisor.cli.report_words import facts_of, sections_of
 from supervisor.cli.status_text import STATUS_COLOURS
@@ -48,7 +48,7 @@ def command(ctx: click.Context, name: str, *, html: bool, as_json: bool) -> int:
     if as_json:
         print_json(report)
     elif html:
-        click.echo(escaped(page(report)), nl=False)
+        click.echo(page(report).encode("utf-8", "backslashreplace"), nl=False)
     else:
         for line in _lines(report):
             click.echo(harmless(line))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from supervisor.cli.keyboard import is_typed, quiet_keyboard
-from supervisor.cli.output import print_json, require_project
+from supervisor.cli.output import escaped, print_json, require_project
 from supervisor.cli.reaching import NOBODY, nobody
 from supervisor.cli.status import described
 from supervisor.cli.top_rows import Measured, table
@@ -83,6 +83,7 @@ def _show(document: dict[str, Any], measured: Measured, *, as_json: bool, is_liv
         return
     lines = [f"{one['name']}: ERROR ({one['message']})" for one in document["unknown"]]
     lines += table(measured.document)
+    lines = [escaped(line) for line in lines]
     if is_live:
         rows, columns = _size()
         lines = [line[: columns - 1] for line in lines[: rows - 1]]
