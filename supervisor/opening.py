@@ -35,6 +35,7 @@ from supervisor.journal import Journal, JournalBrokenError, JournalError, Journa
 from supervisor.ledger import Latest, Ledger, without_collection
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
+from supervisor.mounts import network_file_system
 from supervisor.projection import replace_file, seen_by, session_json
 
 if TYPE_CHECKING:
@@ -171,6 +172,12 @@ def _refuse_listened(paths: ProjectPaths) -> None:
 
 
 def _acquire(paths: ProjectPaths, what: str, milestone_id: str = "") -> ProjectLock:
+    if kind := network_file_system(paths.milestones):
+        raise RunRefusedError(
+            CONFIGURATION,
+            f"{paths.milestones} is on a network file system ({kind}): locks and flushes cannot be relied upon there",
+            "work in a copy of the repository on a disk of this machine (git clone), or mount one at .milestones",
+        )
     try:
         return ProjectLock.acquire(paths, what)
     except LockHeldError as error:

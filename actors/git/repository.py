@@ -311,12 +311,24 @@ def _uses_branch(admin: Path, repo: Repository) -> bool:
 
 
 def _without_git(path: str, version: Finished) -> NotARepository | Refusal:
-    if not any((folder / ".git").exists() for folder in (Path(path), *Path(path).absolute().parents)):
+    if not _git_directory(path):
         return NotARepository(f"{path} is in no git repository, and git does not run: {complaint(version)}")
     return Refusal(
         f"git does not run: {complaint(version)}",
         f"install git {_dotted(OLDEST_GIT)} or later, {_IN_PLACE}",
     )
+
+
+def _git_directory(path: str) -> str:
+    """Return the ``.git`` that a directory belongs to, whole or damaged; ``""`` where there is none.
+
+    An empty directory of that name is none for git either, which goes on looking above it.
+    """
+    for folder in (Path(path).absolute(), *Path(path).absolute().parents):
+        found = folder / ".git"
+        if found.is_file() or any((found / name).exists() for name in ("HEAD", "config", "objects")):
+            return str(found)
+    return ""
 
 
 def _too_old(version: Finished) -> Refusal | None:
@@ -340,6 +352,9 @@ def _no_repository(path: str, done: Finished) -> NotARepository | Refusal:
         cure = f"if you trust it: git config --global --add safe.directory {Path(path).absolute()}"
         return Refusal(f"the repository at {path} belongs to another user", cure)
     if "not a git repository" in said:
+        # Tasks that ran in place here would change files that somebody takes for versioned.
+        if damaged := _git_directory(path):
+            return Refusal(f"git does not take {damaged} for a repository: {said}", f"mend it, {_IN_PLACE}")
         return NotARepository(f"{path} is in no git repository")
     return Refusal(f"git cannot read the repository at {path}: {said}", f"mend it, {_IN_PLACE}")
 

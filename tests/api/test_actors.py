@@ -188,6 +188,7 @@ def test_beyond_the_budget_the_supervisor_ends_and_says_so() -> None:
             supervisor.tell("echo", {})
 
 
+@pytest.mark.row("F4")
 def test_a_killed_fork_server_is_replaced_with_its_children() -> None:
     with Supervisor([echo()], MANY) as supervisor:
         server = supervisor.fork_server_pid

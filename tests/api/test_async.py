@@ -146,6 +146,7 @@ def test_a_start_that_fails_or_is_cancelled_leaves_nothing() -> None:
     run(main())
 
 
+@pytest.mark.row("F29")
 def test_a_cancelled_body_ends_its_children_and_a_second_cancellation_kills_them() -> None:
     async def main() -> None:
         pids: list[int] = []

@@ -121,6 +121,7 @@ def test_a_program_that_ends_before_it_counts_as_started_has_not_started() -> No
         assert expect(supervisor, ChildRunning).took >= 0.05
 
 
+@pytest.mark.row("F10")
 def test_a_program_for_which_no_descriptor_is_left_is_refused_and_the_others_go_on() -> None:
     program = ProgramSpec(["sleep", "1000"], notify=True)
     with Supervisor([echo()]) as supervisor:

@@ -23,6 +23,7 @@ def started(number: int) -> SupervisorStarted:
     return SupervisorStarted(float(number))
 
 
+@pytest.mark.row("F21")
 def test_a_reader_that_was_too_slow_is_told_how_many_events_it_has_missed() -> None:
     log = EventLog(3)
     for number in range(5):

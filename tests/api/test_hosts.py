@@ -48,6 +48,7 @@ def named_loggers() -> Iterator[tuple[str, logging.Logger]]:
             yield name, logger
 
 
+@pytest.mark.row("F29")
 def test_the_host_is_the_same_before_meanwhile_and_after() -> None:
     before = state_of_the_host()
     threads, children = set(threading.enumerate()), set(psutil.Process().children(recursive=True))
@@ -88,6 +89,7 @@ def test_a_supervisor_whose_actor_is_stopped_by_somebody_else_ends_everything_an
     assert not is_alive(pid)
 
 
+@pytest.mark.row("F29")
 def test_the_thread_that_started_a_supervisor_may_end() -> None:
     supervisor = Supervisor([echo()], MANY)
     thread = threading.Thread(target=supervisor.start)
@@ -156,6 +158,7 @@ def assert_gone(pids: list[int]) -> None:
         wait_until(lambda pid=pid: not is_alive(pid), 5.0, f"process {pid} is gone")  # type: ignore[misc]
 
 
+@pytest.mark.row("F29")
 def test_a_class_of_the_script_itself_can_be_a_child_and_leaving_without_a_word_leaves_nothing(tmp_path: Path) -> None:
     with script(tmp_path, "") as process:
         module, pids = first_line(process)
@@ -172,6 +175,7 @@ def test_a_class_of_a_module_that_was_run_as_one_is_found_by_its_name(tmp_path: 
     assert_gone(pids)
 
 
+@pytest.mark.row("F29")
 def test_a_host_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     with script(tmp_path, "threading.Event().wait()") as process:
         _, pids = first_line(process)
@@ -193,6 +197,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.row("F29")
 def test_what_a_host_has_forked_cannot_reach_its_supervisor_nor_keep_it_alive(tmp_path: Path) -> None:
     with script(tmp_path, FORKING) as process:
         _, pids = first_line(process)

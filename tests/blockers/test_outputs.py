@@ -43,6 +43,7 @@ def test_the_command_that_the_runner_announces_is_not_taken_for_output() -> None
     assert telling_lines(data, NOTHING_HIDDEN).lines == ("bus error",)
 
 
+@pytest.mark.row("F20")
 def test_a_line_without_end_is_searched_at_its_beginning_only_and_costs_no_memory() -> None:
     output = Output("a.1", "a")
     for _ in range(200):

@@ -159,6 +159,7 @@ def test_run_refuses_a_git_that_is_too_old(project: Project, tmp_path: Path) -> 
     assert "git 2.30.2 is too old" in done.err
 
 
+@pytest.mark.row("F26")
 def test_a_removed_working_directory_is_an_error_with_a_cure(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
@@ -244,6 +245,7 @@ def test_whatever_is_typed_no_traceback_is_the_answer(project: Project, ctl: Ctl
         json.loads(done.out)
 
 
+@pytest.mark.row("F22")
 @pytest.mark.parametrize("words", [("recover", "\udcff"), ("\udcff",), ("plan", "--\udcff"), ("run", "\udcff")])
 def test_bytes_that_are_no_text_are_quoted_escaped(project: Project, ctl: Ctl, words: tuple[str, ...]) -> None:
     (project.path / ".milestones" / "active").mkdir(parents=True)

@@ -188,6 +188,7 @@ def test_sessions_of_files_that_are_gone_are_named_in_one_line_and_do_not_count(
     assert ctl("status", "--all").code == ctl("status", "old").code == 3
 
 
+@pytest.mark.row("F22")
 def test_failures_say_where_the_output_is_and_nothing_has_power_over_the_terminal(
     journal: Journalist, ctl: Ctl
 ) -> None:

@@ -110,6 +110,7 @@ def test_lines_and_bytes_at_once_are_wrong_usage(session: str, ctl: Ctl) -> None
     assert ctl("tail", "-n", "1", "-c", "1", "one").code == 2
 
 
+@pytest.mark.row("F22")
 def test_json_has_one_object_for_each_line_and_says_whose_it_is(
     project: Project, session: str, ctl: Ctl, small: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_into_a_pipe_bytes_go_as_they_are(project: Project, session: str) -> Non
     assert done.stdout == raw
 
 
+@pytest.mark.row("F22")
 def test_on_a_terminal_colours_pass_and_nothing_else_has_power(project: Project, session: str) -> None:
     raw = b"\x1b[31mred\x1b[0m \x1b]0;title\x07 bell\n"
     ProjectPaths(project.path).task_log(session, "one.2").write_bytes(raw)

@@ -196,6 +196,7 @@ def test_an_answer_comes_when_the_thing_has_happened_and_others_do_not_wait(
     waiting.close()
 
 
+@pytest.mark.row("F21")
 def test_a_ticket_answers_once_and_not_a_client_that_has_gone(path: Path, client: Client, desk: Desk) -> None:
     with raw(path) as gone:
         gone.sendall(frame({"protocol": 1, "id": 1, "verb": "stop", "args": {"names": ["x"]}}))
@@ -270,6 +271,7 @@ def test_without_follow_the_answer_comes_with_the_last_record(client: Client, de
         list(client.follow("events", session="nosuch"))
 
 
+@pytest.mark.row("F21")
 def test_a_follower_that_does_not_read_costs_nobody_anything_and_misses_nothing(
     path: Path, client: Client, server: ControlServer, desk: Desk
 ) -> None:
@@ -318,6 +320,7 @@ def test_a_call_that_is_too_large_ends_the_connection_with_a_word(path: Path) ->
         assert sock.recv(1) == b""
 
 
+@pytest.mark.row("F24")
 @pytest.mark.usefixtures("server")
 def test_a_client_may_have_so_many_calls_open_and_the_next_ones_wait(path: Path, desk: Desk) -> None:
     with raw(path) as sock:
@@ -354,6 +357,7 @@ class FullListener(socket.socket):
         return super().accept()
 
 
+@pytest.mark.row("F10")
 def test_without_a_descriptor_for_a_client_the_others_are_served_and_it_waits(path: Path, desk: Desk) -> None:
     other = path.parent / "other.sock"
     full = FullListener(fileno=bind_control(path).detach())
@@ -460,6 +464,7 @@ def test_client_and_server_speak_the_same_protocol() -> None:
     assert client_module.PROTOCOL == protocol.PROTOCOL
 
 
+@pytest.mark.row("F22")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     junk=st.binary(max_size=200)

@@ -67,7 +67,7 @@ def test_a_termination_meets_a_start_that_is_being_killed() -> None:
 # --- heartbeats --------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("P5", "P6")
+@pytest.mark.row("P5", "P6", "F2")
 def test_a_silent_child_is_killed_and_restarted() -> None:
     world = World(child("c", heartbeat_timeout=4.0)).begin()
     world.pass_time(3.9)
@@ -79,6 +79,7 @@ def test_a_silent_child_is_killed_and_restarted() -> None:
     assert world.core.restarts("c") == 1
 
 
+@pytest.mark.row("F2")
 def test_a_child_that_beats_is_left_alone() -> None:
     world = World(child("c", heartbeat_timeout=4.0)).begin()
     for _ in range(20):
@@ -87,6 +88,7 @@ def test_a_child_that_beats_is_left_alone() -> None:
     assert not reasons(world)
 
 
+@pytest.mark.row("F15")
 def test_time_in_which_the_supervisor_did_not_run_is_not_held_against_a_child() -> None:
     """A stopped supervisor finds its children silent; what they said is still on its way."""
     world = World(child("c", heartbeat_timeout=4.0, start_timeout=4.0)).begin()
@@ -99,6 +101,7 @@ def test_time_in_which_the_supervisor_did_not_run_is_not_held_against_a_child() 
     assert not reasons(world)
 
 
+@pytest.mark.row("F15")
 def test_a_child_that_stays_silent_after_the_supervisor_was_stopped_is_killed_then() -> None:
     world = World(child("c", heartbeat_timeout=4.0)).begin()
     world.now += 60.0
@@ -273,7 +276,7 @@ def test_failures_are_forgotten_after_a_healthy_time() -> None:
     assert world.core.state("c") == "RUNNING"
 
 
-@pytest.mark.row("P13")
+@pytest.mark.row("P13", "F3")
 def test_failed_starts_back_off_too() -> None:
     """No hot loop."""
     world = World(child("c", backoff=STEADY), starts={"c": [READY, FAIL]}, intensity=100).begin()
@@ -352,6 +355,7 @@ def test_jitter_stays_inside_the_cap_and_repeats_itself() -> None:
 # --- quarantine --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F3")
 def test_a_quarantined_child_beyond_its_budget_is_fatal_and_the_supervisor_goes_on() -> None:
     """Design, section 4."""
     world = World(child("q", quarantine=True), child("c"), intensity=2).begin()

@@ -341,6 +341,7 @@ def test_doubling_stops_at_an_hour_and_never_shortens_the_task_s_own_delay(
     assert delay(task("a", retry_delay=retry_delay), failures) == seconds
 
 
+@pytest.mark.row("F15")
 def test_a_clock_set_back_makes_nobody_wait_for_it_to_catch_up() -> None:
     simulation = Simulation(milestone(task("a", retries=1, retry_delay=5.0)), SETTINGS, Script({("a", 1): "failed"}))
     while not simulation.of(AttemptEnded):
@@ -498,6 +499,7 @@ def alone(simulation: Simulation) -> list[str]:
     return found
 
 
+@pytest.mark.row("F30")
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_task_that_kills_the_runner_is_found_out_and_those_beside_it_complete(*, in_place: bool) -> None:
     script = kills("bad")

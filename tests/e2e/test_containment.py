@@ -56,6 +56,7 @@ def _status(project: Project) -> dict[str, Any]:
     return session
 
 
+@pytest.mark.row("F7")
 def test_in_a_pid_namespace_nothing_of_a_task_lives_on(project: Project, place: Path) -> None:
     require_namespaces()
     project.configure("containment: pid_namespace\n")

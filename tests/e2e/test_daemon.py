@@ -112,6 +112,7 @@ def test_what_an_operator_ended_or_paused_stays_so_over_a_restart(folder: Projec
     assert len(facts(folder, SessionResumed)) == 0
 
 
+@pytest.mark.row("F28")
 def test_a_second_signal_ends_everything_at_once(folder: Project, place: Path) -> None:
     folder.configure("stop_grace: 60s\n")
     folder.write("m1", milestone_of({"id": "a", "run": f"trap '' TERM; {waits_for(place / 'gate')}"}))
@@ -125,6 +126,7 @@ def test_a_second_signal_ends_everything_at_once(folder: Project, place: Path) -
     assert_nothing_lives(folder, [])
 
 
+@pytest.mark.row("F19")
 def test_a_project_that_a_daemon_holds_refuses_a_run_and_another_daemon_and_names_it(folder: Project) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
     daemon = up(folder)
@@ -364,6 +366,7 @@ def test_roles_and_sessions_are_restarted_and_signalled(folder: Project, gate: P
     down(daemon)
 
 
+@pytest.mark.row("F18")
 def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Project, place: Path) -> None:
     first: dict[str, object] = {"id": "a", "run": waits_for(place / "a")}
     second: dict[str, object] = {"id": "b", "run": "false", "depends_on": ["a"]}

@@ -57,6 +57,7 @@ def _assert_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), GONE_SECONDS, f"{pids} have ended")
 
 
+@pytest.mark.row("F1", "F8")
 def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Project, place: Path) -> None:
     """The grant is in the journal: the runner acts on it, and the next executor grants nothing twice."""
     project.configure(f'worktree:\n  setup: ["{waits_for(place / "go")}"]\n')
@@ -75,6 +76,7 @@ def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Pro
     assert_done_once(project, "m1", {"t1": ()})
 
 
+@pytest.mark.row("F1")
 def test_a_git_role_killed_in_mid_commit_five_times_commits_each_task_once(project: Project) -> None:
     """Its replacement redoes the same commit: same inputs, same name, compare-and-swap."""
     print(f"seed {SEED}")  # noqa: T201 - repeats the run
@@ -114,6 +116,7 @@ def _landing_begins(running: Running) -> bool:
     return wait_until(look, 60.0, "something lands") == "landing"
 
 
+@pytest.mark.row("F30")
 def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Project, place: Path) -> None:
     """Trees are emptied first; then attempts are interrupted; then each task goes on as its `on_crash` says."""
     places = {how: place / how for how in ("rerun", "fail", "ask")}
@@ -142,6 +145,7 @@ def test_a_killed_runner_leaves_no_task_process_and_on_crash_decides(project: Pr
     assert {commit["Task"] for commit in project.commits("milestone/m1")} == {"rerun", "fail", "ask"}
 
 
+@pytest.mark.row("F30")
 @pytest.mark.parametrize(
     "line",
     ["test $PPID -gt 1 && kill -9 $PPID; sleep 60", "test $PPID -gt 1 && kill $PPID; sleep 60"],
@@ -172,6 +176,7 @@ def _runner_deaths(project: Project) -> list[ChildGone]:
     return [fact for fact in facts(project, ChildGone) if fact.child == "runner"]
 
 
+@pytest.mark.row("F23")
 def test_what_a_leader_leaves_behind_has_ended_before_the_tree_is_captured(project: Project, place: Path) -> None:
     """The commit has what the left process wrote while it was ended, and the process is gone by then."""
     left = (
@@ -189,6 +194,7 @@ def test_what_a_leader_leaves_behind_has_ended_before_the_tree_is_captured(proje
     assert_done_once(project, "m1", {"t1": (), "t2": ("t1",)})
 
 
+@pytest.mark.row("F4")
 def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_it(
     project: Project, place: Path
 ) -> None:
@@ -212,6 +218,7 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
     assert_resumes(project, place / "go", {"t1": ()})
 
 
+@pytest.mark.row("F4")
 def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place: Path) -> None:
     """What it does not tell of within seconds is believed of the pidfds; tasks go on meanwhile."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
@@ -232,6 +239,7 @@ def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place
     assert_nothing_lives(project, pids)
 
 
+@pytest.mark.row("F4")
 def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(project: Project, place: Path) -> None:
     """Exit 130 within seconds, and a session that resumes."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
@@ -247,7 +255,7 @@ def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(projec
     assert_resumes(project, place / "go", {"t1": ()})
 
 
-@pytest.mark.row("P4")
+@pytest.mark.row("P4", "F5")
 def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(project: Project, place: Path) -> None:
     """The runner holds the dead-man's link: TERM and CONT, then KILL, until the tree is empty."""
     project.configure("stop_grace: 60s\n")
@@ -263,7 +271,7 @@ def test_nothing_lives_five_seconds_after_the_run_was_killed_however_stubborn(pr
     assert not (place / "living").exists()
 
 
-@pytest.mark.row("P4")
+@pytest.mark.row("P4", "F7")
 @pytest.mark.parametrize("follower", ["m1", "m2"])
 def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
     project: Project, place: Path, follower: str
@@ -316,6 +324,7 @@ def _what_came_after(running: Running, child: str, incarnation: int) -> str:
     return "nothing" if over else ""
 
 
+@pytest.mark.row("F3")
 def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(project: Project, place: Path) -> None:
     """FATAL, a blocker, and a completed milestone."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
@@ -336,6 +345,7 @@ def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(proje
     assert_done_once(project, "m1", {"t1": ()})
 
 
+@pytest.mark.row("F3")
 def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resumes_it(
     project: Project, place: Path
 ) -> None:

@@ -130,6 +130,7 @@ def _assert_ended_well(project: Project, pids: list[int], expected: dict[str, by
     assert_nothing_lives(project, pids)
 
 
+@pytest.mark.row("F1", "F4", "F30")
 @pytest.mark.parametrize("victim", [*ROLES, "runner", "fork_server"])
 def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: str, expected: dict[str, bytes]) -> None:
     """Failed roles are recovered; the runner's attempts are interrupted and run again; nothing is done twice."""
@@ -156,7 +157,7 @@ def test_the_run_goes_on_when_one_process_is_killed(project: Project, victim: st
     _assert_ended_well(project, known, expected)
 
 
-@pytest.mark.row("P4")
+@pytest.mark.row("P4", "F5")
 def test_the_run_itself_is_killed_and_started_again(project: Project, expected: dict[str, bytes]) -> None:
     """The runner ends the tasks and the roles go; the next run takes the session up and finishes it."""
     project.write("m1", MILESTONE)
@@ -174,7 +175,7 @@ def test_the_run_itself_is_killed_and_started_again(project: Project, expected: 
     _assert_ended_well(project, known, expected)
 
 
-@pytest.mark.row("P5")
+@pytest.mark.row("P5", "F2")
 def test_a_stopped_role_is_found_silent_and_replaced(project: Project, expected: dict[str, bytes]) -> None:
     """A process that lives but does not answer is killed by its heartbeat deadline."""
     project.write("m1", MILESTONE)

@@ -62,6 +62,7 @@ def _alerts(project: Project, kind: str) -> list[DependencyAlert]:
 # --- the milestone file ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F18")
 def test_an_edit_while_it_runs_is_alerted_and_kept_and_the_snapshot_is_executed(project: Project, place: Path) -> None:
     """The run executes what it journaled; the person's bytes and our statuses are both in the file."""
     running = _started(project, place)
@@ -79,6 +80,7 @@ def test_an_edit_while_it_runs_is_alerted_and_kept_and_the_snapshot_is_executed(
     assert_done_once(project, "m1", {"t1": ()})
 
 
+@pytest.mark.row("F18")
 @pytest.mark.parametrize("how", ["broken", "deleted"])
 def test_a_file_broken_or_deleted_while_it_runs_does_not_stop_the_run(project: Project, place: Path, how: str) -> None:
     """The tasks are completed and landed; the file is left as the person left it, and the view says so."""
@@ -126,6 +128,7 @@ def test_a_branch_checked_out_in_another_worktree_is_refused_with_reason_and_cur
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1"]
 
 
+@pytest.mark.row("F17")
 def test_nothing_lands_while_another_worktree_has_the_branch_checked_out(
     project: Project, place: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_stop_while_landing_has_to_wait_leaves_a_session_that_resumes(
     assert_resumes(project, place / "go", {"t1": ()})
 
 
+@pytest.mark.row("F17")
 def test_a_commit_of_somebody_else_on_the_branch_is_kept_and_landed_upon(project: Project, place: Path) -> None:
     """The branch is moved by compare-and-swap: the foreign commit is an ancestor of ours."""
     running = _started(project, place)
@@ -183,6 +187,7 @@ def test_a_commit_of_somebody_else_on_the_branch_is_kept_and_landed_upon(project
     assert git(project.path, "show", "milestone/m1:one") == "1"
 
 
+@pytest.mark.row("F17")
 def test_a_dirty_checkout_is_warned_of_and_left_as_it_is(project: Project) -> None:
     """Tasks do not see uncommitted files; nothing of the person's is touched."""
     (project.path / "README.md").write_text("changed\n", encoding="utf-8")
@@ -199,6 +204,7 @@ def test_a_dirty_checkout_is_warned_of_and_left_as_it_is(project: Project) -> No
     assert (project.path / "README.md").read_text(encoding="utf-8") == "changed\n"
 
 
+@pytest.mark.row("F17")
 def test_a_merge_in_progress_is_refused_with_its_cure(project: Project) -> None:
     """A person is at work there: exit 1, and the merge is as it was."""
     git(project.path, "checkout", "--quiet", "-b", "side")
@@ -222,6 +228,7 @@ def test_a_merge_in_progress_is_refused_with_its_cure(project: Project) -> None:
 # --- signals and terminals ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F28")
 def test_a_second_ctrl_c_ends_stubborn_tasks_at_once_and_the_session_resumes(project: Project, place: Path) -> None:
     """The first waits for the grace of a minute, the second does not."""
     project.configure("stop_grace: 60s\n")
@@ -245,6 +252,7 @@ def test_a_second_ctrl_c_ends_stubborn_tasks_at_once_and_the_session_resumes(pro
     assert not (place / "living").exists()
 
 
+@pytest.mark.row("F28")
 def test_a_terminal_that_goes_away_interrupts_the_run_in_order(project: Project, place: Path) -> None:
     """SIGHUP, and a screen that nobody can write to: exit 129, a resumable session, nothing left."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
@@ -269,6 +277,7 @@ def test_a_terminal_that_goes_away_interrupts_the_run_in_order(project: Project,
     assert_resumes(project, place / "go", {"t1": ()})
 
 
+@pytest.mark.row("F21")
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_reader_that_goes_away_interrupts_the_run_in_order(
     project: Project, place: Path, form: tuple[str, ...]
@@ -336,6 +345,7 @@ def _on_a_full_disk(project: Project, place: Path, tasks: Mapping[str, tuple[str
     return running, ballast
 
 
+@pytest.mark.row("F11")
 def test_a_full_disk_pauses_the_session_and_space_lets_it_go_on(small_project: Project, place: Path) -> None:
     """Nothing fails, nothing is granted, nothing is lost: with space there again the run completes."""
     project = small_project
@@ -352,6 +362,7 @@ def test_a_full_disk_pauses_the_session_and_space_lets_it_go_on(small_project: P
     assert project.session_json()["status"] == "completed"
 
 
+@pytest.mark.row("F11")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_on_a_full_disk_is_resumed_when_there_is_space(
     small_project: Project, place: Path, how: signal.Signals
@@ -396,6 +407,7 @@ def test_a_task_that_fills_the_disk_again_and_again_does_not_keep_the_run_from_b
     assert_resumes(project, place / "go", {"t0": ()})
 
 
+@pytest.mark.row("F19", "F26")
 @pytest.mark.parametrize("how", ["the file", "the folder"])
 def test_a_run_whose_lock_was_replaced_ends_everything(project: Project, place: Path, how: str) -> None:
     """Whoever takes the new lock would act beside it: nothing of it may live on, and the next run goes on."""

@@ -6,6 +6,8 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from actors.reader import read
 from tests.e2e.stage import (
     Project,
@@ -286,6 +288,7 @@ def test_what_is_not_there_or_not_valid_has_its_own_exit_code(project: Project) 
     assert re.search(r"m1\.yaml:4:\d+: .*unknown task 't9'", done.err), done.err
 
 
+@pytest.mark.row("F19")
 def test_a_second_run_is_told_who_holds_the_project(project: Project) -> None:
     """Exit 75 with the holder's pid; the first run is not disturbed."""
     waits = project.path / "waits"

@@ -48,6 +48,7 @@ def run_with(project: Project, processes: int, home: Path) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.row("F10")
 @pytest.mark.parametrize("processes", [1, 6, 8, 9])
 def test_a_limit_of_processes_is_exit_code_74_with_what_to_do(
     strangers_project: Project, tmp_path: Path, processes: int

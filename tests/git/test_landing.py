@@ -64,6 +64,7 @@ def test_a_task_becomes_one_commit_with_its_trailers_dates_and_author(project: P
     ]
 
 
+@pytest.mark.row("F14")
 def test_all_that_a_commit_needs_is_flushed_before_the_branch_names_it_and_the_branch_before_it_has_landed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +228,7 @@ def _failing_flush_of_the_branch(project: Project, monkeypatch: pytest.MonkeyPat
     return failures
 
 
+@pytest.mark.row("F12")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE])
 def test_once_the_branch_has_moved_a_failed_flush_is_never_the_task_s_failure(
     project: Project, monkeypatch: pytest.MonkeyPatch, number: int
@@ -393,6 +395,7 @@ def _killed_at(call: str, number: int) -> Callable[[Program], Finished]:
     return run
 
 
+@pytest.mark.row("F16")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to kill a program at a system call")
 def test_update_ref_killed_at_its_writes_and_renames_lands_exactly_once_when_done_again(
     project: Project, tmp_path: Path
@@ -481,6 +484,7 @@ def test_killed_before_any_change_of_a_file_and_done_again_there_is_exactly_one_
     assert git(project.folder, "fsck", "--strict", "--no-dangling") == ""
 
 
+@pytest.mark.row("F16")
 def test_a_lock_that_may_be_somebody_elses_is_never_removed(project: Project) -> None:
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
@@ -495,6 +499,7 @@ def test_a_lock_that_may_be_somebody_elses_is_never_removed(project: Project) ->
     _landed(project.land("task-1", base=ready.base))
 
 
+@pytest.mark.row("F16")
 def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Project) -> None:
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
@@ -511,6 +516,7 @@ def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Projec
     assert not lock.exists()
 
 
+@pytest.mark.row("F17")
 def test_a_branch_that_moves_between_reading_and_moving_it_is_read_again(project: Project) -> None:
     project.leave_to_git()
     ready = project.slot()
@@ -549,6 +555,7 @@ def test_a_branch_that_always_moves_ends_in_a_refusal(project: Project) -> None:
     assert "moved 8 times" in outcome.reason
 
 
+@pytest.mark.row("F17")
 def test_a_branch_that_somebody_set_back_is_refused(project: Project) -> None:
     first = project.slot()
     write(first.path, "a.txt", "a\n")
@@ -598,6 +605,7 @@ def test_nothing_lands_while_a_worktree_has_the_branch_checked_out(project: Proj
     _landed(project.land("task-1", base=ready.base))
 
 
+@pytest.mark.row("F17")
 def test_nothing_lands_while_the_checkout_itself_or_a_rebase_has_the_branch(project: Project) -> None:
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")

@@ -136,6 +136,7 @@ def test_an_object_has_the_modes_that_git_would_give_it(tmp_path: Path, shared: 
     assert not list(files[1].parent.glob("tmp_obj_*"))
 
 
+@pytest.mark.row("F14")
 def test_an_object_that_a_power_cut_emptied_is_mended_by_writing_it_again(git_repo: MakeRepository) -> None:
     folder = git_repo()
     common = f"{folder}/.git"

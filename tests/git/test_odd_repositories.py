@@ -62,6 +62,7 @@ def _foreign_branch(folder: Path, _: Path) -> Path:
     return folder
 
 
+@pytest.mark.row("F17")
 @pytest.mark.parametrize(
     "make",
     [

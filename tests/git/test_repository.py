@@ -57,6 +57,19 @@ def test_no_repository_is_no_refusal(tmp_path: Path) -> None:
     assert _inspect(tmp_path) == NotARepository(f"{tmp_path} is in no git repository")
 
 
+@pytest.mark.row("F17")
+@pytest.mark.parametrize("lost", ["HEAD", "objects", "refs"])
+def test_a_damaged_repository_is_refused_and_not_taken_for_none(git_repo: MakeRepository, lost: str) -> None:
+    """Tasks would run in place, in a checkout that somebody takes for versioned."""
+    folder = git_repo()
+    (folder / ".git" / lost).rename(folder / "aside")
+    (folder / "below" / ".git").mkdir(parents=True)
+    for place in (folder, folder / "below"):
+        refused = _refused(_inspect(place))
+        assert f"git does not take {folder}/.git for a repository" in refused.reason
+        assert "--isolation none" in refused.cure
+
+
 def _bare(folder: Path) -> None:
     shutil.rmtree(folder)
     git(folder.parent, "init", "--quiet", "--bare", folder.name)
@@ -89,6 +102,7 @@ def _submodule(folder: Path) -> None:
     git(folder, "commit", "--quiet", "-m", "modules")
 
 
+@pytest.mark.row("F17")
 @pytest.mark.parametrize(
     ("make", "reason", "cure"),
     [
@@ -213,6 +227,7 @@ def test_commits_are_by_the_program_itself_when_git_knows_nobody(project: Projec
     assert "git config" in started.warning
 
 
+@pytest.mark.row("F16")
 def test_the_lock_that_a_killed_start_left_behind_is_removed(git_repo: MakeRepository) -> None:
     """`git update-ref` killed while it creates the branch leaves the branch's lock, and nothing else."""
     folder = git_repo()
@@ -243,6 +258,7 @@ def test_packed_refs_are_read_as_well(project: Project) -> None:
     assert isinstance(project.land("task-1", base=ready.base), Landed)
 
 
+@pytest.mark.row("F16")
 def test_the_look_at_uncommitted_files_takes_no_lock_and_names_the_first_twenty(project: Project) -> None:
     for number in range(30):
         write(project.folder, f"new file {number:02}", "x\n")
@@ -265,6 +281,7 @@ def _bytes_below(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.row("F16")
 def test_a_whole_cycle_leaves_the_users_checkout_and_git_directory_as_they_were(
     project: Project, tmp_path: Path
 ) -> None:

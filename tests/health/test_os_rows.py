@@ -50,7 +50,7 @@ def test_a_dead_child_s_group_is_empty_before_its_replacement_starts(tmp_path: P
         assert tree.reasons("c") == [Crashed(signal=signal.SIGKILL)]
 
 
-@pytest.mark.row("P5")
+@pytest.mark.row("P5", "F2")
 def test_a_stopped_child_is_found_by_its_heartbeat_killed_and_counted(tmp_path: Path) -> None:
     with Tree(tmp_path, spec("a", heartbeat_timeout=2.5), spec("b", heartbeat_timeout=15.0)) as tree:
         tree.all_ready()
@@ -62,7 +62,7 @@ def test_a_stopped_child_is_found_by_its_heartbeat_killed_and_counted(tmp_path: 
         assert tree.running("b") == kept
 
 
-@pytest.mark.row("P5", "P6")
+@pytest.mark.row("P5", "P6", "F2")
 def test_a_child_whose_loop_hangs_is_found_though_a_thread_of_it_lives(tmp_path: Path) -> None:
     note = tmp_path / "note"
     with Tree(tmp_path, spec("c", "stuck", "live", heartbeat_timeout=2.0, args={"note": str(note)})) as tree:
@@ -162,7 +162,7 @@ def test_a_child_that_ignores_its_order_to_leave_is_killed_after_its_time(tmp_pa
         ]
 
 
-@pytest.mark.row("P11")
+@pytest.mark.row("P11", "F20")
 def test_a_flood_of_output_stays_within_its_bound_and_blocks_nobody(tmp_path: Path) -> None:
     path = tmp_path / "children.log"
     printout = Printout(path, 256 * 1024)
@@ -197,7 +197,7 @@ DECIDING = {
 """Modules that decide when a child or a task is started, silent, over a limit, killed or given up."""
 
 
-@pytest.mark.row("P8")
+@pytest.mark.row("P8", "F15")
 @pytest.mark.parametrize("name", sorted(DECIDING))
 def test_no_decision_about_a_process_reads_the_wall_clock(name: str) -> None:
     """A jump of an hour moves what these return, and nothing else: whoever does not read it does not notice."""

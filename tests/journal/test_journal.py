@@ -216,7 +216,7 @@ def test_the_database_of_another_program_is_refused(path: Path) -> None:
         Journal.open(path)
 
 
-@pytest.mark.row("P12")
+@pytest.mark.row("P12", "F25")
 def test_a_journal_of_a_newer_form_is_refused_by_name(path: Path) -> None:
     written(path)
     with closing(sqlite3.connect(path)) as connection:
@@ -227,6 +227,7 @@ def test_a_journal_of_a_newer_form_is_refused_by_name(path: Path) -> None:
         assert (caught.value.found, caught.value.known) == (7, 1)
 
 
+@pytest.mark.row("F25")
 def test_a_journal_of_an_older_form_is_rewritten_and_the_old_one_kept(path: Path) -> None:
     with Journal.open(path) as journal:
         before = journal.append(many(12), 5.0, 6.0)
@@ -254,7 +255,7 @@ def test_a_journal_of_an_older_form_is_rewritten_and_the_old_one_kept(path: Path
         Journal.open(path)
 
 
-@pytest.mark.row("P12")
+@pytest.mark.row("P12", "F25")
 def test_a_form_without_a_way_to_ours_is_refused_and_left_alone(path: Path) -> None:
     written(path)
     before = path.read_bytes()
@@ -338,6 +339,7 @@ def test_a_missing_or_damaged_witness_does_not_hinder_a_whole_journal(path: Path
 # --- writing ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F12")
 def test_after_a_failed_write_nothing_more_is_written(path: Path) -> None:
     journal = Journal.open(path)
     journal.append(many(2), 1.0, 1.0)

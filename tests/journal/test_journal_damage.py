@@ -84,6 +84,7 @@ def images() -> Iterator[dict[str, damage.Image]]:
         yield damage.make_images(Path(directory))
 
 
+@pytest.mark.row("F13")
 @pytest.mark.parametrize("state", damage.FILES)
 def test_a_damaged_byte_or_a_cut_anywhere_is_refused_or_does_not_matter(
     state: str, images: dict[str, damage.Image]
@@ -200,6 +201,7 @@ def test_an_event_that_cannot_be_found_any_more_is_missed_by_who_only_reads(clos
             reader.sessions()
 
 
+@pytest.mark.row("F13")
 def test_a_lost_write_ahead_log_is_noticed(killed: Image, tmp_path: Path) -> None:
     path = killed.put(tmp_path / "damaged")
     path.with_name("state.db-wal").unlink()

@@ -50,6 +50,7 @@ def write_until_refused(journal: Journal) -> None:
         journal.append(many(50), 1.0, 1.0)
 
 
+@pytest.mark.row("F11")
 def test_a_full_disk_leaves_no_trace_and_the_reserve_takes_the_pause(small_disk: Path) -> None:
     with Journal.open(small_disk / "state.db") as journal:
         journal.append(many(5), 1.0, 1.0)
@@ -70,6 +71,7 @@ def test_a_full_disk_leaves_no_trace_and_the_reserve_takes_the_pause(small_disk:
         assert tuple(journal.records()) == expected
 
 
+@pytest.mark.row("F11")
 def test_a_journal_on_a_full_disk_can_be_read_and_closed(small_disk: Path) -> None:
     path = small_disk / "state.db"
     journal = Journal.open(path)
@@ -93,6 +95,7 @@ def test_a_journal_that_cannot_be_made_for_lack_of_space_is_not_there(small_disk
         assert journal.last_seq == 0
 
 
+@pytest.mark.row("F26")
 def test_a_journal_on_a_read_only_file_system_can_be_read_and_not_be_taken_up(small_disk: Path) -> None:
     path = small_disk / "state.db"
     with Journal.open(path) as journal:

@@ -54,6 +54,7 @@ def killed_writer(path: Path, acknowledgements: int) -> int:
     return int(words[-1][1])
 
 
+@pytest.mark.row("F14")
 @pytest.mark.timeout(90)
 def test_a_writer_killed_at_any_moment_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
     chance = random.Random(SEED)

@@ -64,7 +64,7 @@ def answer(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-@pytest.mark.row("P4")
+@pytest.mark.row("P4", "F19")
 def test_a_second_start_is_refused_with_the_name_of_the_first(paths: ProjectPaths) -> None:
     with ProjectLock.acquire(paths, "milestonectl run m1"):
         with pytest.raises(LockHeldError, match=r" \(milestonectl run m1\) since 20") as caught:
@@ -86,6 +86,7 @@ def test_the_lock_can_be_taken_again_after_it_was_given_back(paths: ProjectPaths
     assert paths.lock.exists()
 
 
+@pytest.mark.row("F19")
 def test_of_processes_that_start_at_once_exactly_one_gets_it(paths: ProjectPaths) -> None:
     for _ in range(3):
         with contender(paths) as one, contender(paths) as two, contender(paths) as three:
@@ -112,6 +113,7 @@ def test_the_death_of_the_holder_frees_the_lock(paths: ProjectPaths, number: sig
             assert lock.still_ours()
 
 
+@pytest.mark.row("F19")
 def test_a_start_is_refused_even_after_somebody_deleted_the_file(paths: ProjectPaths) -> None:
     with ProjectLock.acquire(paths, "me") as lock:
         paths.lock.unlink()
@@ -124,6 +126,7 @@ def test_a_start_is_refused_even_after_somebody_deleted_the_file(paths: ProjectP
         assert holder.pid == os.getpid()
 
 
+@pytest.mark.row("F26")
 def test_the_holder_notices_that_the_directory_was_replaced(paths: ProjectPaths) -> None:
     with ProjectLock.acquire(paths, "me") as lock:
         paths.milestones.rename(paths.project / "moved")

@@ -26,6 +26,7 @@ def test_a_launched_child_says_ready_over_its_link_and_its_pidfd_is_quiet() -> N
         assert linux.children_of(stage.launcher.pid) == (puppet.pid,)
 
 
+@pytest.mark.row("F1")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV])
 def test_a_killed_child_is_reported_with_the_signal_after_its_pidfd_told_of_it(
     number: signal.Signals,
@@ -40,6 +41,7 @@ def test_a_killed_child_is_reported_with_the_signal_after_its_pidfd_told_of_it(
         assert exited.left == ()
 
 
+@pytest.mark.row("F1")
 @pytest.mark.parametrize(
     ("line", "status"),
     [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("raise it broke", 70), ("leave now", 1)],
@@ -159,7 +161,7 @@ def test_what_an_orderly_child_left_behind_is_gone_too() -> None:
         assert gone(left)
 
 
-@pytest.mark.row("P2")
+@pytest.mark.row("P2", "F30")
 def test_the_trees_of_a_dead_runner_are_emptied_however_deep_they_are() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="subreaper", dies_with_server=False)
@@ -169,7 +171,7 @@ def test_the_trees_of_a_dead_runner_are_emptied_however_deep_they_are() -> None:
         assert gone(*tasks)
 
 
-@pytest.mark.row("P2")
+@pytest.mark.row("P2", "F23")
 def test_a_program_that_forks_for_ever_does_not_get_away() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="subreaper", dies_with_server=False)
@@ -216,6 +218,7 @@ def test_every_program_of_a_child_can_be_found_by_its_mark() -> None:
 # --- who dies, and what happens --------------------------------------------------------------------------
 
 
+@pytest.mark.row("F4")
 def test_children_die_with_the_fork_server_and_the_runner_goes_on() -> None:
     with Stage() as stage:
         roles = [stage.launch(f"role {number}") for number in range(3)]
@@ -248,6 +251,7 @@ def test_the_end_of_the_launcher_ends_the_server_and_its_children_and_what_they_
         assert gone(stage.launcher.pid, *(child.pid for child in children), *programs)
 
 
+@pytest.mark.row("F5")
 def test_even_a_runner_that_clings_to_life_ends_within_five_seconds_of_the_launcher() -> None:
     with Stage() as stage:
         runner = stage.launch("runner", entry="stubborn", dies_with_server=False)

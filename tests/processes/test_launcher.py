@@ -165,6 +165,7 @@ def test_stopping_kills_a_server_that_does_not_end_in_time() -> None:
     stage.close_links()
 
 
+@pytest.mark.row("F4")
 def test_a_server_that_takes_nothing_is_killed_and_every_launch_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,6 +222,7 @@ def _read(launcher: Launcher) -> list[object]:
     return list(reports)
 
 
+@pytest.mark.row("F10")
 @pytest.mark.skipif(os.geteuid() != 0, reason="a limit of processes needs a user that has no other: be root")
 def test_a_fork_that_the_system_refuses_is_a_failed_launch_and_the_server_lives_on() -> None:
     with Stage(warm_up=(f"{PUPPETS}:be_limited",)) as stage:
@@ -234,6 +236,7 @@ def test_a_fork_that_the_system_refuses_is_a_failed_launch_and_the_server_lives_
         assert stage.launch("third").ask("show name") == "third"
 
 
+@pytest.mark.row("F10")
 def test_a_server_without_descriptors_refuses_launches_and_recovers() -> None:
     with Stage() as stage:
         stage.launch("first")

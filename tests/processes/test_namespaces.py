@@ -80,6 +80,7 @@ def test_whatever_it_started_dies_with_it_at_once(stage: Stage, how: str) -> Non
         assert stage.wait_for(ChildExited).left == ()
 
 
+@pytest.mark.row("F7")
 def test_everything_killed_at_once_leaves_nothing(stage: Stage) -> None:
     with stage:
         puppet = stage.launch(namespace=Namespace.REQUIRED, dies_with_server=False)

@@ -67,6 +67,7 @@ def test_a_task_that_was_killed_failed_by_that(stage: Stage) -> None:
     assert (ended.outcome, ended.code, ended.detail) == (Outcome.FAILED, -9, "killed by SIGKILL")
 
 
+@pytest.mark.row("F9")
 def test_a_task_that_was_killed_while_the_kernel_killed_for_memory_says_so(make_stage: MakeStage) -> None:
     limit = memory_group()
     stage = make_stage()
@@ -168,13 +169,14 @@ def test_output_of_both_streams_and_all_steps_is_in_one_private_file(stage: Stag
     assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.row("F22")
 def test_output_that_is_no_text_is_kept_byte_for_byte(stage: Stage) -> None:
     ended = stage.run(sh(r"printf '\377\000\200\r\033[1m'"))
     assert ended.outcome is Outcome.OK
     assert stage.log().partition(b"\n")[2] == b"\xff\x00\x80\r\x1b[1m"
 
 
-@pytest.mark.row("P11")
+@pytest.mark.row("P11", "F20")
 def test_ten_megabytes_of_output_block_nobody(stage: Stage) -> None:
     ended = stage.run(sh("head -c 10000000 /dev/zero"))
     assert ended.outcome is Outcome.OK
@@ -234,6 +236,7 @@ def test_attempts_that_do_nothing_cost_no_descriptor(make_stage: MakeStage) -> N
     assert stage.refusals == []
 
 
+@pytest.mark.row("F10")
 def test_a_program_that_is_busy_is_tried_again(stage: Stage) -> None:
     busy = stage.project / "busy"
     shutil.copy("/bin/true", busy)

@@ -71,6 +71,7 @@ def test_exit_statuses_and_input_come_through_the_entry(grouped: Stage) -> None:
     assert (ended.outcome, ended.code) == (Outcome.FAILED, 7)
 
 
+@pytest.mark.row("F23")
 def test_a_forker_that_doubles_itself_is_ended(grouped: Stage) -> None:
     ended = grouped.run(sh(program(BOMB)), timeout=0.5)
     assert ended.outcome in {Outcome.TIMEOUT, Outcome.OK}
@@ -94,6 +95,7 @@ def test_the_groups_are_gone_when_the_runner_is(grouped: Stage, group: Path) -> 
     assert [path for path in group.iterdir() if path.is_dir()] == []
 
 
+@pytest.mark.row("F30")
 def test_the_next_incarnation_ends_even_what_has_no_mark(grouped: Stage) -> None:
     attempt = grouped.grant("t", sh(program(DAEMON, "daemon", env="env -i") + "; sleep 60"))
     daemon = grouped.pid_in("daemon")

@@ -61,6 +61,7 @@ def test_tasks_carry_the_mark_of_the_runner_that_the_fork_server_knows(
     assert (exited.status, exited.left) == (0, ())
 
 
+@pytest.mark.row("F30")
 def test_the_fork_server_ends_what_a_killed_runner_leaves_and_the_next_one_calls_it_interrupted(
     launcher: Launcher, make_stage: MakeStage
 ) -> None:

@@ -71,6 +71,7 @@ def test_nothing_is_begun_after_the_order_to_leave(make_stage: MakeStage) -> Non
     assert [fact.attempt for fact in stage.facts(AttemptStarted)] == ["a.1"]
 
 
+@pytest.mark.row("F5")
 @pytest.mark.parametrize(
     "line",
     [
@@ -106,6 +107,7 @@ def test_a_runner_whose_tasks_obey_is_alone_only_for_a_moment(make_stage: MakeSt
     assert stage.runner.wait(1.0) == 0
 
 
+@pytest.mark.row("F30")
 def test_the_next_incarnation_ends_what_a_killed_runner_left_and_calls_it_interrupted(
     make_stage: MakeStage,
 ) -> None:
@@ -125,6 +127,7 @@ def test_the_next_incarnation_ends_what_a_killed_runner_left_and_calls_it_interr
     assert stage.ended(again).outcome is Outcome.OK
 
 
+@pytest.mark.row("F8", "F30")
 def test_what_a_runner_may_have_begun_when_it_died_is_told_apart_from_what_it_has_not(make_stage: MakeStage) -> None:
     stage = make_stage(tasks=("a", "b", "c"), settings=Settings(stop_grace=1.0))
     stage.start()
@@ -162,6 +165,7 @@ def test_an_end_of_its_own_is_told_apart_from_one_that_was_asked_for(
     assert stage.ended("t.1").runner_died is died
 
 
+@pytest.mark.row("F8")
 def test_a_grant_that_the_former_runner_may_have_begun_is_not_begun_again(make_stage: MakeStage) -> None:
     stage = make_stage()
     attempt = stage.grant("t", sh("touch begun"))

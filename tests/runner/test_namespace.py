@@ -117,6 +117,7 @@ def test_trees_are_ended_and_reaped_inside_as_outside(launcher: Launcher, stage:
     assert linux.children_of(runner_of(launcher)) == ()
 
 
+@pytest.mark.row("F30")
 def test_a_killed_runner_takes_everything_with_it(launcher: Launcher, stage: Stage) -> None:
     stage.grant("a", sh(program(DAEMON, "daemon", env="env -i") + "; " + program(RUNAWAY, "0.001") + "; sleep 60"))
     stage.pid_in("daemon")

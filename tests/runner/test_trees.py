@@ -19,7 +19,7 @@ def test_background_processes_that_the_leader_leaves_are_ended_first(stage: Stag
     assert ended.seconds < 1.0
 
 
-@pytest.mark.row("P2", "P10")
+@pytest.mark.row("P2", "P10", "F23")
 def test_a_daemonised_grandchild_that_holds_the_output_is_ended_first(stage: Stage) -> None:
     ended = stage.run(sh(program(DAEMON, "pid") + "; while ! test -s pid; do :; done"))
     assert ended.outcome is Outcome.OK
@@ -46,6 +46,7 @@ def test_a_left_process_that_ignores_term_is_killed(stage: Stage) -> None:
     assert ended.seconds < 2.0
 
 
+@pytest.mark.row("F23")
 def test_a_leader_that_ignores_term_is_killed_after_the_grace(make_stage: MakeStage) -> None:
     stage = make_stage(settings=Settings(isolation=Isolation.NONE, stop_grace=0.3))
     stage.start()
@@ -54,6 +55,7 @@ def test_a_leader_that_ignores_term_is_killed_after_the_grace(make_stage: MakeSt
     assert 0.9 < ended.seconds < 2.5
 
 
+@pytest.mark.row("F23")
 def test_a_stopped_process_is_woken_to_hear_that_it_shall_end(stage: Stage) -> None:
     attempt = stage.grant("t", sh("trap 'touch heard; exit' TERM; kill -STOP $$; sleep 60"))
     pid = stage.started(attempt).pid
@@ -69,6 +71,7 @@ def test_stopped_leftovers_are_ended(stage: Stage) -> None:
     assert stage.standing_here() == []
 
 
+@pytest.mark.row("F23")
 @pytest.mark.parametrize("pause", ["0.05", "0.005", "0.001"])
 def test_a_runaway_forker_is_caught(stage: Stage, pause: str) -> None:
     ended = stage.run(sh(program(RUNAWAY, pause)))
@@ -110,6 +113,7 @@ def test_a_daemon_is_known_by_its_mark_while_other_attempts_live(make_stage: Mak
     assert not linux.is_alive(stage.pid_in("daemon"))
 
 
+@pytest.mark.row("F23")
 def test_one_without_any_mark_is_ended_with_the_last_attempt_that_it_may_come_from(
     make_stage: MakeStage,
 ) -> None:
@@ -132,6 +136,7 @@ def test_one_without_any_mark_is_ended_with_the_last_attempt_that_it_may_come_fr
     assert linux.is_alive(stage.started(late).pid)
 
 
+@pytest.mark.row("F23")
 def test_hundreds_of_leftovers_are_ended(stage: Stage) -> None:
     ended = stage.run(sh("i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done"))
     assert ended.outcome is Outcome.OK

@@ -266,6 +266,7 @@ def test_a_kill_asked_for_before_there_is_a_process_is_carried_out(stage: Stage)
     assert stage.wait_told(told.Exited, "runner").reason == Crashed(signal=signal.SIGKILL)
 
 
+@pytest.mark.row("F10")
 def test_a_child_that_cannot_be_forked_is_told_of_as_failed(stage: Stage) -> None:
     stage.hub.spawn(SESSION, "runner", 1, "tests.shell.puppets:relay", {"large": "x" * (1 << 20)}, role=False)
     assert "send what is large over the link" in stage.wait_told(told.SpawnFailed, "runner").error
@@ -274,6 +275,7 @@ def test_a_child_that_cannot_be_forked_is_told_of_as_failed(stage: Stage) -> Non
     stage.welcomed("runner", 3)
 
 
+@pytest.mark.row("F24")
 def test_a_stopped_child_does_not_delay_the_others(stage: Stage) -> None:
     stopped, other = stage.welcomed("blocker_detector"), stage.welcomed()
     stopped.signal(signal.SIGSTOP)
@@ -284,6 +286,7 @@ def test_a_stopped_child_does_not_delay_the_others(stage: Stage) -> None:
     assert _records_until(stopped, 61) == list(range(2, 62))
 
 
+@pytest.mark.row("F1")
 def test_what_a_child_had_said_when_it_was_killed_is_journaled_before_its_replacement_s_welcome(
     stage: Stage,
 ) -> None:
@@ -365,6 +368,7 @@ def test_a_session_that_has_settled_ends_when_every_role_has_finished(stage: Sta
 # --- the fork server ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F4")
 def test_roles_die_with_the_fork_server_and_the_runner_goes_on(stage: Stage) -> None:
     role, runner = stage.welcomed(), stage.welcomed("runner", role=False)
     former = stage.hub.fork_server_pid
@@ -379,6 +383,7 @@ def test_roles_die_with_the_fork_server_and_the_runner_goes_on(stage: Stage) -> 
     assert not stage.escalated()
 
 
+@pytest.mark.row("F7")
 def test_a_runner_that_ends_after_its_fork_server_is_noticed_all_the_same(stage: Stage) -> None:
     runner = stage.welcomed("runner", role=False)
     former = stage.hub.fork_server_pid
@@ -399,6 +404,7 @@ def test_a_runner_that_was_asked_to_end_after_its_fork_server_died_did_as_it_was
     assert stage.wait_told(told.Exited, "runner").reason == Shutdown()
 
 
+@pytest.mark.row("F4")
 def test_a_second_death_of_the_fork_server_within_the_period_escalates(stage: Stage) -> None:
     stage.welcomed()
     first = stage.hub.fork_server_pid

@@ -75,6 +75,7 @@ def shown(stage: Stage, *events: Event) -> None:
     wait_until(lambda: set(events) <= set(stage.recorded()), 15.0, f"{events} were journaled")
 
 
+@pytest.mark.row("F11")
 def test_on_a_full_disk_the_session_is_paused_nothing_is_acknowledged_and_it_goes_on_with_space(
     stage: Stage, small_disk: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_child_that_comes_in_the_pause_is_welcomed_with_what_is_durable(stage:
     assert stage.folded().live == {"t1.1": "t1"}
 
 
+@pytest.mark.row("F12")
 def test_a_journal_that_can_no_longer_be_written_ends_everything_and_acknowledges_nothing(tmp_path: Path) -> None:
     with Stage(tmp_path) as stage:
         relay = stage.welcomed()

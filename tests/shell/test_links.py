@@ -58,6 +58,7 @@ def test_what_fits_is_sent_at_once(pair: Pair) -> None:
     assert not pair.link.wants_to_write
 
 
+@pytest.mark.row("F24")
 def test_a_peer_that_does_not_read_blocks_nobody_and_gets_everything_later_in_order(pair: Pair) -> None:
     frames = [large(number) for number in range(5)]
     for frame in frames:
@@ -74,6 +75,7 @@ def test_a_small_frame_does_not_overtake_what_waits(pair: Pair) -> None:
     assert [type(frame) for frame in FrameReader().feed(taken)] == [Propose, Ready]
 
 
+@pytest.mark.row("F24")
 def test_beyond_the_limit_a_peer_that_does_not_read_is_beyond_help(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "MAX_BACKLOG", 3 << 20)
     sent = [pair.link.send(large(number)) for number in range(5)]

@@ -133,6 +133,7 @@ def _landing(bench: RoleBench, die_at: int, *, after: bool) -> int:
     return count
 
 
+@pytest.mark.row("F1")
 @pytest.mark.parametrize("after", [False, True], ids=["before it ran", "after it ran"])
 def test_wherever_the_git_role_dies_there_is_one_commit_and_always_the_same(
     git_repo: MakeRepository, monkeypatch: pytest.MonkeyPatch, after: bool
@@ -194,6 +195,7 @@ def test_at_the_end_the_slots_are_removed_and_the_role_has_finished_once(reposit
         assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.row("F16")
 def test_the_user_s_checkout_and_index_are_left_alone(repository: Path) -> None:
     (repository / "README.md").write_text("Edited.\n", encoding="utf-8")
     (repository / "staged").write_text("x\n", encoding="utf-8")
@@ -291,6 +293,7 @@ def test_without_isolation_git_is_not_asked_at_all(repository: Path) -> None:
         assert bench.by_role == [GitIdle("isolation is none")]
 
 
+@pytest.mark.row("F17")
 def test_a_branch_that_somebody_has_checked_out_is_refused_with_a_cure(repository: Path) -> None:
     git(repository, "checkout", "--quiet", "-b", "milestone/m1")
     with RoleBench(GitIntegration, repository, TWO) as bench:
@@ -496,6 +499,7 @@ def test_a_slot_that_an_attempt_made_unusable_is_set_aside_and_the_end_says_so(r
         assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.row("F15")
 def test_the_looks_at_uncommitted_files_do_not_follow_the_wall_clock(repository: Path) -> None:
     with RoleBench(GitIntegration, repository, TWO) as bench:
         bench.run_programs()
@@ -581,6 +585,7 @@ def test_tasks_are_granted_in_order_completed_and_written_back(executor: Executo
     assert executor.statuses(executor.done) == ["completed", "completed"]
 
 
+@pytest.mark.row("F1")
 def test_an_executor_that_is_replaced_after_every_fact_decides_as_one_that_never_died(tmp_path: Path) -> None:
     stated: list[list[Event]] = []
     for name, dies in (("steady", False), ("dies", True)):
@@ -613,6 +618,7 @@ def test_a_failed_task_is_written_as_blocked_and_the_file_stays_where_it_is(exec
     assert not executor.done.exists()
 
 
+@pytest.mark.row("F18")
 def test_what_a_person_edits_between_two_writings_is_kept(executor: Executor) -> None:
     executor.open()
     executor.pass_time(1.0)

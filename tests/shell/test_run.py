@@ -264,6 +264,7 @@ def test_a_journal_that_is_damaged_is_refused_and_the_lock_given_back(project: P
     given_up(opened(project))
 
 
+@pytest.mark.row("F25")
 def test_a_session_with_a_fact_of_a_newer_version_is_refused_and_nothing_is_journaled(half_done: Path) -> None:
     with Journal.open(half_done / ".milestones" / "state.db") as journal:
         (session,) = journal.sessions()
@@ -276,6 +277,7 @@ def test_a_session_with_a_fact_of_a_newer_version_is_refused_and_nothing_is_jour
         assert journal.last_seq == last
 
 
+@pytest.mark.row("F26")
 def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path) -> None:
     (project / ".milestones" / "lock").mkdir()
     refused = refusal(project)
@@ -492,6 +494,7 @@ class _Unseen:
         """Everything is being ended."""
 
 
+@pytest.mark.row("F28")
 def test_after_the_third_signal_nobody_is_waited_for() -> None:
     run, signals = _Deaf(), _Signals()
     ends: list[Over] = []

@@ -85,6 +85,7 @@ def test_a_run_by_hand_does_not_take_the_place_of_an_active_socket_unit(place: M
 # --- death, hanging, giving up ---------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F5")
 def test_a_killed_daemon_comes_back_with_its_session(place: MakePlace) -> None:
     there = place()
     there.begin()
@@ -95,6 +96,7 @@ def test_a_killed_daemon_comes_back_with_its_session(place: MakePlace) -> None:
     assert len(facts(there.project, SessionStarted)) == len(facts(there.project, SessionResumed)) == 1
 
 
+@pytest.mark.row("F6")
 def test_a_stopped_daemon_is_ended_by_the_watchdog_and_comes_back_with_its_session(place: MakePlace) -> None:
     there = place(watchdog="1s")
     there.begin()
@@ -106,6 +108,7 @@ def test_a_stopped_daemon_is_ended_by_the_watchdog_and_comes_back_with_its_sessi
     there.finish()
 
 
+@pytest.mark.row("F6")
 @pytest.mark.parametrize("what", ["main", "loops"])
 def test_a_daemon_with_a_hanging_thread_is_ended_by_the_watchdog_and_comes_back(place: MakePlace, what: str) -> None:
     there = place(f"hanging-{what}", watchdog="1s")
@@ -117,6 +120,7 @@ def test_a_daemon_with_a_hanging_thread_is_ended_by_the_watchdog_and_comes_back(
     there.finish()
 
 
+@pytest.mark.row("F6")
 def test_a_daemon_that_works_is_left_alone_by_the_watchdog(place: MakePlace) -> None:
     there = place(watchdog="600ms")
     there.begin()
@@ -127,6 +131,7 @@ def test_a_daemon_that_works_is_left_alone_by_the_watchdog(place: MakePlace) -> 
     there.finish()
 
 
+@pytest.mark.row("F3")
 def test_a_daemon_that_keeps_dying_is_given_up(place: MakePlace) -> None:
     there = place()
     there.start()
@@ -176,6 +181,7 @@ def test_a_reload_reads_the_configuration_anew_in_the_same_process_or_fails(plac
     assert there.project.fold().settings.max_parallel == 7
 
 
+@pytest.mark.row("F27")
 def test_a_reexecuted_systemd_is_told_as_before(place: MakePlace) -> None:
     there = place(watchdog="2s")
     there.start()
@@ -237,6 +243,7 @@ def test_what_an_operator_stopped_stays_stopped_over_a_restart(place: MakePlace)
 # --- containment, sandbox --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("F7")
 def test_tasks_are_contained_in_groups_that_systemd_hands_over(place: MakePlace) -> None:
     there = place()
     there.begin()

@@ -79,6 +79,7 @@ def test_an_abstract_socket_is_told_as_well() -> None:
         assert heard(manager) == ["READY=1\nSTATUS="]
 
 
+@pytest.mark.row("F22")
 def test_a_status_cannot_forge_a_field_and_has_a_bound(notifier: Notifier, manager: socket.socket) -> None:
     notifier.status("fine\nMAINPID=1\r\u2028x")
     notifier.status("é" * 10_000)
@@ -89,6 +90,7 @@ def test_a_status_cannot_forge_a_field_and_has_a_bound(notifier: Notifier, manag
     assert third == "STATUS=a?b"
 
 
+@pytest.mark.row("F27")
 def test_a_manager_that_never_reads_stops_nothing_and_misses_no_change(
     notifier: Notifier, manager: socket.socket
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_manager_that_never_reads_stops_nothing_and_misses_no_change(
     assert notifier.trouble == ""
 
 
+@pytest.mark.row("F27")
 def test_a_manager_that_went_away_stops_nothing(notifier: Notifier, manager: socket.socket, tmp_path: Path) -> None:
     manager.close()
     notifier.ready("up")
@@ -136,6 +139,7 @@ def test_signs_of_life_are_given_only_if_they_are_wanted(manager: socket.socket)
     assert heard(manager) == ["WATCHDOG=1"]
 
 
+@pytest.mark.row("F27")
 def test_without_a_manager_nothing_is_said_and_nothing_fails() -> None:
     environ = {"PATH": "/bin"}
     notifier = Notifier.from_environment(environ)

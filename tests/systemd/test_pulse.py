@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
+import pytest
+
 from supervisor.pulse import Pulse
 
 
@@ -40,6 +42,7 @@ def test_a_round_is_complete_when_every_loop_has_answered() -> None:
     assert house.completed == 1
 
 
+@pytest.mark.row("F6")
 def test_a_loop_that_hangs_keeps_every_round_from_being_complete_and_is_named() -> None:
     house = House()
     house.begin("hub", "server")
