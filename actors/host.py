@@ -12,7 +12,10 @@ Owns the link's reading side, the watching of programs and the clock. Refuses to
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import resource
+import select
 import selectors
 import signal
 import subprocess
@@ -27,9 +30,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
-from actors.frames import Deliver, Frame, FrameReader, Leave, Welcome, encode_frame, next_beat
+from actors.frames import Beat, Deliver, Frame, FrameReader, Leave, Welcome, encode_frame, next_beat
 from actors.log import log, open_log_late, without_secrets
-from actors.messages import ProgramEnded, RoleMessage, Tick
+from actors.messages import ProgramEnded, RoleMessage, Short, Tick
 from actors.paths import ProjectPaths
 from actors.programs import DONE, Finished, Program, Work, environment_of
 
@@ -37,6 +40,20 @@ if TYPE_CHECKING:
     import socket
 
 _CHUNK: Final = 1 << 18
+_SHORTAGES: Final = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 1.0
+
+SHORT_SECONDS: Final = 2.0
+"""Longest time that a program which the system refuses is tried again, before its flow is told so."""
+
+RESERVE: Final = 16
+"""Descriptors that a role needs to be able to open before it does anything: what cannot be opened is no file that is
+not there, but only who asks each time could tell the two apart."""
+
+_LOOK_AGAIN: Final = 0.1
+_SHORT_LOOKS: Final = 10
+"""Looks after which a shortage of descriptors is said to be one: a second."""
 
 CRASHED: Final = 70
 """Exit status of a role whose code is broken (EX_SOFTWARE of sysexits.h)."""
@@ -59,6 +76,17 @@ class _Running:
     timed_out: bool = False
 
 
+@attrs.define
+class _Postponed:
+    """A program that the system had no process, descriptor or memory for."""
+
+    token: int
+    program: Program
+    at: float
+    delay: float
+    give_up_at: float
+
+
 def _memory_file(name: str, content: bytes = b"") -> int:
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     if content:
@@ -71,6 +99,23 @@ def _take(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         stream.seek(0)
         return stream.read()
+
+
+def _has_descriptors() -> bool:
+    """Whether this process may open :data:`RESERVE` more files, and the machine at least one."""
+    try:
+        lowest = os.dup(0)
+    except OSError as error:
+        return error.errno not in {errno.EMFILE, errno.ENFILE}  # without a standard input nothing can be told
+    os.close(lowest)
+    return lowest + RESERVE <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _abandon(process: subprocess.Popen[bytes]) -> None:
+    """End a program that nobody could be told about the end of."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _not_started(program: Program, error: OSError | ValueError) -> bytes:
@@ -95,6 +140,8 @@ class Host:
         self._next_beat = next_beat(time.monotonic())
         self._wake_at: float | None = None
         self._worked: deque[int] = deque()
+        self._postponed: list[_Postponed] = []
+        self._short_looks = 0
         self._leaving = False
         self._asked = False
         self._reader = FrameReader()
@@ -123,9 +170,25 @@ class Host:
             ``None``, or how it "ended" when it could not even be started.
         """
         if isinstance(due, Program):
-            return self._start_program(token, due)
+            return self._try_program(_Postponed(token, due, 0.0, _FIRST_DELAY, time.monotonic() + SHORT_SECONDS))
         # A daemon thread: a disk that never answers must not keep the process from ending.
-        threading.Thread(target=self._work, args=(token, due), daemon=True).start()
+        thread = threading.Thread(target=self._work, args=(token, due), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads for us: then the loop has to wait for the disk
+            self._work(token, due)
+        return None
+
+    def _try_program(self, tried: _Postponed) -> Finished | None:
+        """Start a program; put it off when the system refuses what another moment may have."""
+        try:
+            self._start_program(tried.token, tried.program)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a word, which no program can be given
+            now = time.monotonic()
+            if getattr(error, "errno", None) not in _SHORTAGES or now >= tried.give_up_at:
+                return Finished(127, b"", _not_started(tried.program, error))
+            later, longer = now + tried.delay, min(2 * tried.delay, _LONGEST_DELAY)
+            self._postponed.append(attrs.evolve(tried, at=later, delay=longer))
         return None
 
     def _work(self, token: int, work: Work) -> None:
@@ -133,30 +196,31 @@ class Host:
         self._worked.append(token)
         os.eventfd_write(self._wake, 1)
 
-    def _start_program(self, token: int, program: Program) -> Finished | None:
-        stdin = _memory_file("stdin", program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY)
-        stdout, stderr = _memory_file("stdout"), _memory_file("stderr")
-        try:
-            process = subprocess.Popen(
-                program.argv,
-                cwd=program.cwd,
-                env=environment_of(program, os.environ),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in a word, which no program can be given
-            os.close(stdout)
-            os.close(stderr)
-            return Finished(127, b"", _not_started(program, error))
-        finally:
-            os.close(stdin)
+    def _start_program(self, token: int, program: Program) -> None:
+        with contextlib.ExitStack() as undo:
+            stdout = _memory_file("stdout")
+            undo.callback(os.close, stdout)
+            stderr = _memory_file("stderr")
+            undo.callback(os.close, stderr)
+            stdin = _memory_file("stdin", program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY)
+            try:
+                process = subprocess.Popen(
+                    program.argv,
+                    cwd=program.cwd,
+                    env=environment_of(program, os.environ),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(stdin)
+            undo.callback(_abandon, process)
+            descriptor = os.pidfd_open(process.pid)
+            undo.pop_all()
         kill_at = time.monotonic() + program.timeout
-        descriptor = os.pidfd_open(process.pid)
         self._programs[descriptor] = _Running(token, process, stdout, stderr, kill_at)
         self._selector.register(descriptor, selectors.EVENT_READ)
-        return None
 
     def leave(self) -> None:
         """End the process in order: the actor has done what it had to."""
@@ -181,6 +245,13 @@ class Host:
             Whether to go on: ``False`` when the link has ended or the role has left, its programs killed.
         """
         found = [] if self._leaving else self._selector.select(self._timeout())
+        # After it has waited, and before anything is read: what is found now is found again.
+        if not (self._leaving or self._asked or _has_descriptors()):
+            self._wait_for_descriptors(mailbox)
+            return True
+        if self._short_looks:
+            self._short_looks = 0
+            mailbox.tell(Short(over=True))
         for key, _ in found:
             if key.fileobj is self._link:
                 self._link_ready(mailbox)
@@ -194,6 +265,18 @@ class Host:
             return False
         self._tell_time(mailbox)
         return True
+
+    def _wait_for_descriptors(self, mailbox: Mailbox) -> None:
+        """Do nothing but live: nothing is read, decided or written until there are descriptors again."""
+        self._short_looks += 1
+        if self._short_looks % _SHORT_LOOKS == 0:
+            mailbox.tell(Short(over=False))
+        select.select([], [], [], _LOOK_AGAIN)
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = next_beat(now)
+            with contextlib.suppress(ConnectionError):  # found when there are descriptors, or we are killed before
+                self.send(Beat(now))
 
     def _woken(self, mailbox: Mailbox) -> None:
         if self._asked:
@@ -223,6 +306,7 @@ class Host:
 
     def _timeout(self) -> float:
         moments = [self._next_beat, *(running.kill_at for running in self._programs.values())]
+        moments += [postponed.at for postponed in self._postponed]
         if self._wake_at is not None:
             moments.append(self._wake_at)
         return max(0.0, min(moments) - time.monotonic())
@@ -244,6 +328,12 @@ class Host:
                 running.timed_out = True
                 running.kill_at = now + 3600.0
                 self._kill(running)
+        due_again = [one for one in self._postponed if now >= one.at]
+        self._postponed = [one for one in self._postponed if now < one.at]
+        for postponed in due_again:
+            refused = self._try_program(postponed)
+            if refused is not None:
+                mailbox.tell(ProgramEnded(postponed.token, refused))
         beat = now >= self._next_beat
         if beat:
             self._next_beat = next_beat(now)

@@ -32,4 +32,15 @@ class ProgramEnded:
     finished: Finished
 
 
-RoleMessage = Welcome | Deliver | Leave | Tick | ProgramEnded
+@attrs.frozen
+class Short:
+    """The system has no descriptors for the process, which does nothing meanwhile; told about once a second.
+
+    Attributes:
+        over: It has some again; told once.
+    """
+
+    over: bool
+
+
+RoleMessage = Welcome | Deliver | Leave | Tick | ProgramEnded | Short

@@ -16,15 +16,15 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, assert_never
 
 import attrs
 import pykka
 
-from actors.events import Event, Record, RoleFinished, encode_event
+from actors.events import Event, Record, RoleFinished, SessionPaused, SessionUnpaused, encode_event
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
 from actors.log import keep_back, log
-from actors.messages import ProgramEnded, RoleMessage, Tick
+from actors.messages import ProgramEnded, RoleMessage, Short, Tick
 from actors.programs import Finished, Flow
 from actors.projection import Jsonl, holds, lines_of
 from actors.state import SessionState, decode_state
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from actors.host import Host
 
 T = TypeVar("T")
+
+TOO_FEW_DESCRIPTORS: Final = "too many open files: raise the limit (ulimit -n, LimitNOFILE= of the unit, fs.file-max)"
+"""Why a role does nothing, and what can be done about it."""
 
 
 @attrs.frozen
@@ -108,6 +111,8 @@ class RoleActor(pykka.ThreadingActor):
         self._tokens = 0
         self._welcomed = False
         self._has_left = False
+        self._is_short = False
+        self._waiting = f"{context.role} has to wait: "
         self._unprojected: list[tuple[Record, Event]] = []
 
     # --- hooks ---------------------------------------------------------------------------------------------------
@@ -194,13 +199,29 @@ class RoleActor(pykka.ThreadingActor):
                     self._project(())
             case ProgramEnded(token=token, finished=finished):
                 self._flows.pop(token)(finished)
+            case Short(over=over):
+                self._heed_shortage(over=over)
+                return
             case Leave():
                 self._leave()
                 return
             case _:
                 assert_never(message)
-        if self._welcomed and not self._outstanding:
+        if self._welcomed and not self._outstanding and not self._take_back_pause():
             self.reconcile()
+
+    def _heed_shortage(self, *, over: bool) -> None:
+        """Pause the session, once, for what keeps this role from doing anything, reading included."""
+        if not (over or self._is_short) and self._welcomed and not self.state.paused:
+            self.propose(SessionPaused(self._waiting + TOO_FEW_DESCRIPTORS))
+        self._is_short = not over
+
+    def _take_back_pause(self) -> bool:
+        """End the pause that this role, or the one before it, has stated for want of descriptors."""
+        if self._is_short or not self.state.paused.startswith(self._waiting):
+            return False
+        self.propose(SessionUnpaused())
+        return True
 
     def _leave(self) -> None:
         self._has_left = True

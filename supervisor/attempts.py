@@ -4,8 +4,9 @@ An attempt's life, told once. Its steps run one after the other; the first that 
 leader exits, what is left of the tree is ended (TERM and CONT, a short grace, KILL until it is empty) before
 the next step starts and before the attempt is called ended: so what is captured of its directory is what was
 left. When the time of all steps together is over, or the session stops, the whole tree is ended the same way
-with the longer grace. A step that cannot be started for want of something that passes (processes,
-descriptors, memory) is tried again a few times. Facts are collected here and stated by the runner.
+with the longer grace. A step that cannot be started because of something that passes (a full disk, a busy program) is
+tried again a few times; one that the system refuses processes, descriptors or memory, until it has them. Facts are
+collected here and stated by the runner.
 
 Owns the state of each attempt. Refuses to know the link and the fold; reads no clock: ``now`` is told, in
 seconds of the monotonic clock.
@@ -38,6 +39,9 @@ _LONGEST_DELAY: Final = 1.0
 _MOST_TRIES: Final = 12
 """Tries of a step that cannot be started for want of something: about eight seconds."""
 
+_SHORT_TRIES: Final = 4
+"""Tries after which a shortage is said to be one: about half a second."""
+
 _KILL_AGAIN: Final = 0.02
 
 
@@ -53,12 +57,19 @@ class Verdict:
 
 @attrs.frozen
 class Delayed:
-    """The present step could not be started; it is tried again at ``at``, for as long as it takes on a full disk."""
+    """The present step could not be started; it is tried again at ``at``.
+
+    Attributes:
+        at: Monotonic moment.
+        tries: How often it was tried.
+        delay: Seconds to wait after the next failure.
+        short: What the system has refused, ``""`` when that is not the matter.
+    """
 
     at: float
     tries: int
     delay: float
-    full: str = ""
+    short: str = ""
 
 
 @attrs.frozen
@@ -132,10 +143,10 @@ class Attempts:
         return len(self._live)
 
     @property
-    def waits_for_space(self) -> str:
-        """Why an attempt cannot begin before a disk has room again, ``""`` when none has to wait for that."""
-        waiting = (one.state.full for one in self._live.values() if isinstance(one.state, Delayed))
-        return next(filter(None, waiting), "")
+    def shortage(self) -> str:
+        """What the system has refused for some time, so that attempts wait; ``""`` when none does."""
+        waiting = (one.state for one in self._live.values() if isinstance(one.state, Delayed))
+        return next((state.short for state in waiting if state.tries >= _SHORT_TRIES), "")
 
     def take_facts(self) -> list[Event]:
         """Return what is to be stated since the last call, in order."""
@@ -273,11 +284,11 @@ class Attempts:
             self._facts.append(AttemptStarted(attempt.id, self._trees.shown(pid)))
 
     def _not_started(self, attempt: _Attempt, former: Delayed, error: CannotStartError, now: float) -> None:
-        if error.full or (error.passing and former.tries + 1 < _MOST_TRIES):
+        if error.short or (error.passing and former.tries + 1 < _MOST_TRIES):
             delay = min(former.delay * 2, _LONGEST_DELAY)
-            full = attempt.place.veil.hide(error.reason) if error.full else ""
-            attempt.began += former.delay if full else 0.0  # the task has nothing of that time
-            attempt.state = Delayed(now + former.delay, former.tries + 1, delay, full)
+            short = attempt.place.veil.hide(error.reason) if error.short else ""
+            attempt.began += former.delay if short else 0.0  # the task has nothing of that time
+            attempt.state = Delayed(now + former.delay, former.tries + 1, delay, short)
             return
         reason = f"{error.reason} (tried {former.tries + 1} times)" if error.passing else error.reason
         reason = attempt.place.veil.hide(reason)

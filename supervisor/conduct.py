@@ -7,6 +7,7 @@ know the core's rules and the hub's loop.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,10 @@ from actors.events import ChildGone, ChildQuarantined, ChildReady
 from actors.model import Containment
 from actors.state import ROLES, RUNNER
 from supervisor import core_effects as published
-from supervisor.exits import describe, kind_of
+from supervisor import core_events as told
+from supervisor.exits import Crashed, SpawnFailed, describe, kind_of
 from supervisor.fork_protocol import Namespace
+from supervisor.forked import REFUSED
 from supervisor.ladder import namespace_for
 from supervisor.spec import ChildSpec, SupervisorFlags
 
@@ -37,6 +40,13 @@ OPTIONAL_ROLES: Final = frozenset({"progress_monitor", "blocker_detector"})
 
 HEARTBEAT_TIMEOUT: Final = 5.0
 """Seconds without a beat after which a child's loop is called stuck (fault model, row F2)."""
+
+SHORT_FIRST: Final = 0.1
+"""Seconds before a child is forked again for which the system had no process, thread, memory or descriptor; three
+times as many with each refusal in a row. What a child did itself is answered at once."""
+
+SHORT_LONGEST: Final = 15.0
+"""Most seconds of that: so one child's attempts never use up the budget of restarts, however long it lasts."""
 
 START_TIMEOUT: Final = 30.0
 """Seconds from fork to ready; a snapshot of 20,000 tasks is folded within two."""
@@ -99,6 +109,8 @@ class HubPort:
         self._containment = Containment(str(runner.get("containment", Containment.AUTO.value)))
         self._incarnations: dict[str, int] = {}
         self._asked: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
+        self._waiting: dict[tuple[str, int], bool] = {}  # taken out by whoever comes first: the hub's thread, or ours
 
     def incarnations(self) -> Mapping[str, int]:
         """Return the last incarnation of each child that was started."""
@@ -121,15 +133,46 @@ class HubPort:
         }
         is_role = spec.id != RUNNER
         namespace = Namespace.NONE if is_role else namespace_for(self._containment)
-        self._hub.spawn(self._session, spec.id, incarnation, spec.target, args, role=is_role, namespace=namespace)
+        session, name = self._session, spec.id
+
+        def start() -> None:
+            self._hub.spawn(session, name, incarnation, spec.target, args, role=is_role, namespace=namespace)
+
+        delay = self._delay(name, last_exit)
+        if delay:
+            self._waiting[name, incarnation] = True
+            self._hub.call_at(time.monotonic() + delay, lambda: start() if self._take((name, incarnation)) else None)
+        else:
+            start()
+
+    def _delay(self, child: str, last_exit: ExitReason | None) -> float:
+        """Return the seconds to wait: none, unless the system has just refused the child what it needs to live."""
+        short = isinstance(last_exit, SpawnFailed) or (isinstance(last_exit, Crashed) and last_exit.code == REFUSED)
+        refused = self._refused[child] = self._refused.get(child, 0) + 1 if short else 0
+        return min(SHORT_FIRST * 3.0 ** (refused - 1), SHORT_LONGEST) if refused else 0.0
+
+    def _take(self, waiting: tuple[str, int]) -> bool:
+        return self._waiting.pop(waiting, False)
+
+    def _not_started(self, child: str, incarnation: int) -> bool:
+        """Give up a start that waits, and tell of it; return whether there was one."""
+        if not self._take((child, incarnation)):
+            return False
+        failed = told.SpawnFailed(time.monotonic(), child, incarnation, "it was stopped before it could be forked")
+        self._hub.call(lambda: self._hub.tell(self._session, failed))
+        return True
 
     def ask_to_stop(self, child: str, incarnation: int) -> None:
         """Send the child away."""
+        if self._not_started(child, incarnation):
+            return
         self._asked[child] = incarnation  # before its grace is looked up: it may be cut at this very moment
         self._hub.ask_to_stop(self._session, child, incarnation, self._grace.get(child, ROLE_GRACE))
 
     def kill(self, child: str, incarnation: int) -> None:
         """Kill the child."""
+        if self._not_started(child, incarnation):
+            return
         self._hub.kill(self._session, child, incarnation)
 
     def tick_at(self, mono: float) -> None:

@@ -65,8 +65,8 @@ ALONE_SECONDS: Final = 3.5
 LEAVE_SLACK: Final = 5.0
 """Seconds beyond the grace that the journal has to take the last results when the runner was told to end."""
 
-NO_LOG: Final = "a task has to wait: "
-"""How the reason of a pause begins that the runner states, and takes back, because of a full disk."""
+SHORT: Final = "tasks have to wait: "
+"""How the reason of a pause begins that the runner states, and takes back, because the system refuses it something."""
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"
@@ -126,7 +126,7 @@ class Runner:
         self._leaving = False
         self._status = 0
         self._stopping: Verdict | None = None
-        self._wished: SessionPaused | SessionUnpaused | None = None
+        self._pausing = self._unpausing = False
         self._beat_at = next_beat(time.monotonic())
 
     def run(self) -> int:
@@ -141,7 +141,7 @@ class Runner:
                 self._read_link(now)
             self._attempts.tick(now)
             self._look_at_usage(now)
-            self._tell_of_space()
+            self._tell_of_shortage()
             self._gather_facts(now)
             self._say_alive(now)
         return self._status
@@ -176,18 +176,18 @@ class Runner:
             for attempt, excess in self._meters.look(self._attempts.roots(), now):
                 self._attempts.over_limit(attempt, excess, now)
 
-    def _tell_of_space(self) -> None:
-        """Have the session paused as long as a full disk keeps an attempt from beginning."""
-        state, full = self._state, self._attempts.waits_for_space
-        wish: SessionPaused | SessionUnpaused | None = None
-        if state is not None and not self._leaving and state.stop is None:
-            if full and not state.paused:
-                wish = SessionPaused(NO_LOG + full)
-            elif state.paused.startswith(NO_LOG) and not full:
-                wish = SessionUnpaused()
-        if wish is not None and wish != self._wished:
-            self._facts.append(wish)
-        self._wished = wish
+    def _tell_of_shortage(self) -> None:
+        """Pause the session while attempts cannot be started for want of something; the runner's own pause only."""
+        if self._state is None or self._leaving:
+            return
+        why, paused = self._attempts.shortage, self._state.paused
+        self._pausing, self._unpausing = self._pausing and not paused, self._unpausing and bool(paused)
+        if why and not (paused or self._pausing):
+            self._pausing = True
+            self._facts.append(SessionPaused(SHORT + why))
+        elif not why and paused.startswith(SHORT) and not self._unpausing:
+            self._unpausing = True
+            self._facts.append(SessionUnpaused())
 
     def _say_alive(self, now: float) -> None:
         if now < self._beat_at:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actors.veil import Veil
+from supervisor.shortage import cure, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,19 +35,8 @@ NOT_FOUND: Final = 127
 NOT_STARTED: Final = 126
 """Exit status of a step whose program exists and cannot be started, as shells have it."""
 
-_PASSING: Final = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.ETXTBSY,
-        errno.EINTR,
-    }
-)
-"""Errors that another moment may mend."""
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ETXTBSY, errno.EINTR})
+"""Errors that another moment may mend; those of a shortage beside them (:mod:`supervisor.shortage`)."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Those that last until somebody makes room."""
@@ -62,15 +52,16 @@ class CannotStartError(Exception):
         code: The exit status that a shell would report, 126 or 127.
         reason: One line for people.
         passing: Whether trying again may help.
-        full: Whether it will, once a disk has room again.
+        short: Whether the system refused it processes, descriptors, memory or room on a disk: that is nothing about the
+            step, and it can be started once the system has them again.
     """
 
-    def __init__(self, code: int, reason: str, *, passing: bool = False, full: bool = False) -> None:
+    def __init__(self, code: int, reason: str, *, passing: bool = False, short: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.passing = passing
-        self.full = full
+        self.short = short
 
 
 @attrs.frozen
@@ -180,10 +171,9 @@ def _open_log(place: Place) -> int:
     try:
         return os.open(place.log, _LOG_FLAGS, 0o600)
     except OSError as error:
-        reason = f"its log {place.log} cannot be opened: {error.strerror}"
-        raise CannotStartError(
-            NOT_STARTED, reason, passing=error.errno in _PASSING, full=error.errno in _FULL
-        ) from error
+        reason = f"its log {place.log} cannot be opened: {refusal(error)}"
+        passing, short = error.errno in _PASSING, error.errno in _FULL or bool(cure(error))
+        raise CannotStartError(NOT_STARTED, reason, passing=passing, short=short) from error
 
 
 def _write_header(output: int, step: Step, place: Place) -> None:
@@ -205,6 +195,8 @@ def _write(output: int, text: str) -> None:
 
 def _explained(error: OSError, program: str, directory: str) -> CannotStartError:
     reason = error.strerror or str(error)
+    if cure(error):
+        return CannotStartError(NOT_STARTED, f"{program} cannot be started: {refusal(error)}", short=True)
     passing = error.errno in _PASSING
     if error.filename == directory and not passing:
         return CannotStartError(NOT_STARTED, f"its directory {directory} cannot be entered: {reason}")

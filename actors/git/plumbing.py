@@ -22,6 +22,9 @@ from actors.programs import Finished, Flow, Program, beside
 _NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
 """What programs say, in the language that ours are run in, and Python's errors, when a disk is full."""
 
+_SHORT: Final = ("Resource temporarily unavailable", "Cannot allocate memory", "Too many open files")
+"""The same, when the system has no more processes, threads, memory or descriptors for them."""
+
 _BROKEN: Final = ("Input/output error", "Read-only file system", "Structure needs cleaning")
 """The same, of a disk that fails, and of a file system that gave up because of it."""
 
@@ -102,8 +105,8 @@ class Refusal:
 
     @property
     def is_passing(self) -> bool:
-        """Whether it is worth trying again later: an obstacle that passes, or a disk that is full."""
-        return not self.is_broken and (self.passing or any(text in self.reason for text in _NO_SPACE))
+        """Whether it is worth trying again later: an obstacle that passes, a full disk, a shortage."""
+        return not self.is_broken and (self.passing or any(text in self.reason for text in (*_NO_SPACE, *_SHORT)))
 
     @property
     def is_broken(self) -> bool:

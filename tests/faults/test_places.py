@@ -200,24 +200,24 @@ def _pairs(lines: list[str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.row("F26")
-def test_a_run_goes_on_when_what_it_shows_cannot_be_written_any_more(folder: Project, place: Path) -> None:
+def test_a_run_goes_on_when_what_it_shows_cannot_be_written_any_more(strangers_project: Project) -> None:
     """Directories are closed to its user: the journal is open, and everything else can be made from it."""
-    place.chmod(0o777)
-    folder.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = start_as_stranger(folder)
-    wait_until(lambda: facts(folder, AttemptStarted) or running.process.poll() is not None, 30.0, "the task runs")
+    project, gate = strangers_project, strangers_project.path.parent / "go"
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(gate)}; echo 1 > one"}))
+    running = start_as_stranger(project)
+    wait_until(lambda: facts(project, AttemptStarted) or running.process.poll() is not None, 30.0, "the task runs")
     assert running.process.poll() is None, running.text()
-    sheets = folder.path / ".milestones" / "sessions" / folder.session()
+    sheets = project.path / ".milestones" / "sessions" / project.session()
     for closed in (sheets / "agents", sheets):
         closed.chmod(0o500)
     before = (sheets / "session.json").read_bytes()
 
-    (place / "go").touch()
+    gate.touch()
 
     assert running.wait() == 0, running.text()
     assert "Traceback" not in running.text()
     assert (sheets / "session.json").read_bytes() == before, "it could be written after all"
-    assert [fact.task for fact in facts(folder, TaskCompleted)] == ["t1"]
+    assert [fact.task for fact in facts(project, TaskCompleted)] == ["t1"]
 
 
 # --- what stands in the project ----------------------------------------------------------------------------------

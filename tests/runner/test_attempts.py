@@ -285,11 +285,11 @@ def test_a_task_waits_for_room_for_its_log_and_the_time_is_not_its_own(tmp_path:
         while now < 300.0:
             now = attempts.next_moment()
             attempts.tick(now)
-            assert "log cannot be opened: No space left on device" in attempts.waits_for_space
+        assert "log cannot be opened: No space left on device" in attempts.shortage
         (disk / "ballast").unlink()
         now = attempts.next_moment()
         attempts.tick(now)
-        assert attempts.waits_for_space == ""
+        assert attempts.shortage == ""
 
         def over() -> bool:
             attempts.children_ended(now)
