@@ -21,7 +21,7 @@ import attrs
 import msgspec
 
 from actors.limits import Limits
-from actors.model import Command, Containment, Isolation, Milestone
+from actors.model import Command, Containment, Isolation, Milestone, Overflow
 from actors.wording import signal_name
 
 
@@ -112,6 +112,7 @@ class Settings:
             begin so. Under a run tasks get them all.
         containment: What makes sure that nothing of a task is left.
         output_limit: Bytes that the log of an attempt may have; 0 for no limit.
+        output_overflow: What becomes of an attempt whose log has more: its middle is left out, or the attempt is ended.
         role_limits: What each role's process may use, with the programs that it runs, and the runner's, without
             the tasks.
         task_limits: What an attempt may use, all its processes together.
@@ -142,6 +143,7 @@ class Settings:
     environment: tuple[str, ...] = ENVIRONMENT
     containment: Containment = Containment.AUTO
     output_limit: int = 1 << 30
+    output_overflow: Overflow = Overflow.TRIM
     role_limits: Limits = Limits()
     task_limits: Limits = Limits()
 

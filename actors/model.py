@@ -33,6 +33,13 @@ class Containment(enum.Enum):
     SWEEP = "sweep"
 
 
+class Overflow(enum.Enum):
+    """What becomes of an attempt that prints more than its log may have."""
+
+    TRIM = "trim"
+    END = "end"
+
+
 class Isolation(enum.Enum):
     """Where attempts run: in a git worktree slot of their own, or in the project directory itself."""
 

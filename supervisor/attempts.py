@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 import attrs
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptOverLimit, AttemptStarted, Outcome
+from actors.model import Overflow
 from actors.wording import signal_name
 from supervisor.memory_kills import KILLED, MemoryKills
+from supervisor.output_trim import trim
 from supervisor.steps import CannotStartError, Place, log_size, note_in_log, start_step
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class _Attempt:
     state: Delayed | Running | Ending
     step: int = 0
     stated: bool = False
+    cut: bool = False
     status: int = 0
 
     @property
@@ -196,20 +199,40 @@ class Attempts:
                     assert_never(attempt.state)
         self._settle(now)
 
-    def check_outputs(self, limit: int, now: float) -> None:
-        """End the attempts whose logs have grown beyond a limit.
+    def check_outputs(self, limit: int, overflow: Overflow, now: float) -> bool:
+        """Cut the logs that take too much space, or end their attempts.
 
         Args:
             limit: Bytes; 0 for no limit.
+            overflow: Which of the two.
             now: Monotonic seconds.
+
+        Returns:
+            Whether one was cut: its attempt is printing much, and had better be looked at soon.
         """
-        if not limit:
-            return
-        for attempt in list(self._live.values()):
-            if isinstance(attempt.state, Running) and log_size(attempt.place) > limit:
-                reason = f"its output is larger than output_limit ({limit:,} bytes): {attempt.place.log}"
-                grace = min(OUTPUT_GRACE, self.grace)
-                self._end(attempt, attempt.state.leader, Verdict(Outcome.FAILED, 0, reason), now + grace)
+        cut = False
+        for attempt in list(self._live.values()) if limit else ():
+            reason = f"its output is larger than output_limit ({limit:,} bytes): {attempt.place.log}"
+            if overflow is Overflow.END:
+                if log_size(attempt.place) > limit:
+                    self._prints_too_much(attempt, reason, now)
+                continue
+            try:
+                cut_now = trim(attempt.place.log, limit)
+            except OSError as error:
+                why = f"{reason} cannot be cut: {error.strerror}"
+                self._prints_too_much(attempt, why, now)
+                continue
+            if cut_now and not attempt.cut:
+                attempt.cut = True
+                self._facts.append(AttemptOverLimit(attempt.id, f"{reason}; its middle is left out"))
+            cut = cut or cut_now
+        return cut
+
+    def _prints_too_much(self, attempt: _Attempt, reason: str, now: float) -> None:
+        if isinstance(attempt.state, Running):
+            grace = min(OUTPUT_GRACE, self.grace)
+            self._end(attempt, attempt.state.leader, Verdict(Outcome.FAILED, 0, reason), now + grace)
 
     def roots(self) -> dict[str, list[int]]:
         """Return the tops of the trees of the attempts that run: their leaders, and what these have orphaned."""

@@ -19,7 +19,7 @@ import attrs
 from actors import fields
 from actors.events import AgentRunner
 from actors.limits import Limits
-from actors.model import Containment, Isolation
+from actors.model import Containment, Isolation, Overflow
 from actors.problems import Names, Notes, Problem, quoted
 from actors.scan import Mapping as Fields
 from actors.scan import Scalar
@@ -365,6 +365,9 @@ _KEYS: Final[dict[str, _Take]] = {
     "secrets": _Value("secrets", _variables),
     "environment": _Value("environment", _passed),
     "output_limit": _Value("output_limit", _size),
+    "output_overflow": _Value(
+        "output_overflow", lambda held, name, layer: fields.choice(held, name, layer.notes, Overflow)
+    ),
     "containment": _Value("containment", lambda held, name, layer: fields.choice(held, name, layer.notes, Containment)),
     "log_level": _log_level,
     "log": _Section(

@@ -35,6 +35,8 @@ _MS_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
 _MS_REC_SLAVE: Final = 0x4000 | 0x80000
 _CAP_SYS_ADMIN: Final = 21
 
+_KEEP_SIZE_PUNCH_HOLE: Final = 1 | 2
+
 _ENDED: Final = "ZXx"
 """States of /proc/PID/stat in which nothing runs any more."""
 
@@ -182,6 +184,16 @@ def can_administer() -> bool:
 
 
 # --- pidfd -----------------------------------------------------------------------------------------------
+
+
+def forget_bytes(descriptor: int, offset: int, length: int) -> None:
+    """Have a file system forget a part of a file, which then takes no space and reads as NUL bytes; its length stays.
+
+    Raises:
+        OSError: It does not take that.
+    """
+    where = (ctypes.c_int64(offset), ctypes.c_int64(length))
+    _check(_libc().fallocate(descriptor, _KEEP_SIZE_PUNCH_HOLE, *where), "fallocate")
 
 
 def pidfd_open(pid: int) -> int | None:

@@ -21,6 +21,7 @@ LIVE: Final = frozenset(
         "fail_fast",
         "conflict_reruns",
         "output_limit",
+        "output_overflow",
         "push_every",
         "uncommitted_interval",
         "progress_interval",

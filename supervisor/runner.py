@@ -65,6 +65,9 @@ ALONE_SECONDS: Final = 3.5
 LEAVE_SLACK: Final = 5.0
 """Seconds beyond the grace that the journal has to take the last results when the runner was told to end."""
 
+FLOOD_SECONDS: Final = 0.1
+"""Seconds between two looks at outputs of which one had to be cut."""
+
 SHORT: Final = "tasks have to wait: "
 """How the reason of a pause begins that the runner states, and takes back, because the system refuses it something."""
 
@@ -128,6 +131,7 @@ class Runner:
         self._stopping: Verdict | None = None
         self._pausing = self._unpausing = False
         self._beat_at = next_beat(time.monotonic())
+        self._outputs_at = float("inf")
 
     def run(self) -> int:
         """Work until there is nothing more to do; return the exit status."""
@@ -141,6 +145,7 @@ class Runner:
                 self._read_link(now)
             self._attempts.tick(now)
             self._look_at_usage(now)
+            self._look_at_outputs(now)
             self._tell_of_shortage()
             self._gather_facts(now)
             self._say_alive(now)
@@ -168,13 +173,21 @@ class Runner:
 
     def _patience(self) -> float:
         look_at = self._meters.next_look(alive=len(self._attempts) > 0)
-        moment = min(self._beat_at, self._attempts.next_moment(), self._leave_by, self._state_by, look_at)
+        moment = min(
+            self._beat_at, self._attempts.next_moment(), self._leave_by, self._state_by, self._outputs_at, look_at
+        )
         return max(0.0, moment - time.monotonic())
 
     def _look_at_usage(self, now: float) -> None:
         if now >= self._meters.next_look(alive=len(self._attempts) > 0):
             for attempt, excess in self._meters.look(self._attempts.roots(), now):
                 self._attempts.over_limit(attempt, excess, now)
+
+    def _look_at_outputs(self, now: float) -> None:
+        if now >= min(self._outputs_at, self._beat_at) and self._state is not None:
+            settings = self._state.settings
+            cut = self._attempts.check_outputs(settings.output_limit, settings.output_overflow, now)
+            self._outputs_at = now + FLOOD_SECONDS if cut else float("inf")
 
     def _tell_of_shortage(self) -> None:
         """Pause the session while attempts cannot be started for want of something; the runner's own pause only."""
@@ -193,8 +206,6 @@ class Runner:
         if now < self._beat_at:
             return
         self._beat_at = next_beat(now)
-        if self._state is not None:
-            self._attempts.check_outputs(self._state.settings.output_limit, now)
         if not self._link.wants_to_write:  # nobody reads at present; a sign of life can be left out
             self._send(Beat(now))
 

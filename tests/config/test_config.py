@@ -11,7 +11,7 @@ import yaml
 
 from actors.events import AgentRunner, Settings
 from actors.limits import Limit, Limits
-from actors.model import Containment, Isolation
+from actors.model import Containment, Isolation, Overflow
 from supervisor.config import Config, ConfigError, load_config, merge_options
 from supervisor.config_keys import LogLevel, known_keys
 
@@ -106,6 +106,7 @@ limits:
 roles: {limits: {descriptors: {hard: 1000}}}
 secrets: [API_TOKEN, DB_PASSWORD]
 output_limit: 500 MB
+output_overflow: end
 containment: sweep
 log_level: debug
 agents:
@@ -155,6 +156,7 @@ blockers:
         conflict_reruns=0,
         secrets=("API_TOKEN", "DB_PASSWORD"),
         output_limit=500_000_000,
+        output_overflow=Overflow.END,
         containment=Containment.SWEEP,
         task_limits=Limits(
             memory=Limit(1.5 * 1024**3, 2e9), cpu=Limit(380.0, seconds=600.0), threads=Limit(hard=500.0)

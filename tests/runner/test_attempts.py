@@ -12,6 +12,7 @@ import pytest
 from actors.events import (
     AttemptEnded,
     AttemptGranted,
+    AttemptOverLimit,
     AttemptStarted,
     Outcome,
     Settings,
@@ -19,10 +20,12 @@ from actors.events import (
     Step,
     TaskCompleted,
 )
-from actors.model import Isolation
+from actors.model import Isolation, Overflow
 from supervisor.attempts import Attempts
 from supervisor.containment import Trees
+from supervisor.linux import forget_bytes
 from supervisor.memory_kills import MemoryKills
+from supervisor.output_trim import NOTE, trim
 from supervisor.steps import Place
 from tests.runner.conftest import MakeStage
 from tests.runner.harness import Stage, sh
@@ -309,11 +312,10 @@ def test_an_attempt_without_steps_is_ok(stage: Stage) -> None:
     assert stage.run().outcome is Outcome.OK
 
 
-def bounded(make_stage: MakeStage, limit: int) -> Stage:
+def bounded(make_stage: MakeStage, limit: int, overflow: Overflow = Overflow.END) -> Stage:
     """Return a session of tasks a and t whose logs may have so many bytes; its runner is ready."""
-    stage = make_stage(
-        tasks=("t", "a"), settings=Settings(isolation=Isolation.NONE, stop_grace=30.0, output_limit=limit)
-    )
+    settings = Settings(isolation=Isolation.NONE, stop_grace=30.0, output_limit=limit, output_overflow=overflow)
+    stage = make_stage(tasks=("t", "a"), settings=settings)
     stage.start()
     return stage
 
@@ -332,6 +334,49 @@ def test_an_attempt_that_prints_without_end_is_ended_and_the_reason_names_limit_
     (stage.project / "go").touch()
     assert stage.ended(quiet).outcome is Outcome.OK
     assert stage.standing_here() == []
+
+
+@pytest.mark.row("F20")
+@pytest.mark.parametrize("line", ["x" * 70, ""], ids=["lines", "one endless line"])
+def test_a_flood_of_output_keeps_beginning_and_end_and_neither_ends_nor_blocks_the_task(
+    make_stage: MakeStage, line: str
+) -> None:
+    limit = 1 << 20
+    stage = bounded(make_stage, limit, Overflow.TRIM)
+    flood = f"yes {line}" if line else "cat /dev/zero | tr '\\0' x"
+    prints = f"echo the beginning; {flood} | head -c {32 * limit}; touch printed"
+    attempt = stage.grant("t", sh(f"{prints}; until test -e go; do sleep 0.02; done; echo; echo the end"))
+    stage.until((stage.project / "printed").exists, 60.0)
+    (over,) = stage.until(lambda: stage.facts(AttemptOverLimit), 60.0)
+    log = stage.logs / "tasks" / "t.1.log"
+    stage.until(lambda: log.stat().st_blocks * 512 <= limit, 60.0)
+    (stage.project / "go").touch()
+
+    assert stage.ended(attempt).outcome is Outcome.OK
+
+    assert over.what == f"its output is larger than output_limit ({limit:,} bytes): {log}; its middle is left out"
+    assert log.stat().st_size > 32 * limit
+    content = log.read_bytes()
+    head, _, rest = content.partition(b"\0")
+    assert head.splitlines()[1] == b"the beginning"
+    assert head.endswith(NOTE)
+    assert limit // 8 < len(head) <= limit // 4
+    tail = rest.lstrip(b"\0")
+    assert tail.endswith(b"\nthe end\n")
+    assert limit // 4 < len(tail) <= limit
+    assert len(stage.facts(AttemptOverLimit)) == 1
+
+
+def test_where_the_file_system_forgets_nothing_an_attempt_that_prints_too_much_is_ended(tmp_path: Path) -> None:
+    """As /dev/full refuses to forget, a log on such a file system would."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with pytest.raises(OSError, match="fallocate"):
+            forget_bytes(descriptor, 0, 4096)
+    finally:
+        os.close(descriptor)
+    assert not trim(str(tmp_path / "none"), 1)
+    assert not trim("/dev/full", 1)
 
 
 def test_what_stays_within_the_limit_and_what_has_none_is_left_alone(make_stage: MakeStage) -> None:
