@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import selectors
 import signal
 import sys
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
 CRASHED: Final = 70
 """Exit status of a child whose code raised (EX_SOFTWARE of sysexits.h)."""
 
+MOST_MESSAGES: Final = 1000
+"""Messages in the mailbox above which the link is not read: so they wait at the sender's, who is told so in the end."""
+
 _CHUNK: Final = 1 << 18
+_LOOK_AGAIN: Final = 0.02
 
 
 class Ignore(Exception):  # noqa: N818 - it is OTP's word, and no error
@@ -56,6 +61,16 @@ class _Asked:
 
 class _BeatDue:
     """Told to the actor; its loop answers."""
+
+
+class _Mailbox(queue.Queue[Any]):
+    """pykka's own mailbox, with a lane for looks at the loop: they are not to wait behind a flood of messages."""
+
+    def _put(self, item: Any) -> None:  # noqa: ANN401 - pykka's envelopes
+        if isinstance(item.message, _BeatDue):
+            self.queue.appendleft(item)
+        else:
+            self.queue.append(item)
 
 
 class _Hosted(pykka.Actor):
@@ -136,6 +151,9 @@ class ActorHost:
         self._next_beat = float("inf")
         self._unanswered = False
         self._asked_by_signal = False
+        self._mailbox: _Mailbox | None = None
+        self._reading = True
+        self._ended = False
         self._status: int | None = None
         self._final: int | None = None
 
@@ -152,6 +170,11 @@ class ActorHost:
         except (TypeError, ValueError, RecursionError) as error:
             self.crash(TypeError(f"start_info must be plain values, for it is sent as JSON: {error}"))
         self._send_bytes(up)
+
+    def open_mailbox(self) -> _Mailbox:
+        """Make the actor's mailbox; one that it brings itself is read into without a bound."""
+        self._mailbox = _Mailbox()
+        return self._mailbox
 
     def beat(self) -> None:
         """Say that the actor's loop has come round."""
@@ -200,6 +223,7 @@ class ActorHost:
                 if key.fileobj is self._link:
                     data = self._receive()
                     if not data:  # nobody supervises any more
+                        self._ended = True
                         self._selector.unregister(self._link)
                         actor.stop(block=False)
                         continue
@@ -211,6 +235,7 @@ class ActorHost:
                 self._asked_by_signal = False
                 actor.stop(block=False)
             self._look(actor)
+            self._read_while_there_is_room()
         return self._final
 
     def heed_signals(self) -> None:
@@ -221,6 +246,17 @@ class ActorHost:
         # Only noted: the main thread may be putting something into the mailbox at this very moment.
         self._asked_by_signal = True
         os.eventfd_write(self._wake, 1)
+
+    def _read_while_there_is_room(self) -> None:
+        if self._ended or self._mailbox is None:
+            return
+        waiting = self._mailbox.qsize()
+        if self._reading and waiting >= MOST_MESSAGES:
+            self._reading = False
+            self._selector.unregister(self._link)
+        elif not self._reading and waiting < MOST_MESSAGES // 2:
+            self._reading = True
+            self._selector.register(self._link, selectors.EVENT_READ)
 
     def _receive(self) -> bytes:
         try:
@@ -247,7 +283,10 @@ class ActorHost:
         self._next_beat = float("inf") if seconds is None else time.monotonic() + seconds
 
     def _timeout(self) -> float | None:
-        return None if self._beat_seconds is None else max(0.0, self._next_beat - time.monotonic())
+        if self._beat_seconds is None:
+            return None if self._reading else _LOOK_AGAIN
+        left = max(0.0, self._next_beat - time.monotonic())
+        return left if self._reading else min(left, _LOOK_AGAIN)
 
     def _look(self, actor: pykka.ActorRef[Any]) -> None:
         if self._beat_seconds is None or time.monotonic() < self._next_beat:
@@ -273,6 +312,8 @@ def run_actor(link: socket.socket, cls: type[pykka.Actor], args: Mapping[str, ob
     """
     host = ActorHost(link, beat)
     host.heed_signals()
-    body = {"host": host, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    body: dict[str, object] = {"host": host, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    if getattr(cls, "_create_actor_inbox", None) is pykka.ThreadingActor._create_actor_inbox:  # noqa: SLF001 - its hook
+        body["_create_actor_inbox"] = staticmethod(host.open_mailbox)
     hosted = cast("type[pykka.Actor]", type(cls.__name__, (_Hosted, cls), body))
     return host.run(hosted.start(**args))

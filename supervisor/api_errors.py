@@ -73,6 +73,13 @@ class ChildUnavailableError(SupervisionError):
         self.child = child
 
 
+class MailboxFullError(ChildUnavailableError):
+    """So much waits for the actor that nothing more is taken: it does not keep up with who sends, or hangs."""
+
+    def __init__(self, child: str, most: int) -> None:
+        super().__init__(child, f"{most >> 20} MiB of messages wait for it; send more when it has handled some")
+
+
 class MessageError(SupervisionError, ValueError):
     """A message, or an argument, cannot be sent to another process: it has no form in JSON."""
 

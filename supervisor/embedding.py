@@ -143,6 +143,7 @@ class Supervisor:
 
         Raises:
             ChildUnavailableError: There is no actor that is ready to take it.
+            MailboxFullError: So much waits for it already.
             MessageError: The message has no form in JSON.
             NotRunningError: The supervisor does not run.
         """
@@ -161,6 +162,7 @@ class Supervisor:
             ChildGoneError: The child ended before it answered.
             AnswerError: The actor raised an exception while it answered.
             ChildUnavailableError: There is no actor that is ready to take it.
+            MailboxFullError: So much waits for it already.
             MessageError: The message has no form in JSON.
             NotRunningError: The supervisor does not run.
         """

@@ -25,7 +25,7 @@ from supervisor import core_events as told
 from supervisor.exits import Shutdown, Unknown, from_wait
 from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace, StandbyGone, StandbyReady
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
-from supervisor.links import Link
+from supervisor.links import TURN_BYTES, Link
 from supervisor.linux import start_ticks
 from supervisor.offspring import EMPTY_SECONDS
 
@@ -43,6 +43,9 @@ SILENT_SECONDS: Final = EMPTY_SECONDS + 2.0
 
 PRELOAD_SECONDS: Final = 25.0
 """The same for the first launch that it answers: it is still importing."""
+
+BEAT_SECONDS: Final = 0.02
+"""Two heartbeats of a child that come sooner one after the other are one."""
 
 F = TypeVar("F")
 
@@ -67,6 +70,8 @@ class Child(Generic[F]):
             ended; ``None`` while it owes nothing.
         held: What it said before its process was known.
         mark: What its environment, and that of what it starts, can be recognized by.
+        is_ready: Whether it has said so.
+        beaten_at: Monotonic moment of the last heartbeat that was told.
     """
 
     key: str
@@ -83,6 +88,20 @@ class Child(Generic[F]):
     awaited_since: float | None = None
     held: list[F] = attrs.Factory(list)
     mark: str = ""
+    is_ready: bool = False
+    beaten_at: float = float("-inf")
+
+    def beats(self, now: float) -> bool:
+        """Whether a heartbeat is worth being told of: a child that sends them without end fills no mailbox."""
+        if now - self.beaten_at < BEAT_SECONDS:
+            return False
+        self.beaten_at = now
+        return True
+
+    def gets_ready(self) -> bool:
+        """Whether it says so for the first time."""
+        first, self.is_ready = not self.is_ready, True
+        return first
 
 
 class Owner(Protocol[F]):
@@ -444,7 +463,7 @@ class Fleet(Generic[F]):
             return
         gone = bool(events & selectors.EVENT_WRITE) and not link.flush()
         if events & selectors.EVENT_READ:
-            frames, ended = link.read()
+            frames, ended = link.read(TURN_BYTES)
             if child.pid:
                 for frame in frames:
                     self._owner.received(child, frame)

@@ -401,9 +401,11 @@ class Hub(threading.Thread):
             case Propose(ticket=ticket, facts=facts):
                 self._proposals.append(_Proposal(child.session, facts, child.id, child.incarnation, ticket))
             case Ready():
-                self.tell(child.session, told.Ready(now, child.id, child.incarnation))
+                if child.gets_ready():
+                    self.tell(child.session, told.Ready(now, child.id, child.incarnation))
             case Beat():
-                self.tell(child.session, told.Beat(now, child.id, child.incarnation))
+                if child.beats(now):
+                    self.tell(child.session, told.Beat(now, child.id, child.incarnation))
             case Welcome() | Deliver() | Leave():
                 self._fleet.kill(child)  # no child says these: it does not speak our protocol
             case _:
@@ -428,6 +430,9 @@ class Hub(threading.Thread):
     def _welcome(self, child: Child[Frame], since: int) -> None:
         session = self._sessions.get(child.session)
         if session is None or child.link is None:
+            return
+        if child.link.welcomed:
+            self._fleet.kill(child)  # it says hello once; each answer is as long as the session
             return
         state = session.ledger.state
         # Without this a role whose file has few lines would be sent nearly the whole journal at every restart.

@@ -27,7 +27,7 @@ import msgspec
 from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
 from actors.problems import closest, did_you_mean, quoted
 from supervisor import core_events as told
-from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError
+from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError, MailboxFullError
 from supervisor.branch import Branch, Place, settle
 from supervisor.core_effects import FailedToStart
 from supervisor.event_log import StandbyEnded, StandbyWaiting, SupervisorTroubled
@@ -38,6 +38,7 @@ from supervisor.gauge import Gauge
 from supervisor.kept_child import CannotLaunchError, KeptChild, beat_seconds
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
+from supervisor.mailboxes import MAILBOX_BYTES, Mailbox
 from supervisor.readiness import NotifySocket
 from supervisor.shortage import refusal, shortage_of
 from supervisor.spec import ChildSpec, ChildType, Strategy, SupervisorFlags
@@ -109,7 +110,7 @@ class Keeper(threading.Thread):
         self._fleet: Fleet[Word] = Fleet(self._loop.selector, DIALOGUE, (*PRELOAD, *tree.preload), self, tree.output)
         self._branches: dict[str, Branch] = {}
         self._kept: dict[str, KeptChild] = {}
-        self._mailboxes: dict[str, int] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
         self._numbers: dict[str, dict[str, int]] = {}
         self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self._troubled)
         self._tickets = 0
@@ -144,11 +145,13 @@ class Keeper(threading.Thread):
 
         Raises:
             ChildUnavailableError: There is no actor to take it.
+            MailboxFullError: So much waits for it already.
         """
-        incarnation = self._mailbox(child)
+        mailbox = self._mailbox(child, len(body))
 
         def send() -> None:
-            self._send(child, incarnation, Tell(msgspec.Raw(body)))
+            mailbox.took(len(body))
+            self._send(child, mailbox.incarnation, Tell(msgspec.Raw(body)))
 
         self.call(send)
 
@@ -157,9 +160,15 @@ class Keeper(threading.Thread):
 
         Raises:
             ChildUnavailableError: There is no actor to take it.
+            MailboxFullError: So much waits for it already.
         """
-        incarnation = self._mailbox(child)
-        question = _Question(lambda answer: self._ask(child, incarnation, body, answer), child)
+        mailbox = self._mailbox(child, len(body))
+
+        def ask(answer: Future[Any]) -> None:
+            mailbox.took(len(body))
+            self._ask(child, mailbox.incarnation, body, answer)
+
+        question = _Question(ask, child)
         if not self._loop.call(question):
             question.refuse()
         return question.answer
@@ -181,11 +190,13 @@ class Keeper(threading.Thread):
         """Process id of the fork server, 0 without one."""
         return self._fleet.server_pid
 
-    def _mailbox(self, child: str) -> int:
-        incarnation = self._mailboxes.get(child)
-        if incarnation is None:
+    def _mailbox(self, child: str, size: int) -> Mailbox:
+        mailbox = self._mailboxes.get(child)
+        if mailbox is None:
             raise ChildUnavailableError(child, self._why_unavailable(child))
-        return incarnation
+        if not mailbox.has_room(size):
+            raise MailboxFullError(child, MAILBOX_BYTES)
+        return mailbox
 
     def _why_unavailable(self, child: str) -> str:
         """Say why nobody takes a message for a child."""
@@ -293,7 +304,7 @@ class Keeper(threading.Thread):
         process = self._fleet.find(branch.path, child, incarnation)
         if below is not None:
             below.tell(told.Stop(time.monotonic(), 0))
-        elif self._mailboxes.get(path) == incarnation:
+        elif (mailbox := self._mailboxes.get(path)) is not None and mailbox.incarnation == incarnation:
             self._fleet.ask_to_stop(branch.path, child, incarnation, Leave())
         elif process is not None:
             self._fleet.terminate(process)
@@ -422,11 +433,13 @@ class Keeper(threading.Thread):
         kept = self._kept[path]
         match frame:
             case Up(mailbox=mailbox, info=info):
-                if mailbox:
-                    self._mailboxes[path] = child.incarnation
-                self._ready(kept, info)
+                if child.gets_ready():
+                    if mailbox and child.link is not None:
+                        self._mailboxes[path] = Mailbox(child.incarnation, child.link)
+                    self._ready(kept, info)
             case Pulse():
-                kept.branch.tell(told.Beat(now, child.id, child.incarnation))
+                if child.beats(now):
+                    kept.branch.tell(told.Beat(now, child.id, child.incarnation))
             case Answer(ticket=ticket, body=body):
                 if (future := kept.asks.pop(ticket, None)) is not None:
                     settle(future, msgspec.json.decode(body))

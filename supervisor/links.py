@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_BACKLOG: Final = 256 * 1024 * 1024
 """Bytes that may wait for one child: a stopped child is killed by its heartbeat deadline long before."""
 
+TURN_BYTES: Final = 1 << 18
+"""Bytes of one child that are read in one turn of a loop: who talks without end is heard like the others, no sooner."""
+
 _CHUNK: Final = 1 << 16
 
 F = TypeVar("F")
@@ -45,14 +48,25 @@ class Link(Generic[F]):
         """Whether something waits for the socket to take more."""
         return bool(self._backlog)
 
-    def read(self) -> tuple[list[F], bool]:
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the socket to take more; may be read from any thread."""
+        return len(self._backlog)
+
+    def read(self, most: float = float("inf")) -> tuple[list[F], bool]:
         """Read what is there.
+
+        Args:
+            most: Bytes after which to leave the rest for another time.
 
         Returns:
             The complete frames in order, and whether the other side is gone (or speaks nonsense).
         """
         frames: list[F] = []
+        taken = 0
         while True:
+            if taken >= most:
+                return frames, False
             try:
                 data = self.sock.recv(_CHUNK)
             except BlockingIOError:
@@ -61,6 +75,7 @@ class Link(Generic[F]):
                 return frames, True
             if not data:
                 return frames, True
+            taken += len(data)
             try:
                 frames.extend(self._reader.feed(data))
             except FrameError:

@@ -39,6 +39,11 @@ class Echo(pykka.ThreadingActor):
                 sys.exit(code)  # type: ignore[arg-type]  # whatever the test wants
             case {"do": "hang"}:
                 threading.Event().wait()
+            case {"do": "wait for", "path": path}:
+                while not Path(str(path)).exists():
+                    threading.Event().wait(0.02)
+            case {"do": "pause", "seconds": float(seconds)}:
+                threading.Event().wait(seconds)
             case {"do": "unsendable"}:
                 return threading.Lock()
             case {"do": "start", "argv": [*argv]}:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actors.actor_host import MOST_MESSAGES
 from supervisor import (
     AnswerError,
     AskTimeoutError,
@@ -22,6 +23,7 @@ from supervisor import (
     Killed,
     Limit,
     Limits,
+    MailboxFullError,
     MessageError,
     Normal,
     NotRunningError,
@@ -34,6 +36,7 @@ from supervisor import (
     SupervisorTroubled,
 )
 from supervisor.linux import is_alive
+from supervisor.mailboxes import MAILBOX_BYTES
 from supervisor.supervision import OnEvent
 from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, running, who
 from tests.api.test_children import nested
@@ -231,6 +234,41 @@ def test_children_come_and_go_as_they_are_asked_for() -> None:
         assert wait_until(lambda: who(supervisor, "a")["incarnation"]) == 1
 
 
+@pytest.mark.row("F24")
+def test_a_flood_of_messages_stops_at_the_sender_and_neither_fills_nor_ends_the_actor(tmp_path: Path) -> None:
+    """A bound in bytes at the sender, in messages in the actor's process; and looks at its loop overtake them."""
+    gate, body = tmp_path / "go", "x" * 100_000
+    with Supervisor([echo()], MANY) as supervisor:
+        supervisor.tell("echo", {"do": "wait for", "path": str(gate)})
+        sent: list[int] = []
+
+        def flood() -> None:
+            for number in range(2 * MOST_MESSAGES):
+                supervisor.tell("echo", {"do": "nothing", "text": body})
+                sent.append(number)
+
+        with pytest.raises(MailboxFullError, match="16 MiB of messages wait for it"):
+            flood()
+        assert len(sent) >= MAILBOX_BYTES // len(body) - 1
+        gate.touch()
+        assert wait_until(lambda: incarnation_of(supervisor), TIMEOUT, "there is room again") == 1
+
+
+def incarnation_of(supervisor: Supervisor) -> int:
+    try:
+        return int(who(supervisor)["incarnation"])
+    except MailboxFullError:
+        return 0
+
+
+@pytest.mark.row("F24")
+def test_an_actor_that_works_through_many_messages_is_not_taken_for_hanging() -> None:
+    with Supervisor([echo(heartbeat_timeout=1.0)], MANY) as supervisor:
+        for _ in range(100):
+            supervisor.tell("echo", {"do": "pause", "seconds": 0.02})
+        assert who(supervisor)["incarnation"] == 1, "it was killed although its loop came round all the time"
+
+
 # --- at the edges --------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +295,7 @@ def test_a_question_at_the_moment_of_the_end_fails_at_once() -> None:
         who(supervisor)
         keeper = supervisor._tree._keeper
         assert keeper is not None
+        mailbox = keeper._mailboxes["echo"]
         asked: list[Future[Any]] = []
 
         def end() -> None:
@@ -266,7 +305,7 @@ def test_a_question_at_the_moment_of_the_end_fails_at_once() -> None:
         keeper.call(end)
         with pytest.raises(NotRunningError):
             supervisor.wait(TIMEOUT)
-    keeper._mailboxes["echo"] = 1
+    keeper._mailboxes["echo"] = mailbox
     asked.append(keeper.ask_child("echo", b"{}"))  # not taken any more
     for question in asked:
         assert isinstance(question.exception(0), ChildGoneError)

@@ -24,11 +24,11 @@ from actors.events import (
     TaskRetried,
     UncommittedSeen,
 )
-from actors.frames import Beat, Deliver, Leave, Ready, encode_frame
+from actors.frames import Beat, Deliver, Hello, Leave, Ready, encode_frame
 from actors.state import ROLES
 from supervisor import core_events as told
 from supervisor.exits import Crashed, Normal, Shutdown, Unknown
-from supervisor.fleet import SILENT_SECONDS
+from supervisor.fleet import BEAT_SECONDS, SILENT_SECONDS
 from supervisor.linux import is_alive
 from supervisor.notices import Escalated
 from tests.shell.hosting import SESSION
@@ -273,6 +273,41 @@ def test_a_child_that_cannot_be_forked_is_told_of_as_failed(stage: Stage) -> Non
     stage.hub.spawn(SESSION, "runner", 2, "tests.shell.puppets:relay", {"odd": object()}, role=False)
     stage.wait_told(told.SpawnFailed, "runner", 2)
     stage.welcomed("runner", 3)
+
+
+@pytest.mark.row("F24")
+def test_a_child_that_talks_without_end_is_read_in_turns_and_its_heartbeats_fill_no_mailbox(stage: Stage) -> None:
+    """Another one is answered meanwhile, and what is told of the flood is bounded by time, not by its size."""
+    flooder, other = stage.welcomed("blocker_detector"), stage.welcomed()
+    flood, sent, over = encode_frame(Beat(1.0)) * 1000, [0], threading.Event()
+
+    def pour() -> None:
+        while not over.is_set():
+            flooder.socket.sendall(flood)
+            sent[0] += 1000
+
+    began = monotonic()
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        for number in range(20):
+            before = sent[0]
+            assert other.settle(other.propose(grant(number)))[1] == ()
+            wait_until(lambda before=before: sent[0] > before, 30.0, "the flood goes on")  # type: ignore[misc]
+    finally:
+        over.set()
+        pouring.join()
+    beats = sum(isinstance(message, told.Beat) for message in stage.told)
+    assert sent[0] > 20_000
+    assert 0 < beats <= (monotonic() - began) / BEAT_SECONDS + 1
+
+
+@pytest.mark.row("F24")
+def test_a_child_says_hello_once(stage: Stage) -> None:
+    """Each answer is as long as the session: who asks for it again and again is no child of ours."""
+    relay = stage.welcomed()
+    relay.say(Hello("task_executor", 1, relay.pid, -1))
+    assert stage.wait_told(told.Exited).reason == Crashed(signal=signal.SIGKILL)
 
 
 @pytest.mark.row("F24")
