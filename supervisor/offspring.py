@@ -11,6 +11,7 @@ nothing is left.
 Owns waiting, killing and emptying. Refuses to know sockets, and why a child is to end.
 """
 
+import contextlib
 import os
 import resource  # noqa: F401 - os.wait4 imports it, and must not meet a full descriptor table there
 import signal
@@ -70,12 +71,7 @@ class Offspring:
         for one in self._living.values():
             if (one.launch.child, one.launch.incarnation) == (child, incarnation):
                 for number in (signal.SIGTERM, signal.SIGCONT):
-                    try:
-                        os.killpg(one.pid, number)
-                    except ProcessLookupError:  # so young that it has no group of its own yet
-                        os.kill(one.pid, number)
-                    except PermissionError:  # programs that changed their user; the kill will name them
-                        continue
+                    _signal_group(one.pid, number)
 
     def living(self) -> tuple[Child, ...]:
         """Return the children that were not waited for yet."""
@@ -150,6 +146,16 @@ class Offspring:
             claimed = found is not None and (found.session in self._living or found.group in self._living)
             if not claimed and linux.environment_of(pid).get(MARK.encode()) not in marks:
                 yield pid
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Send a signal to a child and its group; to itself while it is so young that it has no group of its own."""
+    # Whoever has changed its user may be out of reach; the kill that follows names what it leaves.
+    with contextlib.suppress(PermissionError):
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            os.kill(pid, number)
 
 
 def _ended_child() -> int | None:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 from time import monotonic
+from typing import Final
 
 import pytest
 
@@ -287,3 +289,28 @@ def test_a_stopped_child_is_killed_like_any_other() -> None:
         os.kill(puppet.pid, signal.SIGKILL)
         assert stage.wait_for(ChildExited).status == -signal.SIGKILL
         assert gone(program)
+
+
+_FOREIGN: Final = """\
+import os, subprocess, sys
+import msgspec
+from supervisor.fork_protocol import Launch
+from supervisor.offspring import Child, Offspring
+# No group of its own, as a child that was forked this moment; and of another user, whom nobody may signal.
+sleeper = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+offspring = Offspring()
+offspring.add(Child(Launch("one", 1, "a:b", msgspec.Raw(b"{}"), True), sleeper.pid, "mark"))
+os.setresuid(65534, 65534, 0)
+offspring.terminate("one", 1)
+os.setresuid(-1, 0, -1)
+os.setresuid(0, 0, 0)
+assert sleeper.poll() is None
+sleeper.kill()
+sleeper.wait()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has processes of two users")
+def test_a_child_that_changed_its_user_before_it_had_a_group_does_not_end_the_fork_server() -> None:
+    done = subprocess.run([sys.executable, "-c", _FOREIGN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
