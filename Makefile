@@ -103,6 +103,10 @@ storm: install ## Kill and stop children of a tree at random; compare the books:
 damage: install ## Damage every byte of a journal in eleven ways, and cut it everywhere; about fifteen minutes
 	$(BIN)/python -m tests.journal.damage
 
+.PHONY: steps
+steps: install ## Kill at every named step of every process, alone and all together, the first two times each
+	MILESTONED_TEST_STEPS=every $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/steps
+
 # Histories of supervision trees in virtual time: how long, from which seed, and where failing ones are kept.
 MINUTES ?= 10
 KEEP ?= .

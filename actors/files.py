@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from actors.failpoints import at
 from actors.problems import Problem
 from actors.reader import Reading, read
 
@@ -28,6 +30,7 @@ MOST_BYTES: Final = 8 << 20
 file."""
 
 _MOST_ROUNDS: Final = 20
+_RANDOM_BYTES: Final = 4
 _NO_FILE: Final = "it is {}, no regular file; give it another name, or remove it"
 _KINDS: Final = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe (FIFO)"))
 
@@ -130,6 +133,7 @@ def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYT
         FileChangedError: It changed each time.
         OSError: It cannot be read or replaced.
     """
+    _remove_abandoned(path)
     for _ in range(_MOST_ROUNDS):
         data, status = _read(path, most)
         edited = edit(data)
@@ -137,8 +141,11 @@ def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYT
             return False
         with _durable_temporary(path, edited, status) as temporary:
             if _read(path, most)[0] == data:
+                at("splice.compared")
                 temporary.replace(path)
+                at("splice.renamed")
                 _sync_directory(path.parent)
+                at("splice.durable")
                 return True
     times = f"{_MOST_ROUNDS} times in a row"
     raise FileChangedError(f"{path} was written by somebody else {times}; it was left alone")
@@ -147,7 +154,8 @@ def update_file(path: Path, edit: Callable[[bytes], bytes], most: int = MOST_BYT
 def move_file(source: Path, target: Path) -> bool:
     """Move a file into another directory of the same file system, durably, without replacing anything there.
 
-    Done again after a crash it completes what was begun.
+    Done again after a crash it completes what was begun, even if the source was written anew meanwhile, to the same
+    content.
 
     Returns:
         Whether the file stands at its target and no longer at its source.
@@ -161,29 +169,44 @@ def move_file(source: Path, target: Path) -> bool:
         # A rename would replace what stands there; a link does not.
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        if not source.samefile(target):
-            raise
+        if not source.samefile(target) and read_bytes(source) != read_bytes(target):
+            message = "another file of this name is there; compare the two, and remove the one that is not wanted"
+            raise FileExistsError(errno.EEXIST, message, str(target)) from None
     except FileNotFoundError:
         if not target.exists():
             raise
         return True
+    at("archive.linked")
     _sync_directory(target.parent)
+    at("archive.linked.durable")
     source.unlink()
+    at("archive.unlinked")
     _sync_directory(source.parent)
+    at("archive.durable")
     return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of writers of this path that were killed; there is never more than one writer."""
+    name = re.compile(rf"{re.escape(f'.{path.name}.')}[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
+    for entry in path.parent.iterdir():
+        if name.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 @contextmanager
 def _durable_temporary(path: Path, data: bytes, like: os.stat_result) -> Iterator[Path]:
     """Write a temporary file beside the path and fsync it; it is gone at the end unless it was renamed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _take_after(descriptor, like)
             file.write(data)
             file.flush()
+            at("splice.written")
             os.fsync(descriptor)
+        at("splice.synced")
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from actors.events import (
     SlotPrepared,
     UncommittedSeen,
 )
+from actors.failpoints import at
 from actors.git.repository import is_there, tip_with
 from actors.log import log
 from actors.model import Isolation
@@ -338,6 +339,7 @@ class GitIntegration(RoleActor):
 
     def _pushed(self, remote: str, landed: int) -> Callable[[git.Pushed | git.PushRefused | git.UpToDate], None]:
         def tell(outcome: git.Pushed | git.PushRefused | git.UpToDate) -> None:
+            at("git.pushed")
             match outcome:
                 case git.Pushed(sha=sha) | git.UpToDate(sha=sha):
                     self.propose(Pushed(remote, sha, landed))

@@ -17,6 +17,7 @@ from typing import Final, Self
 import attrs
 import msgspec
 
+from actors.failpoints import at
 from actors.log_lines import FILES, KINDS, holds, line_for, lines_of
 
 __all__ = ["FILES", "KINDS", "Jsonl", "holds", "last_seq_in", "line_for", "lines_of"]
@@ -79,6 +80,7 @@ class Jsonl:
                 fresh.append(line)
                 last = seq
         if fresh:
+            at("log.appending")
             self._write(b"".join(fresh))
             self._last = last
         return len(fresh)

@@ -22,6 +22,7 @@ import attrs
 import pykka
 
 from actors.events import Event, Record, RoleFinished, SessionPaused, SessionUnpaused, encode_event
+from actors.failpoints import at
 from actors.frames import Beat, Deliver, Hello, Leave, Propose, Ready, Welcome
 from actors.log import keep_back, log
 from actors.messages import ProgramEnded, RoleMessage, Short, Tick
@@ -134,7 +135,9 @@ class RoleActor(pykka.ThreadingActor):
             return
         self._tickets += 1
         self._outstanding.add(self._tickets)
+        at("role.proposing")
         self.host.send(Propose(self._tickets, tuple(encode_event(event) for event in events)))
+        at("role.proposed")
 
     def run_flow(self, flow: Flow[T], then: Callable[[T], None]) -> None:
         """Run a flow; ``then`` gets its result, in this thread, after the last of its programs has ended."""
@@ -168,6 +171,7 @@ class RoleActor(pykka.ThreadingActor):
     def on_start(self) -> None:
         """Say hello."""
         self._guarded(lambda: self.host.send(self._hello()))
+        at("role.greeted")
 
     def on_receive(self, message: RoleMessage) -> None:
         """Handle one message; whatever is raised ends the process."""
@@ -225,6 +229,7 @@ class RoleActor(pykka.ThreadingActor):
 
     def _leave(self) -> None:
         self._has_left = True
+        at("role.leaving")
         self.host.leave()
 
     def _welcome(self, message: Welcome) -> None:
@@ -233,15 +238,19 @@ class RoleActor(pykka.ThreadingActor):
         self._project((record, record.event()) for record in message.missed)
         self.rebuilt()
         self._welcomed = True
+        at("role.rebuilt")
         self.host.send(Ready())
+        at("role.ready")
 
     def _deliver(self, message: Deliver) -> None:
+        at("role.told")
         folded: list[tuple[Record, Event]] = []
         for record in message.records:
             event = self.state.apply(record)
             self.observe(record, event)
             folded.append((record, event))
         self._project(folded)
+        at("role.logged")
         self._outstanding.difference_update(message.tickets)
         for refusal in message.refusals:
             log().bind(refusal=refusal).warning("fact refused")

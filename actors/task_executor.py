@@ -133,6 +133,7 @@ class TaskExecutor(RoleActor):
             )
         except (EditError, FileChangedError, OSError) as error:
             if isinstance(error, FileNotFoundError) and self._was_moved():
+                self._complaint = ""
                 self._unwritten.clear()
                 self._milestone_word = milestone or self._milestone_word
                 return

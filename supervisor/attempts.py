@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import attrs
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptOverLimit, AttemptStarted, Outcome
+from actors.failpoints import at
 from actors.model import Overflow
 from actors.wording import signal_name
 from supervisor.memory_kills import KILLED, MemoryKills
@@ -296,7 +297,9 @@ class Attempts:
 
     def _start(self, attempt: _Attempt, former: Delayed, now: float) -> None:
         try:
+            at("runner.spawning")
             pid = start_step(attempt.present, attempt.place, attempt.entry)
+            at("runner.spawned")
         except CannotStartError as error:
             self._not_started(attempt, former, error, now)
             return
@@ -305,6 +308,7 @@ class Attempts:
         if not attempt.stated:
             attempt.stated = True
             self._facts.append(AttemptStarted(attempt.id, self._trees.shown(pid)))
+            at("runner.start.noted")
 
     def _not_started(self, attempt: _Attempt, former: Delayed, error: CannotStartError, now: float) -> None:
         if error.short or (error.passing and former.tries + 1 < _MOST_TRIES):
@@ -319,6 +323,7 @@ class Attempts:
         self._conclude(attempt, Verdict(Outcome.FAILED, error.code, reason), now)
 
     def _leader_exited(self, attempt: _Attempt, pid: int, status: int, now: float) -> None:
+        at("runner.exit.seen")
         attempt.status = status
         asked_before = isinstance(attempt.state, Ending)
         if isinstance(attempt.state, Ending):
@@ -350,6 +355,7 @@ class Attempts:
 
     def _emptied(self, attempt: _Attempt, state: Ending, now: float) -> None:
         self._trees.reap(state.leader)
+        at("runner.tree.emptied")
         if state.verdict is not None:
             self._conclude(attempt, state.verdict, now)
         elif now >= attempt.deadline:
@@ -377,6 +383,7 @@ class Attempts:
     def _conclude(self, attempt: _Attempt, verdict: Verdict, now: float) -> None:
         usage = self._trees.leave(attempt.id)
         del self._live[attempt.id]
+        at("runner.result.kept")
         step = attempt.present.label if attempt.granted.steps else ""
         ended = verdict.outcome in {Outcome.TIMEOUT, Outcome.INTERRUPTED, Outcome.CANCELLED}
         self._facts.append(

@@ -18,13 +18,13 @@ from actors.editor import set_statuses
 from actors.events import (
     Event,
     MilestoneUpdated,
-    SessionEnded,
     SessionResumed,
     SessionStarted,
     SessionStatus,
     encode_event,
 )
 from actors.execution import missing_agents
+from actors.failpoints import at
 from actors.files import move_file, read_milestone_file, update_file
 from actors.model import FileStatus, Isolation, Milestone, Task
 from actors.paths import new_session_id
@@ -238,6 +238,7 @@ def _make_up(paths: ProjectPaths, milestone: Milestone, state: SessionState) -> 
             path=str(path),
         ),
     )
+    at("session.made_up")
     if whole:
         move_file(path, paths.completed_file(milestone.id))
     return read_milestone(paths, milestone.id)[0]
@@ -265,7 +266,7 @@ def decide(
     if ledger is not None and ledger.state.status in RESUMABLE:
         settings = attrs.evolve(settings, isolation=_same_isolation(ledger, wish.isolation))
         update = _update(ledger.state, milestone, as_journaled=wish.as_journaled)
-        return ledger, (SessionResumed(settings, boot_id(), os.getpid(), wish.daemon), *update)
+        return ledger, (_resumed(settings, wish), *update)
     if ledger is not None and ledger.state.unwritten:
         milestone = _make_up(paths, milestone, ledger.state)
     settings = attrs.evolve(settings, isolation=wish.isolation or settings.isolation)
@@ -276,12 +277,31 @@ def decide(
     return Ledger(session), (started,)
 
 
-def unsaid_ending(ledger: Ledger) -> SessionEnded | None:
-    """Return the fact that a session has completed, which it was killed before it could say; ``None`` otherwise."""
-    settled = ledger.state.settled
-    if ledger.state.status in RESUMABLE and settled is not None and settled.status is SessionStatus.COMPLETED:
-        return SessionEnded(settled.status, settled.reason)
-    return None
+def decide_moved(ledger: Ledger | None, wish: Wish) -> tuple[Ledger, tuple[Event, ...]] | None:
+    """Decide whether the latest session goes on of a milestone whose file was moved to the completed ones.
+
+    It does when everything was killed between that and the session's end: worktrees may be left, commits not pushed.
+
+    Args:
+        ledger: Fold of the milestone's latest session, which nobody supervises; ``None`` without one.
+        wish: What is wanted.
+
+    Returns:
+        As :func:`decide`; ``None`` when nothing is left to do.
+
+    Raises:
+        RunRefusedError: It cannot go on like this.
+    """
+    if ledger is None or ledger.state.status not in RESUMABLE:
+        return None
+    if any(task.phase not in {Phase.COMPLETED, Phase.SKIPPED} for task in ledger.state.tasks.values()):
+        return None  # whoever moved the file was not this session
+    settings = attrs.evolve(wish.settings, isolation=_same_isolation(ledger, wish.isolation))
+    return ledger, (_resumed(settings, wish),)
+
+
+def _resumed(settings: Settings, wish: Wish) -> SessionResumed:
+    return SessionResumed(settings, boot_id(), os.getpid(), wish.daemon)
 
 
 def refuse_what_cannot_run(milestone: Milestone, settings: Settings) -> None:
@@ -328,3 +348,4 @@ def journal_beginning(journal: Journal, ledger: Ledger, events: tuple[Event, ...
             f"go on with what the session began with: milestonectl run {ledger.state.milestone.id} --as-journaled",
         )
     journal.append([(ledger.session, fact) for fact, _ in judged.admitted], wall, mono)
+    at("session.begun")

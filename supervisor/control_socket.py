@@ -18,6 +18,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.failpoints import at
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +56,7 @@ def bind_control(path: Path) -> socket.socket:
             path.unlink()
         with _short(path) as name:
             sock.bind(name)
+            at("control.bound")
             Path(name).chmod(0o600)
         sock.listen(_BACKLOG)
     except BaseException:

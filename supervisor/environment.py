@@ -25,6 +25,9 @@ SESSION_MARK: Final = "MILESTONED_SESSION"
 ATTEMPT_MARK: Final = "MILESTONED_ATTEMPT"
 """Variable that names the attempt in every process of it."""
 
+PROJECT_MARK: Final = "MILESTONED_PROJECT"
+"""Variable that names the project's directory in every process of its tasks."""
+
 DENIED_PREFIXES: Final = ("GIT_", "LISTEN_", "MILESTONED_", "WATCHDOG_")
 """Beginnings of variables that never reach a task from outside; a task's own ``env`` may set ``GIT_*``."""
 
@@ -54,7 +57,7 @@ class TaskEnvironment:
 
     def __init__(self, base: Mapping[str, str], *, session: str, milestone: str, project: str) -> None:
         self._base = {name: value for name, value in base.items() if not is_denied(name)}
-        self._marks = {SESSION_MARK: session, "MILESTONED_PROJECT": project, "MILESTONE_ID": milestone}
+        self._marks = {SESSION_MARK: session, PROJECT_MARK: project, "MILESTONE_ID": milestone}
         if MARK in base:  # the fork server's mark of this very runner, by which all below it are found
             self._marks[MARK] = base[MARK]
 

@@ -130,6 +130,8 @@ def _die_with(server: Server, *, inside: bool) -> None:
 
 def _become(launch: Launch, descriptors: Sequence[int], server: Server, born: Born | None) -> int:
     os.environ[MARK] = server.mark_of(launch)
+    forget()
+    at("child.born")
     with contextlib.suppress(OSError):  # only for people who look at ps
         linux.set_process_name(launch.child.rpartition("/")[2])
     return _call(launch, descriptors, born)

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, assert_never
 
+from actors.failpoints import at
 from actors.wording import one_line
 from supervisor import linux
 from supervisor.fork_protocol import (
@@ -103,6 +104,7 @@ class ForkServer:
             for pid, status in self._offspring.wait_for_dead():
                 self._tell_of_standby(self._standbys.ended(pid, status))
             for exited in self._offspring.empty():
+                at("fork_server.emptied")
                 self._say(exited)
             self._fill_standbys()
             self._close_down()
@@ -175,6 +177,7 @@ class ForkServer:
                 os.close(descriptor)
             self._refuse(launch, "the link did not arrive: no descriptor is left in the fork server")
             return
+        at("fork_server.ordered")
         try:
             pid = self._start(launch, descriptors)
         except NamespaceRefusedError as error:
@@ -186,6 +189,7 @@ class ForkServer:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        at("fork_server.forked")
         mark = self._server.mark_of(launch)
         self._offspring.add(Child(launch, pid, mark))
         try:

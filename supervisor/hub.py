@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 import attrs
 
 from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
+from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log import without_secrets
 from actors.log_lines import KINDS
@@ -32,6 +33,7 @@ from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliverie
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import Child, Fleet
 from supervisor.fork_protocol import Namespace
+from supervisor.forked import MARK
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
 from supervisor.ledger import Ledger
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
@@ -418,9 +420,9 @@ class Hub(threading.Thread):
         """Hear of children in advance, of which a session has none."""
 
     def orphaned(self, child: Child[Frame]) -> None:
-        """Sweep what a runner has left behind; a role's programs die with it."""
-        if child.id == RUNNER:
-            kill_until_gone(lambda: find_marked(SESSION_MARK, child.session), SWEEP_SECONDS)
+        """Sweep what a child has left behind: the tasks of a runner, the programs of a role."""
+        mark = (SESSION_MARK, child.session) if child.id == RUNNER else (MARK, child.mark)
+        kill_until_gone(lambda: find_marked(*mark), SWEEP_SECONDS)
 
     def server_lost(self, reason: str) -> None:
         """Let every session stop."""
@@ -441,6 +443,7 @@ class Hub(threading.Thread):
         records = self._journal.records(child.session, since) if behind else ()
         missed = tuple(record for record in records if record.kind in kinds)
         child.link.welcomed = True
+        at("hub.welcoming")
         self._fleet.send(child, Welcome(child.session, session.snapshot.take(state), state.seq, missed))
 
     # --- the journal ---------------------------------------------------------------------------------------------
@@ -486,7 +489,9 @@ class Hub(threading.Thread):
         records = self._journal.append(facts, wall, mono) if facts else ()
         if self._timed is not None and facts:
             self._timed(time.monotonic() - mono)
+        at("hub.journaled")
         self._deliver(records, events, answers)
+        at("hub.delivered")
         for index, proposal in enumerate(proposals):
             if proposal.told is not None:
                 proposal.told(refused[index])
@@ -505,6 +510,7 @@ class Hub(threading.Thread):
         for name in {record.session for record in records}:
             ending = self._sessions[name].ledger.ending()
             if ending is not None:
+                at("session.ending")
                 self._proposals.append(_Proposal(name, (encode_event(ending),)))
 
     def _disk_full(self, proposals: list[_Proposal]) -> None:

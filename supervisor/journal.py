@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 import attrs
 
 from actors.events import Fact, Record, SessionStarted
+from actors.failpoints import at
 from supervisor import chain, journal_file, journal_verify
 from supervisor.journal_errors import (
     JournalBrokenError,
@@ -175,6 +176,7 @@ class Journal(JournalReader):
             self._seq, self._head = rows[-1][0], head
             self._sessions.update(summaries)
             self._leave_witness()
+            at("journal.append.witnessed")
         return tuple(records)
 
     def check_place(self) -> None:
@@ -194,9 +196,12 @@ class Journal(JournalReader):
     def _write(self, rows: list[journal_file.Row]) -> None:
         connection = self._connection
         try:
+            at("journal.append.begun")
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(journal_file.INSERT, rows)
+            at("journal.append.written")
             connection.execute("COMMIT")
+            at("journal.append.committed")
         except sqlite3.Error as error:
             raise self._failed(error) from error
         except BaseException:
@@ -286,6 +291,7 @@ class Journal(JournalReader):
             return
         os.close(self._witness)
         self._witness = -1
+        at("journal.close.begun")
         try:
             if not self._broken:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -302,6 +308,7 @@ class Journal(JournalReader):
                         guard = stack.enter_context(contextlib.closing(journal_file.connect(self.path, "ro")))
                         guard.execute("SELECT count(*) FROM meta").fetchone()
                 self._connection.close()
+        at("journal.closed")
 
 
 def _refuse_lost(path: Path, seen: tuple[Seen, ...]) -> None:

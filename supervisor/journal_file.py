@@ -26,6 +26,7 @@ import attrs
 import msgspec
 
 from actors.events import Fact, Record
+from actors.failpoints import at
 from supervisor import chain
 from supervisor.journal_errors import (
     JournalBrokenError,
@@ -233,7 +234,9 @@ def create(path: Path, form: Form, events: Iterable[tuple[str, float, float, Fac
         with contextlib.closing(connect(fresh, "rw")) as connection:
             _fill(connection, form, events)
         sync(fresh)
+        at("journal.create.filled")
         fresh.rename(path)
+        at("journal.create.renamed")
         sync(path.parent)
     except sqlite3.Error as error:
         fresh.unlink(missing_ok=True)
@@ -306,8 +309,10 @@ def migrate(path: Path, form: Form, found: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     kept.unlink(missing_ok=True)
     kept.hardlink_to(path)
+    at("journal.migrate.kept")
     # The new chain has new hashes: an old witness would call it another journal.
     witness_path(path).unlink(missing_ok=True)
+    at("journal.migrate.unwitnessed")
     with contextlib.closing(connect(kept, "ro&immutable=1")) as connection:
         create(path, form, rewritten(connection))
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 import msgspec
 
+from actors.failpoints import at
 from actors.surroundings import boot_id
 from supervisor.premises import refuse_odd_places
 
@@ -104,10 +105,12 @@ class ProjectLock:
             directory = os.open(paths.milestones, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, directory)
             file = _lock_file(paths.lock, undo)
+            at("lock.file.locked")
             if not _flock(directory):
                 raise LockHeldError(paths.lock, _holder_by_kernel(directory))
             lock = cls(paths.lock, file, directory)
             lock._tell(what)
+            at("lock.taken")
             undo.pop_all()
         return lock
 
@@ -135,6 +138,7 @@ class ProjectLock:
         # An empty file names nobody, so that the next one to be refused is not told of this holder.
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, 0)
+        at("lock.emptied")
         os.close(self._file)
         os.close(self._directory)
         self._file = self._directory = -1

@@ -21,22 +21,23 @@ from supervisor.beginning import (
     RunRefusedError,
     Wish,
     decide,
+    decide_moved,
     journal_beginning,
     locate,
     read_milestone,
     refuse_unreadable,
     refuse_what_cannot_run,
-    unsaid_ending,
 )
+from supervisor.catching_up import catch_up
 from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.control_socket import is_listened
-from supervisor.environment import SESSION_MARK
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
+from supervisor.leases import left_behind
 from supervisor.ledger import Latest, Ledger, without_collection
-from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
+from supervisor.linux import SWEEP_SECONDS, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.mounts import network_file_system
-from supervisor.projection import replace_file, seen_by, session_json
+from supervisor.projection import seen_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,12 +102,14 @@ def open_run(
         RunRefusedError: It cannot start; nothing was changed.
     """
     paths = ProjectPaths(project.resolve())
+    wish = Wish(milestone_id, settings, isolation, as_journaled)
     try:
         locate(paths, milestone_id)
     except AlreadyCompletedError:
-        _end_settled(paths, milestone_id, what)
-        raise
-    wish = Wish(milestone_id, settings, isolation, as_journaled)
+        opening = _open_moved(paths, wish, what)
+        if opening is None:
+            raise
+        return opening
     lock = _acquire(paths, what, milestone_id)
     with _refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
@@ -117,9 +120,10 @@ def open_run(
         paths.write_gitignore()
         journal, former = _take_up(paths, milestone_id)
         undo.callback(journal.close)
-        _sweep(journal)
+        _sweep(paths, journal)
         known = {summary.id for summary in journal.sessions()}
         refuse_commits_ahead(paths, milestone, former, known, as_journaled=as_journaled)
+        catch_up(paths, journal)
         ledger, events = decide(paths, milestone, former, wish)
         journal_beginning(journal, ledger, events)
         undo.pop_all()
@@ -149,7 +153,8 @@ def open_project(
         paths.write_gitignore()
         journal = Journal.open(paths.state_db, seen=seen_by(paths), told=told)
         undo.callback(journal.close)
-        _sweep(journal)
+        _sweep(paths, journal)
+        catch_up(paths, journal)
         undo.pop_all()
     return lock, journal
 
@@ -199,27 +204,39 @@ def _refusals() -> Iterator[None]:
         raise RunRefusedError(CONFIGURATION, str(error)) from error
 
 
-def _end_settled(paths: ProjectPaths, milestone_id: str, what: str) -> None:
-    """End a session that was killed after its milestone was moved to the completed ones, and before it said so."""
+def _open_moved(paths: ProjectPaths, wish: Wish, what: str) -> Opening | None:
+    """Go on with a session that was killed after its milestone was moved to the completed ones, before it had ended.
+
+    Returns:
+        ``None`` when there is none, or somebody else is at it.
+    """
     if not paths.state_db.exists():
-        return
+        return None
     try:
         lock = ProjectLock.acquire(paths, what)
     except LockHeldError:
-        return  # whoever holds it is about to say so itself
-    with contextlib.closing(lock):
-        journal, ledger = _take_up(paths, milestone_id)
-        with journal:
-            ending = None if ledger is None else unsaid_ending(ledger)
-            if ledger is not None and ending is not None:
-                journal_beginning(journal, ledger, (ending,))
-                replace_file(paths.session_json(ledger.session), session_json(ledger.state))
+        return None
+    with _refusals(), contextlib.ExitStack() as undo:
+        undo.callback(lock.close)
+        journal, former = _take_up(paths, wish.milestone_id)
+        undo.callback(journal.close)
+        _sweep(paths, journal)
+        catch_up(paths, journal)
+        decided = decide_moved(former, wish)
+        if decided is None:
+            return None
+        ledger, events = decided
+        journal_beginning(journal, ledger, events)
+        undo.pop_all()
+    return Opening(
+        ledger.session, resumed=True, updated=False, ledger=ledger, warnings=(), paths=paths, lock=lock, journal=journal
+    )
 
 
-def _sweep(journal: Journal) -> None:
-    """Kill what tasks of former sessions left: nobody supervises it, since the project's lock is ours."""
-    marks = frozenset(summary.id for summary in journal.sessions())
-    left = kill_until_gone(lambda: find_marked(SESSION_MARK, marks), SWEEP_SECONDS)
+def _sweep(paths: ProjectPaths, journal: Journal) -> None:
+    """Kill what tasks and roles of former sessions left: nobody supervises it, since the project's lock is ours."""
+    sessions = frozenset(summary.id for summary in journal.sessions())
+    left = kill_until_gone(lambda: left_behind(sessions, str(paths.project)), SWEEP_SECONDS)
     if left:
         pids = ", ".join(map(str, left))
         raise RunRefusedError(

@@ -22,10 +22,10 @@ from supervisor.beginning import (
     RunRefusedError,
     Wish,
     decide,
+    decide_moved,
     read_milestone,
     refuse_unreadable,
     refuse_what_cannot_run,
-    unsaid_ending,
 )
 from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.conduct import PRELOAD
@@ -35,7 +35,6 @@ from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Ledger, latest_in
 from supervisor.opening import open_project
 from supervisor.printout import Printout
-from supervisor.projection import replace_file, session_json
 from supervisor.sampling import Sampler
 from supervisor.shortage import starting_threads
 
@@ -130,8 +129,11 @@ class Project:
         try:
             milestone, warnings = read_milestone(self.paths, wish.milestone_id)
         except AlreadyCompletedError:
-            self._end_settled(wish.milestone_id)
-            raise
+            moved = decide_moved(self._fold_latest(wish.milestone_id)[0], wish)
+            if moved is None:
+                raise
+            self._journal(*moved)
+            return Beginning(moved[0].session, resumed=True, updated=False, ledger=moved[0], warnings=())
         refuse_what_cannot_run(milestone, wish.settings)
         former, known = self._fold_latest(wish.milestone_id)
         refuse_commits_ahead(self.paths, milestone, former, known, as_journaled=wish.as_journaled)
@@ -149,14 +151,6 @@ class Project:
             raise RunRefusedError(IO_ERROR, str(error)) from error
         refuse_unreadable(latest, self.paths.state_db)
         return latest.ledger, known
-
-    def _end_settled(self, milestone_id: str) -> None:
-        """End a session that was killed after its milestone was moved to the completed ones, and before it said so."""
-        ledger, _ = self._fold_latest(milestone_id)
-        ending = None if ledger is None else unsaid_ending(ledger)
-        if ledger is not None and ending is not None:
-            self._journal(ledger, (ending,))
-            replace_file(self.paths.session_json(ledger.session), session_json(ledger.state))
 
     def _journal(self, ledger: Ledger, events: tuple[Event, ...]) -> None:
         """Have facts journaled in the hub's thread, and wait for that."""

@@ -18,6 +18,7 @@ import attrs
 import msgspec
 
 from actors.events import ContainmentChosen, Outcome, SessionStatus
+from actors.failpoints import at
 from actors.files import read_bytes
 from actors.log_lines import FILES, timestamp
 from actors.projection import last_seq_in
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actors.paths import ProjectPaths
+    from actors.plan import Plan
     from actors.state import SessionState, TaskState
 
 INTERRUPTED: Final = "interrupted"
@@ -140,6 +142,18 @@ def sheet_of(state: SessionState, unreachable: Iterable[str] = ()) -> SessionShe
     )
 
 
+def unreachable(state: SessionState, plan: Plan) -> list[str]:
+    """Return the tasks that cannot run any more because of failed or skipped ones, in the milestone's order.
+
+    Args:
+        state: The fold.
+        plan: Of its milestone.
+    """
+    failed = [key for key, task in state.tasks.items() if task.phase in {Phase.FAILED, Phase.SKIPPED}]
+    gone = plan.unreachable(failed) if failed else set()
+    return [key for key, task in state.tasks.items() if key in gone and task.phase is Phase.PENDING]
+
+
 def session_json(state: SessionState, unreachable: Iterable[str] = ()) -> bytes:
     """Return the content of ``session.json``; arguments as of :func:`sheet_of`."""
     return _pretty(sheet_of(state, unreachable))
@@ -166,12 +180,14 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written; the old content stays.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh = path.with_name(f".{path.name}.new")  # a killed writer's is written over
     try:
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(file, "wb") as writer:  # noqa: PTH123 - a descriptor with its own flags
             writer.write(content)
+        at("sheet.written")
         fresh.replace(path)
+        at("sheet.replaced")
     except OSError:
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)

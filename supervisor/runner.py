@@ -32,15 +32,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.events import AttemptEnded, AttemptStarted, Outcome, SessionPaused, SessionUnpaused, encode_event
+from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome, next_beat
 from actors.log import keep_back
 from actors.state import RUNNER, Stage, decode_state
 from actors.veil import Veil
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
-from supervisor.environment import SESSION_MARK, TaskEnvironment, passed_on
+from supervisor.environment import TaskEnvironment, passed_on
 from supervisor.forked import MARK
 from supervisor.ladder import choose
+from supervisor.leases import left_behind
 from supervisor.links import Link
 from supervisor.steps import Place
 from supervisor.task_meters import TaskMeters
@@ -269,6 +271,7 @@ class Runner:
 
     def _welcomed(self, state: SessionState, now: float) -> None:
         self._state = state
+        at("runner.welcomed")
         self._attempts.grace = state.settings.stop_grace
         base: Mapping[str, str] = os.environ
         if state.daemon:  # what somebody started a service with is no business of tasks, but for what is named
@@ -291,7 +294,7 @@ class Runner:
         former = [attempt.id for _, attempt in _open_attempts(state) if attempt.stage is Stage.STARTED or not first]
         if not former:
             return
-        left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), linux.SWEEP_SECONDS)
+        left = linux.kill_until_gone(lambda: left_behind({self._session}, self._project), linux.SWEEP_SECONDS)
         if left:
             _warn(f"processes of a former runner cannot be killed: {', '.join(map(str, left))}")
         self._begun.update(former)
@@ -301,6 +304,7 @@ class Runner:
             self._facts.append(AttemptEnded(attempt, Outcome.INTERRUPTED, detail=_DIED, runner_died=began))
 
     def _acknowledged(self, facts: tuple[Event, ...]) -> None:
+        at("runner.acknowledged")
         for fact in facts:
             if isinstance(fact, AttemptEnded) and self._state is not None:
                 found = self._state.attempt(fact.attempt)
@@ -322,6 +326,7 @@ class Runner:
             return
         for granted, attempt in _open_attempts(state):
             if attempt.id not in self._begun and _may_start(state, attempt):
+                at("runner.grant.received")
                 self._begun.add(attempt.id)
                 directory = attempt.path if state.isolated else self._project
                 log = str(self._logs / f"{attempt.id}.log")
@@ -343,6 +348,7 @@ class Runner:
 
     def _go(self, verdict: Verdict, grace: float, leave_by: float, now: float) -> None:
         self._leaving = True
+        at("runner.leaving")
         self._leave_by = min(self._leave_by, leave_by)
         self._attempts.end_all(verdict, grace, now)
 
@@ -370,7 +376,9 @@ class Runner:
             return
         self._ticket += 1
         self._unacknowledged[self._ticket] = facts
+        at("runner.stating")
         self._send(Propose(self._ticket, tuple(map(encode_event, facts))))
+        at("runner.stated")
 
 
 def _open_attempts(state: SessionState) -> list[tuple[AttemptGranted, Attempt]]:

@@ -28,6 +28,7 @@ from actors.events import (
     SettingsChanged,
     StopRequested,
 )
+from actors.failpoints import at
 from actors.log import keep_back
 from actors.state import RUNNER, decode_state, encode_state
 from actors.veil import Veil
@@ -133,6 +134,7 @@ class SessionRun:
         self._ending = False
         self._when_ready: Callable[[], None] | None = None
         self.paths.prepare_session(self.session)
+        at("session.prepared")
         self._specs = session_specs(
             self.session, str(self.paths.project), str(self.paths.logs(self.session)), self.settings
         )

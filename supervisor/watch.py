@@ -25,7 +25,7 @@ from supervisor.conduct import ChildView
 from supervisor.core_events import Beat
 from supervisor.limits import Sample
 from supervisor.notices import Troubled
-from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json
+from supervisor.projection import AgentSheet, AgentWord, agent_json, replace_file, session_json, unreachable
 from supervisor.session_report import ChildReport, SessionReport, Tally, Vitals
 
 if TYPE_CHECKING:
@@ -229,15 +229,11 @@ class Watch(threading.Thread):
 
     def _write(self) -> None:
         started = time.monotonic()
-        self._replace(self._paths.session_json(self._session), session_json(self._state, self._unreachable()))
+        content = session_json(self._state, unreachable(self._state, self._plan))
+        self._replace(self._paths.session_json(self._session), content)
         self._dirty = False
         took = time.monotonic() - started
         self._next_write = started + max(WRITE_SECONDS, took * WRITE_SHARE)
-
-    def _unreachable(self) -> list[str]:
-        failed = [key for key, task in self._state.tasks.items() if task.phase in {Phase.FAILED, Phase.SKIPPED}]
-        gone = self._plan.unreachable(failed) if failed else set()
-        return [key for key, task in self._state.tasks.items() if key in gone and task.phase is Phase.PENDING]
 
     def _write_agent(self, child: str) -> None:
         if child not in ROLES:

@@ -60,6 +60,7 @@ DOING: Final = frozenset(
         "actors.cast",
         "actors.child",
         "actors.dependency_validator",
+        "actors.failpoints",
         "actors.files",
         "actors.git",
         "actors.git.archive",

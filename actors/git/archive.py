@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.aside import SetAside, set_aside
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, needed
 from actors.git.place import Slot
@@ -54,6 +55,7 @@ def archive(repo: Repository, slot: int) -> Flow[Archived | NothingToLand | Lost
     )
     if isinstance(sha, Refusal):
         return sha
+    at("git.archive.made")
     return (yield from _keep(repo, archive_ref(owner), sha, work))
 
 
@@ -87,6 +89,7 @@ def remove_slots(repo: Repository) -> Flow[tuple[Archived | SetAside | Refusal, 
     results: list[Archived | SetAside | Refusal] = []
     for number in slots(repo):
         left = yield from vacate(repo, number)
+        at("git.slot.vacated")
         if isinstance(left, Archived | SetAside | Refusal):
             results.append(left)
         refusal = None if isinstance(left, Refusal) else (yield from remove_slot(repo, number))
@@ -107,6 +110,7 @@ def _keep(repo: Repository, ref: str, sha: str, work: Captured) -> Flow[Archived
         kept = yield git(*moving, cwd=repo.common_dir)
         if not kept.ok:
             return Refusal(f"git cannot keep {name}: {complaint(kept)}")
+        at("git.archive.kept")
     needs = yield from needed(repo.common_dir, work, sha)
     unsafe = yield from flush((*needs, *ref_paths(repo.common_dir, name)))
     return unsafe or Archived(name, sha)

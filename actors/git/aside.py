@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.place import Slot
 from actors.git.plumbing import Refusal
 from actors.git.repository import Repository
@@ -54,7 +55,9 @@ def set_aside(repo: Repository, slot: int, reason: str) -> Flow[SetAside | Refus
     note = _NOTE.format(path=path, owner=owner or "an attempt", base=base, reason=reason, top=repo.top)
     try:
         Path(f"{path}.txt").write_text(note, encoding="utf-8", errors="backslashreplace")
+        at("git.aside.noted")
         Path(place.path).rename(path)
+        at("git.aside.moved")
     except OSError as error:
         return Refusal(f"{place.path} cannot be set aside: {error}", "move it elsewhere by hand")
     refusal = yield from remove_slot(repo, slot)

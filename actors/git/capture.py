@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.index import trees_of
 from actors.git.objects import (
     FOLDER,
@@ -98,6 +99,7 @@ def capture(repo: Repository, slot: int, base: str) -> Flow[Captured | NothingTo
     try:
         copy_index(place.index, place.scratch)
         Path(f"{place.scratch}.lock").unlink(missing_ok=True)
+        at("git.capture.begun")
         return (yield from _captured(place, admin, record))
     except OSError as error:
         if not Path(place.index).is_file():
@@ -199,6 +201,7 @@ def _captured(place: Slot, admin: str, record: Record) -> Flow[Captured | Nothin
     refusal = yield from add_all(place, environment, record.copied, forced)
     if refusal:
         return refusal
+    at("git.capture.added")
     if record.setup:
         undone = yield from _without_setup(place, environment, record)
         if undone is not None:
@@ -221,6 +224,7 @@ def _written(
         written = yield from beside(lambda: _store(common_dir, trees.made))
     except OSError as error:
         return not_written(str(error))
+    at("git.capture.stored")
     work = yield from differences(common_dir, base, trees.top)
     if not isinstance(work, Captured):
         return work

@@ -37,6 +37,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.capture import Captured, Lost, NothingToLand, capture, commit_tree, differences, needed
 from actors.git.commit import CommitMessage
 from actors.git.place import mark_landed
@@ -171,6 +172,7 @@ def capture_and_land(repo: Repository, slot: int, base: str, spec: CommitSpec) -
         outcome = captured if found is None else found
     if isinstance(outcome, Landed | NothingToLand) or (isinstance(outcome, AlreadyLanded) and not outcome.other):
         mark_landed(repo, slot)
+        at("git.slot.marked")
     return outcome
 
 
@@ -195,11 +197,14 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     )
     if isinstance(sha, Refusal):
         return sha
+    at("git.commit.made")
     needs = yield from needed(repo.common_dir, change, sha)
     moved = yield from _move(landing, tip.sha, sha, needs)
     if moved is not True:
         return moved or None
+    at("git.branch.moved")
     unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
+    at("git.landed")
     return attrs.evolve(unsafe, passing=True) if unsafe else Landed(sha, tip.sha, len(change.changed))
 
 
@@ -220,14 +225,14 @@ def _search(landing: Landing, tip: Tip) -> Flow[AlreadyLanded | Refusal | None]:
                 passing=True,
             )
         if sha := _ours(landing, commits):
-            return (yield from _already(landing.repo, sha, other=False))
+            return (yield from _already(landing, sha, other=False))
     if landing.spec.since not in {"", landing.base}:
         session = f"--grep=Session: {landing.spec.message.trailer('Session')}"
         commits = yield from _commits(landing, f"{landing.spec.since}..{landing.base}", "--fixed-strings", session)
         if isinstance(commits, Refusal):
             return commits
         if sha := _ours(landing, commits):
-            return (yield from _already(landing.repo, sha, other=True))
+            return (yield from _already(landing, sha, other=True))
     return None
 
 
@@ -251,12 +256,14 @@ def _ours(landing: Landing, commits: list[list[str]]) -> str:
     return next((sha for _, sha, *values in commits if values == wanted), "")
 
 
-def _already(repo: Repository, sha: str, *, other: bool) -> Flow[AlreadyLanded | Refusal]:
+def _already(landing: Landing, sha: str, *, other: bool) -> Flow[AlreadyLanded | Refusal]:
     """Secure what an earlier try landed: it may have ended before the flush, or the flush may have failed."""
-    unsafe = yield from _secured(repo, sha)
+    at("git.found.landed")
+    unsafe = yield from _secured(landing, sha)
+    at("git.secured")
     if unsafe:
         return attrs.evolve(unsafe, passing=True)
-    made = yield from differences(repo.common_dir, f"{sha}^", f"{sha}^{{tree}}")
+    made = yield from differences(landing.repo.common_dir, f"{sha}^", f"{sha}^{{tree}}")
     return AlreadyLanded(sha, len(made.changed) if isinstance(made, Captured) else 0, other)
 
 
@@ -280,6 +287,7 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
         cwd=repo.common_dir,
         timeout=_TIMEOUT,
     )
+    at("git.merged")
     fields = split(merged.stdout)
     if merged.code == 1 and fields:
         return Conflict(tuple(shown(path) for path in fields[1:] if path))
@@ -325,8 +333,9 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     )
 
 
-def _secured(repo: Repository, sha: str) -> Flow[Refusal | None]:
+def _secured(landing: Landing, sha: str) -> Flow[Refusal | None]:
     """Write the commit, what it needs and the branch anew, and flush them, in this order."""
+    repo = landing.repo
     packs = f"{repo.common_dir}/objects/pack"
     done = yield git(
         *("pack-objects", "--quiet", "--revs", f"{packs}/pack"),
@@ -338,12 +347,24 @@ def _secured(repo: Repository, sha: str) -> Flow[Refusal | None]:
         return not_written(complaint(done))
     names = shown(done.stdout).split()
     unsafe = yield from flush((*(f"{packs}/pack-{name}.{kind}" for name in names for kind in ("pack", "idx")), packs))
-    if unsafe:
-        return unsafe
-    try:
-        if (yield from beside(lambda: write_again(repo))):
-            return None
-    except OSError as error:
-        return not_written(str(error))
+    return unsafe or (yield from _branch_written_again(landing))
+
+
+def _branch_written_again(landing: Landing) -> Flow[Refusal | None]:
+    """Write the branch anew; a lock that one of us left, killed at just this, is removed first."""
+    repo = landing.repo
     lock = lock_path(repo)
+    for _ in range(2):
+        before = look(repo)
+        try:
+            if (yield from beside(lambda: write_again(repo))):
+                return None
+        except OSError as error:
+            return not_written(str(error))
+        tip = yield from read_tip(repo)
+        if tip is not None:  # this waits for the lock, a second at most, and changes nothing
+            yield git("update-ref", repo.ref, tip.sha, tip.sha, cwd=repo.common_dir)
+        after = look(repo)
+        if after and (yield from ours_and_dead(repo, landing.spec.message.trailer("Session"), before, after)):
+            lock.unlink(missing_ok=True)
     return Refusal(f"another git holds {lock}, or left it when it was killed", f"when no git works: rm {lock}")

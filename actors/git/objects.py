@@ -22,6 +22,8 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
+
 FOLDER: Final = b"040000"
 GITLINK: Final = b"160000"
 NOTHING: Final = b"000000"
@@ -165,10 +167,13 @@ def write_objects(common_dir: str, objects: Sequence[tuple[str, bytes]]) -> None
         for name, whole in objects:
             fresh.append((*_begin(f"{top}/{name[:2]}", mode), f"{top}/{name[:2]}/{name[2:]}"))
             _fill(fresh[-1][0], zlib.compress(whole, _LEVEL), mode & 0o444)
+        at("git.objects.written")
         for descriptor, _, _ in fresh:
             os.fsync(descriptor)
+        at("git.objects.synced")
         for _, path, target in fresh:
             os.replace(path, target)  # noqa: PTH105 - called for each of many
+        at("git.objects.named")
     except BaseException:
         for _, path, _ in fresh:
             Path(path).unlink(missing_ok=True)

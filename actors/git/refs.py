@@ -17,6 +17,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.objects import is_clean
 from actors.git.plumbing import flush_few, ref_paths
 from actors.git.repository import Identity, Repository
@@ -75,6 +76,7 @@ def move(repo: Repository, old: str, new: str, log: LogLine, needs: tuple[str, .
         return None
     try:
         with os.fdopen(lock, "wb") as fresh:
+            at("git.ref.locked")
             found = ref.read_bytes()
             moved = found == f"{old}\n".encode()
             if moved:
@@ -82,10 +84,13 @@ def move(repo: Repository, old: str, new: str, log: LogLine, needs: tuple[str, .
                 fresh.flush()
                 os.fchmod(lock, stat.S_IMODE(mode))
                 os.fsync(lock)
+        at("git.ref.written")
         if moved:
             # After the lock, whose flush brings a journaling file system to write most of these as well.
             flush_few(needs)
+            at("git.ref.flushed")
             _append(journal, log.encode(old, new))
+            at("git.ref.logged")
             Path(f"{ref}.lock").replace(ref)
             return True
     except BaseException:
@@ -119,6 +124,7 @@ def write_again(repo: Repository) -> bool:
         return False
     try:
         with os.fdopen(lock, "wb") as fresh:
+            at("git.ref.locked.again")
             fresh.write(ref.read_bytes())
             fresh.flush()
             os.fchmod(lock, stat.S_IMODE(mode))

@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.plumbing import (
     Refusal,
     complaint,
@@ -393,6 +394,23 @@ def _hindrance(repo: Repository) -> Flow[Refusal | None]:
     modules = yield git("rev-parse", "--verify", "--quiet", "HEAD:.gitmodules", cwd=repo.top)
     if modules.ok:
         return Refusal("the repository has submodules, which would be empty in slots", _IN_PLACE.removeprefix("or "))
+    return (yield from _nothing_to_capture(repo)) if repo.inside else None
+
+
+def _nothing_to_capture(repo: Repository) -> Flow[Refusal | None]:
+    """Look for a project whose directory no commit can have: every task would fail by itself, or its work be lost."""
+    kind = yield git("cat-file", "-t", f"HEAD:{repo.inside}", cwd=repo.top)
+    if kind.ok:
+        if kind.stdout.strip() == b"tree":
+            return None
+        cure = f"commit a directory there, {_IN_PLACE}"
+        return Refusal(f"the current commit has {repo.inside} as a link or a file, not as a directory", cure)
+    ignored = yield git("check-ignore", "--quiet", "--no-index", "--", f"{repo.inside}/", cwd=repo.top)
+    if ignored.ok:
+        return Refusal(
+            f"git ignores {repo.top}/{repo.inside}: what tasks make there would never be committed",
+            f"take it out of .gitignore, {_IN_PLACE}",
+        )
     return None
 
 
@@ -410,6 +428,7 @@ def _create_branch(repo: Repository) -> Flow[Tip | Refusal]:
         lock_path(repo).unlink(missing_ok=True)
         made = yield create
     if made.ok:
+        at("git.branch.made")
         unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
         return unsafe or Tip(sha)
     meanwhile = yield from read_tip(repo)

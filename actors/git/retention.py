@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.plumbing import Refusal, complaint, git, shown
 from actors.git.repository import Repository
 from actors.git.slots import claim_cache, remove_tree
@@ -71,6 +72,7 @@ def expire(repo: Repository, before: float, is_over: Callable[[str], bool]) -> F
         if not newer.ok or newer.stdout:
             continue
         refusal = yield from remove_tree(path, repo.cache)
+        at("git.expiry.folder")
         if refusal is None:
             Path(f"{path}.txt").unlink(missing_ok=True)
             folders.append(path)
@@ -106,10 +108,12 @@ def _archives(
             old.append((name, sha))
     if not old:
         return ()
+    at("git.expiry.listed")
     orders = "".join(f"delete {name} {sha}\n" for name, sha in old).encode()
     done = yield git("update-ref", "--stdin", cwd=repo.common_dir, stdin=orders)
     if not done.ok:
         return Refusal(f"git cannot remove old archives: {complaint(done)}")
+    at("git.expiry.archives")
     return tuple(old)
 
 

@@ -34,6 +34,7 @@ from typing import Final
 
 import attrs
 
+from actors.failpoints import at
 from actors.git.index import count_entries
 from actors.git.place import Record, Slot, copy_index, forget, write_record
 from actors.git.plumbing import Refusal, complaint, git
@@ -113,6 +114,7 @@ def _prepared(
         return refusal
     admin = place.admin() if _sound(place) else None
     forget(place)
+    at("git.slot.forgotten")
     if admin is None or (yield from _reset(place, admin, base)) is not None:
         made = yield from _make_again(place, base)
         if isinstance(made, Refusal):
@@ -121,18 +123,22 @@ def _prepared(
     refusal = _enterable(place)
     if refusal:
         return refusal
+    at("git.slot.filled")
     copied = yield from copy_ignored(place, copy)
     if isinstance(copied, Refusal):
         return copied
+    at("git.slot.copied")
     left = yield from set_up(place, admin, base, setup, copied)
     if isinstance(left, Refusal):
         return left
+    at("git.slot.set_up")
     if setup:
         refusal = yield from _detach(admin, base)
         if refusal:
             return refusal
     record = Record(base, boot_id(), owner, copied, setup=left)
     _hand_out(place, admin, record)
+    at("git.slot.recorded")
     return SlotReady(place.project, base)
 
 
@@ -145,16 +151,20 @@ def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
     if refusal:
         return refusal
     place.record_file.unlink(missing_ok=True)
+    at("git.slot.unrecorded")
     refusal = yield from remove_tree(place.path, place.repo.cache)
     if refusal:
         return refusal
+    at("git.slot.emptied")
     if _registered(place):
         done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=repo.common_dir)
         if not done.ok:
             return Refusal(f"git keeps the worktree {place.path}: {complaint(done)}", "git worktree prune")
+    at("git.slot.unregistered")
     for leftover in (place.index, place.scratch, place.setup):
         Path(leftover).unlink(missing_ok=True)
         Path(f"{leftover}.lock").unlink(missing_ok=True)
+    at("git.slot.removed")
     return None
 
 
@@ -175,7 +185,9 @@ def claim_cache(repo: Repository) -> Refusal | None:
         Path(repo.cache).mkdir(mode=0o700, parents=True, exist_ok=True)
         unmarked = not marker.exists() or marker.stat().st_size == 0
         if unmarked and {entry.name for entry in Path(repo.cache).iterdir()} <= {OWNER_FILE}:
+            at("git.cache.made")
             marker.write_text(owner, encoding="utf-8")
+            at("git.cache.claimed")
         if not os.access(repo.cache, os.W_OK | os.X_OK):
             return Refusal(f"the slots directory {repo.cache} cannot be written to", _ANOTHER)
         if marker.is_file() and marker.read_text(encoding="utf-8") == owner:
@@ -296,6 +308,7 @@ def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:
     admin = place.admin()
     if not added.ok or admin is None:
         return Refusal(f"git cannot make the worktree {place.path}: {complaint(added)}")
+    at("git.slot.added")
     copy_index(f"{admin}/index", place.index)
     return admin
 
@@ -351,4 +364,5 @@ def _enterable(place: Slot) -> Refusal | None:
 def _hand_out(place: Slot, admin: str, record: Record) -> None:
     """Give the worktree an index with which a task's git finds it clean, and record the content."""
     copy_index(place.index, f"{admin}/index")
+    at("git.slot.indexed")
     write_record(place, record)

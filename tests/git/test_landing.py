@@ -499,6 +499,18 @@ def test_a_lock_that_may_be_somebody_elses_is_never_removed(project: Project) ->
     _landed(project.land("task-1", base=ready.base))
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_the_lock_of_a_kill_while_the_branch_was_written_anew_is_removed(project: Project, written: bool) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+    lock = Path(project.repo.common_dir, f"{project.repo.ref}.lock")
+    lock.write_text(f"{first.sha}\n" if written else "")
+    again = project.land("task-1", base=ready.base)
+    assert again == AlreadyLanded(first.sha, files=1)
+    assert not lock.exists()
+
+
 @pytest.mark.row("F16")
 def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Project) -> None:
     ready = project.slot()

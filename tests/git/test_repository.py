@@ -127,6 +127,46 @@ def test_a_repository_that_slots_cannot_serve_is_refused_with_the_reason_and_the
     assert cure in refused.cure
 
 
+def test_a_folder_that_was_never_committed_and_is_ignored_is_refused_once_for_all_tasks(
+    git_repo: MakeRepository, tmp_path: Path
+) -> None:
+    """Else every task would be completed, and what it made thrown away as something that nobody wants."""
+    folder = git_repo(files={".gitignore": "private/\n"})
+    (folder / "private").mkdir()
+    refused = _refused(drive(inspect(str(folder / "private"), "m", str(tmp_path / "cache"))))
+    assert f"git ignores {folder}/private" in refused.reason
+    assert "--isolation none" in refused.cure
+
+
+def test_a_folder_that_the_commit_has_as_a_link_is_refused_once_for_all_tasks(
+    git_repo: MakeRepository, tmp_path: Path
+) -> None:
+    folder = git_repo()
+    (folder / "sub").symlink_to(tmp_path)
+    git(folder, "add", "sub")
+    git(folder, "commit", "--quiet", "-m", "link")
+    (folder / "sub").unlink()
+    (folder / "sub").mkdir()
+    refused = _refused(drive(inspect(str(folder / "sub"), "m", str(tmp_path / "cache"))))
+    assert "has sub as a link or a file" in refused.reason
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_folder_that_was_never_committed_or_is_ignored_though_committed_is_none_the_worse(
+    git_repo: MakeRepository, tmp_path: Path, committed: bool
+) -> None:
+    folder = git_repo(files={"README.md": "x\n"})
+    write(folder, "sub/file.txt", "x\n")
+    if committed:
+        git(folder, "add", "sub")
+        write(folder, ".gitignore", "sub/\n")
+        git(folder, "add", ".gitignore")
+        git(folder, "commit", "--quiet", "-m", "sub")
+    found = drive(inspect(str(folder / "sub"), "m", str(tmp_path / "cache")))
+    assert isinstance(found, Repository), found
+    assert found.inside == "sub"
+
+
 @pytest.mark.parametrize("milestone", ["a..b", "a.lock", "a.", "-a", "a/b", "a b", "", "a\n", "x" * 65])
 def test_an_id_that_no_branch_can_have_is_refused(git_repo: MakeRepository, milestone: str) -> None:
     assert "cannot be part of a branch's name" in _refused(_inspect(git_repo(), milestone)).reason

@@ -46,6 +46,7 @@ from supervisor.linux import find_marked
 from supervisor.notices import Recorded
 from supervisor.opening import Opening, open_run
 from supervisor.project import Project
+from supervisor.projection import load_session_json
 from supervisor.session_run import Over
 from supervisor.sole_run import SoleRun
 from tests.roles import write_milestone
@@ -285,22 +286,55 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_reason(project: Path
     assert "is not a regular file" in refused.lines[0]
 
 
-def test_a_session_that_was_killed_before_it_said_that_it_was_completed_is_ended_by_a_daemon(half_done: Path) -> None:
+def _moved(half_done: Path) -> Opening:
+    """Complete the other task and move the file, as everything was killed right after that."""
     opening = opened(half_done)
-    settled = encode_event(SessionSettled(SessionStatus.COMPLETED))
-    opening.journal.append([(opening.session, settled)], 1e9, 1.0)
+    facts: tuple[Event, ...] = (
+        AttemptGranted("b.1", "b", 1, 0, (Step("run", "true"),)),
+        AttemptStarted("b.1", 1),
+        AttemptEnded("b.1", Outcome.OK, "run"),
+        TaskCompleted("b", "b.1"),
+        SessionSettled(SessionStatus.COMPLETED),
+    )
+    opening.journal.append([(opening.session, encode_event(fact)) for fact in facts], 1e9, 1.0)
     given_up(opening)
-    paths = opening.paths
-    paths.completed.mkdir()
-    paths.file("m1").rename(paths.completed_file("m1"))
-    project = Project.open(paths, "a test", lambda _: None)
+    opening.paths.completed.mkdir()
+    opening.paths.file("m1").rename(opening.paths.completed_file("m1"))
+    return opening
+
+
+def test_a_session_that_was_killed_after_its_milestone_was_moved_is_gone_on_with(half_done: Path) -> None:
+    """Its worktrees are to be removed, and its last commits to be pushed."""
+    former = _moved(half_done)
+    opening = opened(half_done)
+    given_up(opening)
+    assert (opening.session, opening.resumed) == (former.session, True)
+    assert isinstance(journaled(half_done)[-1], SessionResumed)
+
+
+def test_a_daemon_goes_on_with_a_session_that_was_killed_after_its_milestone_was_moved(half_done: Path) -> None:
+    former = _moved(half_done)
+    project = Project.open(former.paths, "a test", lambda _: None)
     project.start()
-    with pytest.raises(AlreadyCompletedError):
-        project.begin(Wish("m1", SETTINGS))
+    beginning = project.begin(Wish("m1", SETTINGS))
     project.end(10.0)
     assert project.close()
-    assert journaled(half_done)[-1] == SessionEnded(SessionStatus.COMPLETED)
-    assert b'"completed"' in paths.session_json(opening.session).read_bytes()
+    assert (beginning.session, beginning.resumed) == (former.session, True)
+
+
+def test_the_end_of_a_session_that_was_killed_before_it_was_shown_is_shown_by_the_next_start(half_done: Path) -> None:
+    former = _moved(half_done)
+    with Journal.open(half_done / ".milestones" / "state.db") as journal:
+        journal.append([(former.session, encode_event(SessionEnded(SessionStatus.COMPLETED)))], 1e9, 1.0)
+    former.paths.session_json(former.session).parent.mkdir(parents=True, exist_ok=True)
+    former.paths.session_json(former.session).write_bytes(b"{torn")
+    with pytest.raises(AlreadyCompletedError):
+        opened(half_done)
+    sheet = load_session_json(former.paths.session_json(former.session))
+    assert sheet is not None
+    assert (sheet.status, sheet.tasks) == (SessionStatus.COMPLETED, {"a": "completed", "b": "completed"})
+    log = former.paths.logs(former.session) / "execution.jsonl"
+    assert log.read_bytes().count(b"\n") > 0
 
 
 # --- running ------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Kills at every named step of a task and of a session."""
