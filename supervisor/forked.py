@@ -20,6 +20,7 @@ from typing import Final, NoReturn, cast
 import attrs
 import msgspec
 
+from actors.failpoints import at, forget
 from actors.log import without_secrets
 from actors.targets import load
 from actors.wording import one_line
