@@ -237,7 +237,8 @@ class Execution:
             match verdict:
                 case GiveUp(reason=reason):
                     yield TaskFailed(task, attempt.id, reason)
-                case RetryAt(wall=due) if due > wall:
+                # Who failed "later" than now did so before the clock was set back, and is due.
+                case RetryAt(wall=due) if attempt.ended_wall <= wall < due:
                     self._unjudged.discard(task)
                     heapq.heappush(self._delayed, (due, attempt.ended_wall, task))
                 case Again() | RetryAt():

@@ -352,6 +352,16 @@ def test_a_clock_set_back_makes_nobody_wait_for_it_to_catch_up() -> None:
     assert [type(one) for one in simulation.decide()] == [AttemptGranted]
 
 
+def test_a_clock_set_back_while_no_executor_lived_makes_nobody_wait_for_it_to_catch_up() -> None:
+    simulation = Simulation(milestone(task("a", retries=1, retry_delay=5.0)), SETTINGS, Script({("a", 1): "failed"}))
+    while not simulation.of(AttemptEnded):
+        if not simulation.decide():
+            assert simulation.step()
+    simulation.wall -= 100_000
+    simulation.execution = Execution(simulation.state)
+    assert [type(one) for one in simulation.decide()] == [AttemptGranted]
+
+
 def test_nothing_is_granted_after_a_failure_when_told_to_fail_fast() -> None:
     script = Script({("a", 1): "failed"}, {"b": 5.0})
     simulation = Simulation(
