@@ -8,11 +8,12 @@ recognised by its trailers, one that had not gives the same commit again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, Final, assert_never
+from typing import ClassVar, Final, TypeVar, assert_never
 
 from actors import git
 from actors.events import (
@@ -36,9 +37,11 @@ from actors.git.repository import is_there, tip_with
 from actors.log import log
 from actors.model import Isolation
 from actors.past_sessions import PastSessions
-from actors.programs import Flow
+from actors.programs import Flow, redone
 from actors.role import RoleActor
 from actors.state import Attempt, Phase, Stage
+
+T = TypeVar("T")
 
 MAKING: Final = "making"
 """Key of the one slot that may be under way to be made."""
@@ -73,6 +76,11 @@ def slots_directory(project: str, configured: str) -> str:
 
 def _said(refusal: git.Refusal) -> str:
     return "; ".join(filter(None, (refusal.reason, refusal.cure)))
+
+
+def _redone(make: Callable[[], Flow[T]]) -> Flow[T]:
+    """Do something with git, and again when somebody killed a git of it: that is nobody's refusal."""
+    return redone(make, lambda result: isinstance(result, git.Refusal))
 
 
 class GitIntegration(RoleActor):
@@ -115,8 +123,8 @@ class GitIntegration(RoleActor):
                 self.propose(GitIdle("isolation is none"))
             return
         cache = slots_directory(self.context.project, self.state.settings.slots_directory)
-        flow = git.inspect(self.context.project, self.state.milestone.id, cache)
-        self._run("inspect", flow, self._inspected_as)
+        project, milestone = self.context.project, self.state.milestone.id
+        self._run("inspect", _redone(lambda: git.inspect(project, milestone, cache)), self._inspected_as)
 
     def _inspected_as(self, found: git.Repository | git.NotARepository | git.Refusal) -> None:
         match found:
@@ -135,7 +143,7 @@ class GitIntegration(RoleActor):
                     self.propose(GitRefused(refusal.reason, refusal.cure))
                     return
                 self._repo = found
-                self._run("start", git.start(found, self._needed()), self._started)
+                self._run("start", _redone(lambda: git.start(found, self._needed())), self._started)
             case _:
                 assert_never(found)
 
@@ -212,7 +220,8 @@ class GitIntegration(RoleActor):
             key = attempt.id if attempt.slot in made else MAKING
             if key not in self._busy and attempt.id not in self._preparing:
                 self._preparing.add(attempt.id)
-                self._run(key, self._prepared_slot(self._repo, attempt), self._prepared(attempt))
+                slot = functools.partial(self._prepared_slot, self._repo, attempt)
+                self._run(key, _redone(slot), self._prepared(attempt))
 
     def _prepared_slot(self, repo: git.Repository, attempt: Attempt) -> Flow[git.SlotReady | git.Refusal]:
         left = yield from git.vacate(repo, attempt.slot)
@@ -262,8 +271,8 @@ class GitIntegration(RoleActor):
             spec = git.CommitSpec(
                 message, int(attempt.ended_wall), self._identity, self._since(attempt), self._needed()
             )
-            flow = git.capture_and_land(self._repo, attempt.slot, attempt.base, spec)
-            self._run(LANDING, flow, self._landed(attempt))
+            land = functools.partial(git.capture_and_land, self._repo, attempt.slot, attempt.base, spec)
+            self._run(LANDING, _redone(land), self._landed(attempt))
             return
 
     def _since(self, attempt: Attempt) -> str:

@@ -92,6 +92,11 @@ class Finished:
         """Whether the exit code is 0."""
         return self.code == 0
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it: then it has answered nothing."""
+        return self.code < 0
+
 
 @attrs.frozen
 class Work:
@@ -131,3 +136,33 @@ def beside(do: Callable[[], T]) -> Flow[T]:
     if raised:
         raise raised[0]
     return returned[0]
+
+
+def redone(make: Callable[[], Flow[T]], has_failed: Callable[[T], bool], times: int = 3) -> Flow[T]:
+    """Run a flow, and again from its beginning when it failed and a program of it had been killed.
+
+    Args:
+        make: Makes the flow; everything that it does can be done twice.
+        has_failed: Whether a result is a failure.
+        times: How often it is run at most.
+    """
+    for _ in range(times - 1):
+        result, was_killed = yield from _watched(make())
+        if not (was_killed and has_failed(result)):
+            return result
+    return (yield from make())
+
+
+def _watched(flow: Flow[T]) -> Flow[tuple[T, bool]]:
+    """Run a flow, and tell with its result whether a program of it was killed."""
+    was_killed = False
+    try:
+        due = next(flow)
+        while True:
+            finished = yield due
+            was_killed = was_killed or finished.was_killed
+            due = flow.send(finished)
+    except StopIteration as stop:
+        return stop.value, was_killed
+    finally:
+        flow.close()
