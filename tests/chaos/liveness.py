@@ -14,9 +14,7 @@ from tests.chaos.history import KILLED_BY_US, History
 from tests.chaos.story import Session, sessions_of
 from tests.chaos.violation import Violation
 
-_OVER: Final = frozenset(
-    {SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.BLOCKED, SessionStatus.CANCELLED}
-)
+_OVER: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED})
 _MINUTE: Final = 60.0
 
 
