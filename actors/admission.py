@@ -55,8 +55,8 @@ class Admission(Knowledge):
                 return self._admits_update(milestone)
             case SessionSettled(status=SessionStatus.COMPLETED | SessionStatus.FAILED):
                 return self._admits_settlement()
-            case SessionEnded():
-                return "the session has ended already" if self.ended_wall else ""
+            case SessionEnded(status=status):
+                return self._admits_end(status)
             case AttemptGranted():
                 return self._admits_grant(event)
             case AttemptStarted(attempt=attempt):
@@ -83,6 +83,12 @@ class Admission(Knowledge):
                 return f"{child} is stopped already" if child in self.held else ""
             case _:
                 return ""
+
+    def _admits_end(self, status: SessionStatus) -> str:
+        """Refuse a second end, but that of a session which had settled when it was cut off: its result is still due."""
+        cut_off = self.status in {SessionStatus.PAUSED, SessionStatus.INTERRUPTED}
+        is_due = cut_off and self.settled is not None and self.settled.status is status is SessionStatus.COMPLETED
+        return "the session has ended already" if self.ended_wall and not is_due else ""
 
     def _admits_settlement(self) -> str:
         """Refuse the result of a session in which somebody has wanted a task meanwhile: it is to be attempted first."""
