@@ -115,6 +115,16 @@ KEEP ?= .
 soak: install ## Simulate random histories of supervisors (MINUTES, SEED, KEEP)
 	$(BIN)/python -m tests.simulation.soak --minutes $(MINUTES) --seed $(SEED) --keep '$(KEEP)'
 
+ROUNDS ?= 50
+
+.PHONY: chaos
+chaos: install ## Run generated milestones under random faults and judge what came of it: make chaos SEED=7 ROUNDS=50
+	$(BIN)/python -m tests.chaos.harness --seed $(SEED) --rounds $(ROUNDS) $(if $(filter-out file,$(origin KEEP)),--keep '$(KEEP)')
+
+.PHONY: chaos-broken
+chaos-broken: install ## Plant bugs in copies of the packages; chaos has to catch each
+	$(BIN)/python -m tests.chaos.broken
+
 .PHONY: install
 install: check-tools $(STAMP) ## Create .venv and install milestoned and its tools into it
 

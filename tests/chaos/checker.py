@@ -9,7 +9,7 @@ be judged again, by a later and sharper checker as well.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -50,18 +50,6 @@ def check(history: History, only: Iterable[str] = ()) -> tuple[Violation, ...]:
     """
     chosen = set(only) or set(CHECKS)
     return tuple(found for name, checks in CHECKS.items() if name in chosen for one in checks for found in one(history))
-
-
-def check_folder(secrets: Mapping[str, str], folders: Iterable[Path]) -> tuple[Violation, ...]:
-    """Search every file below some folders for secrets (I9)."""
-    return tuple(surroundings.check_secrets(secrets, _contents(folders)))
-
-
-def _contents(folders: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                yield str(path), path.read_bytes()
 
 
 def main(arguments: list[str]) -> int:

@@ -179,7 +179,9 @@ def _trouble(random: Random, kind: str) -> Trouble:
     )
 
 
-def draw_round(seed: int, number: int, *, spared: bool = False, troubles: int = 0) -> Round:
+def draw_round(
+    seed: int, number: int, *, spared: bool = False, troubles: int = 0, faults: Mapping[str, float] | None = None
+) -> Round:
     """Draw one round.
 
     Args:
@@ -187,6 +189,7 @@ def draw_round(seed: int, number: int, *, spared: bool = False, troubles: int = 
         number: Which round, from 1.
         spared: Whether a daemon supervises that is not killed, so that what it uses can be seen over many rounds.
         troubles: How many; 0 draws that too.
+        faults: Other odds than :data:`FAULTS`.
     """
     random = Random(f"{seed}/{number}")
     daemon = random.random() < 0.65 or spared
@@ -194,7 +197,7 @@ def draw_round(seed: int, number: int, *, spared: bool = False, troubles: int = 
     milestones = {f"c{number}-{letter}": _tasks(random) for letter in "xyz"[:count]}
     parallel = random.choice([1, 2, 3, 4])
     wanted = troubles or random.randint(6, 12) + 3 * count
-    drawn = (_trouble(random, _choose(random, FAULTS)) for _ in range(wanted))
+    drawn = (_trouble(random, _choose(random, faults or FAULTS)) for _ in range(wanted))
     return Round(number, daemon, milestones, parallel, tuple(_spare(one) if spared else one for one in drawn))
 
 

@@ -148,15 +148,9 @@ def journal_of(arena: Arena) -> tuple[tuple[Record, ...], str]:
         return (), str(error)
 
 
-def written_by_us(arena: Arena) -> Iterator[tuple[str, bytes]]:
-    """Yield the content of everything that our hand wrote; raw output of tasks is theirs."""
-    for path in sorted(arena.base.glob("output-*.txt")):
-        yield path.name, path.read_bytes()
-    for path in sorted(arena.milestones.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.parent.name != "tasks":
-            yield str(path.relative_to(arena.project)), path.read_bytes()
-    log = ["git", "-C", str(arena.project), "log", "--all", "--format=raw", "-p"]
-    yield "git log", subprocess.run(log, capture_output=True, check=True).stdout
+def places_of_ours(arena: Arena) -> tuple[list[Path], list[Path]]:
+    """Return what our hand wrote, and what in it did not: the raw output of tasks is theirs."""
+    return [arena.project, *arena.base.glob("output-*.txt")], list((arena.milestones / "logs").glob("*/tasks"))
 
 
 def jumps_seen(faults: list[Fault], records: tuple[Record, ...], true_offset: float) -> list[Fault]:

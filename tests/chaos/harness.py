@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ from tests.repositories import git
 from tests.waiting import wait_until
 
 CALM_SECONDS: Final = 180.0
-"""How long everything may take to end once faults have stopped, before it is left as it is and judged so."""
+"""As :attr:`Plan.calm`."""
 
 LOG_SLACK: Final = 64 << 20
 """Bytes that a task may print beyond its limit before it is found: it is looked at now and then."""
@@ -60,6 +60,8 @@ class Plan:
         spare: Whether the daemon is spared in the first half of the rounds, to see what it uses in a long life.
         containment: Of the tasks; ``""`` draws it.
         patched: Folder with a copy of the packages to run instead of these.
+        faults: Other odds than those of :mod:`tests.chaos.draw`; empty for those.
+        calm: Seconds that everything may take to end once faults have stopped, before it is judged as it is.
     """
 
     seed: int
@@ -69,6 +71,8 @@ class Plan:
     spare: bool = True
     containment: str = ""
     patched: Path | None = None
+    faults: Mapping[str, float] = attrs.Factory(dict)
+    calm: float = CALM_SECONDS
 
 
 @attrs.frozen
@@ -128,7 +132,8 @@ class Chaos:
         try:
             for number in range(1, self._plan.rounds + 1):
                 spared = self._plan.spare and number <= self._plan.rounds // 2
-                self._round(draw_round(self._plan.seed, number, spared=spared, troubles=self._plan.troubles))
+                plan = self._plan
+                self._round(draw_round(plan.seed, number, spared=spared, troubles=plan.troubles, faults=plan.faults))
             arena.stop()
             pause(max(0.0, min(arena.last_kill + self._plan.bounds.orphan - now() + 0.1, 30.0)))
             arena.look()
@@ -136,8 +141,8 @@ class Chaos:
             arena.end()
             self._follower.end()
         history = self._collect(before, offset, base)
-        secrets = {SECRET: arena.secret}
-        violations = (*check(history), *check_secrets(secrets, evidence.written_by_us(arena)))
+        roots, theirs = evidence.places_of_ours(arena)
+        violations = (*check(history), *check_secrets({SECRET: arena.secret}, roots, theirs))
         tasks = evidence.tasks_with_marks(history.marks)
         missed = self._nemesis.missed
         return Result(history, violations, arena.killed, missed, tasks, self._containment, now() - began)
@@ -206,7 +211,7 @@ class Chaos:
 
     def _calm(self, chosen: Round) -> None:
         """Resume whatever is unfinished until it ends."""
-        until = now() + CALM_SECONDS
+        until = now() + self._plan.calm
         while not self._over(chosen) and now() < until:
             self._supervise(chosen)
             sessions = self._sessions(chosen)

@@ -31,6 +31,9 @@ from tests.waiting import wait_until
 _ALL: Final = frozenset({"supervisor", "fork_server", "runner"})
 """Who has to die at once for nobody to be left who ends the tasks (where only the sweep holds them)."""
 
+RIVAL_SECONDS: Final = 30.0
+"""After which a second supervising process counts as let in."""
+
 _LENGTH: Final = struct.Struct(">I")
 
 _HOSTILE: Final = (
@@ -268,21 +271,28 @@ class Nemesis:
         name = next(iter(chosen.milestones))
         daemon = [sys.executable, "-P", "-m", "supervisor.daemon", str(arena.project)]
         command = daemon if trouble.pick % 2 else arena.command("run", name)
-        done = subprocess.run(
-            command,
-            cwd=arena.project,
-            env=arena.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=90,
-            check=False,
-        )
-        text = (done.stdout + done.stderr).decode(errors="replace")
+        code, text = self._wait_for_rival(command)
         # Who went meanwhile holds nothing; and what is completed is so whoever supervises.
         if arena.supervisor != holder or "completed already" in text:
             return None
-        arena.rivals.append(Rival(now(), holder, done.returncode, text[-2000:]))
+        arena.rivals.append(Rival(now(), holder, code, text[-2000:]))
         return "rival", (), command[-1]
+
+    def _wait_for_rival(self, command: list[str]) -> tuple[int, str]:
+        rival = subprocess.Popen(
+            command,
+            cwd=self.arena.project,
+            env=self.arena.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            said, _ = rival.communicate(timeout=RIVAL_SECONDS)
+        except subprocess.TimeoutExpired:  # it was let in
+            rival.kill()
+            said, _ = rival.communicate()
+        return rival.returncode, said.decode(errors="replace")
 
     # --- verbs ---------------------------------------------------------------------------------------------------
 

@@ -203,14 +203,20 @@ def _no_overlap(task: str, marks: list[Mark]) -> Iterator[Violation]:
 
 def _marked_in_order(marks: tuple[Mark, ...], sessions: Mapping[str, Session]) -> Iterator[Violation]:
     ended: set[tuple[str, str]] = set()
+    over: dict[tuple[str, str], Mark] = {}
     for mark in marks:
         task = task_of(mark.attempt)
         if mark.what == "end":
             ended.add((mark.session, task))
+        after = over.get((mark.session, task))
+        if after is not None:
+            what = f"{mark.attempt} was alive when {after.attempt}, which needs it, had begun"
+            yield Violation("I3", what, (_line(after), _line(mark)))
         session = sessions.get(mark.session)
         if mark.what != "start" or session is None:
             continue
         for needed in session.needs(task):
+            over.setdefault((mark.session, needed), mark)
             if needed not in session.before and (mark.session, needed) not in ended:
                 yield Violation("I3", f"{mark.attempt} ran before {needed} had ended", (_line(mark),))
 

@@ -5,16 +5,16 @@ Owns the judgement of what stands around a session. Pure functions over a histor
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
 from actors.events import AttemptStarted, SessionResumed, SessionStarted
+from tests.canaries import find
 from tests.chaos.history import KILLED_BY_US, History, Life, Look, Mark, Use
 from tests.chaos.story import Told
 from tests.chaos.violation import Violation
@@ -175,31 +175,17 @@ def check_users_things(history: History) -> Iterator[Violation]:
 # --- I9 ----------------------------------------------------------------------------------------------------------
 
 
-def check_secrets(secrets: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Iterator[Violation]:
+def check_secrets(secrets: Mapping[str, str], roots: Iterable[Path], but: Iterable[Path] = ()) -> Iterator[Violation]:
     """I9: no named secret, plain or encoded, in what we wrote.
 
     Args:
         secrets: Name -> value.
-        files: Name -> content of everything that our hand wrote.
+        roots: Files and directories; of git directories all objects.
+        but: What may hold them: the raw output of tasks.
     """
-    forms = {form: name for name, value in secrets.items() for form in forms_of(value)}
-    for file, content in files:
-        for name in sorted({forms[form] for form in forms if form in content}):
-            yield Violation("I9", f"the value of {name} stands in {file}")
-
-
-def forms_of(secret: str) -> set[bytes]:
-    """Return a secret as it may stand in a file: plain, in JSON, in a URL, in hex, in the middle of base64."""
-    raw = secret.encode()
-    whole = {base64.b64encode(b"x" * shift + raw) for shift in range(3)}
-    return {
-        raw,
-        raw[::-1],
-        raw.hex().encode(),
-        quote(secret, safe="").encode(),
-        # What stands beside the secret changes the characters at both ends.
-        *(encoded[4:-4] for encoded in whole),
-    }
+    names = {value: name for name, value in secrets.items()}
+    for hit in find(names, roots, but=but):
+        yield Violation("I9", f"the value of {names[hit.canary]} stands in {hit.path}", (f"{hit.form}, {hit.offset}",))
 
 
 # --- I10 ---------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from actors.events import (
     encode_event,
 )
 from actors.model import Milestone, Task
-from tests.chaos.checker import CHECKS, check, check_folder, main
+from tests.chaos.checker import CHECKS, check, main
 from tests.chaos.history import (
     Asked,
     Bounds,
@@ -48,7 +48,7 @@ from tests.chaos.history import (
     read_history,
     write_history,
 )
-from tests.chaos.surroundings import check_secrets, forms_of
+from tests.chaos.surroundings import check_secrets
 
 SESSION: Final = "exec-m1-20260101_000000-00000000"
 MILESTONE: Final = Milestone("m1", "One", tasks=(Task("a", "A", run="a"), Task("b", "B", depends_on=("a",), run="b")))
@@ -176,6 +176,7 @@ PLANTED: Final[dict[str, tuple[str, Plant]]] = {
         changed(marks=(mark(1, "start", "a.0"), mark(2, "start", "a.1"), mark(2, "beat", "a.0"), *GOOD.marks[1:])),
     ),
     "ran before its dependency": ("I3", changed(marks=GOOD.marks[2:])),
+    "left alive": ("I3", changed(marks=(*GOOD.marks, mark(6, "beat", "a.1")))),
     "called ended": ("I3", changed(marks=GOOD.marks[:3])),
     # I4
     "unreadable": ("I4", changed(journal_error="event 3: its checksum is not that of what stands there")),
@@ -295,24 +296,17 @@ def test_each_invariant_has_a_check_and_a_planted_violation() -> None:
     assert {*(invariant for invariant, _ in PLANTED.values()), "I9"} == ids
 
 
-@pytest.mark.parametrize("form", sorted(forms_of("s3cr3t-token-of-some-length")))
-def test_a_secret_is_found_in_every_form(form: bytes, tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "clean.jsonl").write_bytes(b'{"token": "***"}')
-    assert check_folder({"TOKEN": "s3cr3t-token-of-some-length"}, [tmp_path]) == ()
-    (tmp_path / "logs" / "git.jsonl").write_bytes(b"xx" + form + b"yy")
-    (found,) = check_folder({"TOKEN": "s3cr3t-token-of-some-length"}, [tmp_path])
+def test_a_secret_in_what_we_wrote_is_found_and_in_the_output_of_tasks_it_may_stand(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "a.1.log").write_bytes(b"s3cr3t-token-of-some-length")
+    (tmp_path / "clean.jsonl").write_bytes(b'{"token": "***"}')
+    secrets = {"TOKEN": "s3cr3t-token-of-some-length"}
+    assert list(check_secrets(secrets, [tmp_path], [tmp_path / "tasks"])) == []
+    (tmp_path / "git.jsonl").write_bytes(b"xx s3cr3t-token-of-some-length yy")
+    (found,) = check_secrets(secrets, [tmp_path], [tmp_path / "tasks"])
     assert found.invariant == "I9"
     assert "TOKEN" in found.what
     assert "git.jsonl" in found.what
-
-
-def test_a_secret_in_the_middle_of_base64_is_found() -> None:
-    import base64  # noqa: PLC0415  used here alone
-
-    for before in ("", "x", "xy", "xyz"):
-        text = base64.b64encode(f"{before}s3cr3t-token-of-some-length{before}".encode())
-        assert list(check_secrets({"TOKEN": "s3cr3t-token-of-some-length"}, [("log", text)])), before
 
 
 def test_a_history_survives_being_written_and_is_judged_from_its_file(
