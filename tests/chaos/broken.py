@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from tests.chaos.draw import KINDS, Odds
 from tests.chaos.harness import Plan, run_in
 
 CHECKOUT: Final = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ class Bug:
         caught_by: The invariants one of which it breaks.
         faults: The faults that show it, with their odds.
         containment: Of the tasks.
+        kinds: What tasks do, with their odds.
     """
 
     what: str
@@ -43,6 +45,7 @@ class Bug:
     caught_by: frozenset[str]
     faults: Mapping[str, float]
     containment: str = "auto"
+    kinds: Mapping[str, float] = attrs.Factory(lambda: KINDS)
 
 
 BUGS: Final[Mapping[str, Bug]] = {
@@ -83,6 +86,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         frozenset({"I3", "I6"}),
         {"kill everything": 1},
         containment="sweep",
+        kinds={"daemonising": 1, "deaf": 1},
     ),
     "started again": Bug(
         "a new runner starts what its predecessor had started, under the same attempt id",
@@ -100,6 +104,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         ),
         frozenset({"I1", "I3", "L1"}),
         {"kill runner": 1},
+        kinds={"long": 1},
     ),
     "accepted, not stated": Bug(
         "a retry or skip is answered, and never becomes a fact",
@@ -112,6 +117,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         ),
         frozenset({"I5"}),
         {"verb": 1},
+        kinds={"failing": 1, "long": 1},
     ),
     "edits overwritten": Bug(
         "the milestone file is written from what it was when it was first read",
@@ -155,6 +161,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         ),
         frozenset({"I9"}),
         {"kill role": 1},
+        kinds={"telling": 1, "plain": 1},
     ),
 }
 """The bugs by name."""
@@ -190,11 +197,10 @@ def catch(name: str, folder: Path, *, tries: int = TRIES, rounds: int = 2) -> st
         plan = Plan(
             seed,
             rounds,
-            troubles=8,
+            Odds(bug.faults, bug.kinds, troubles=8),
             spare=False,
             containment=bug.containment,
             patched=build,
-            faults=bug.faults,
             calm=30.0,
         )
         result = run_in(folder / str(seed), plan, small=False)

@@ -132,13 +132,13 @@ def _choose(random: Random, odds: Mapping[str, float]) -> str:
     return random.choices(list(odds), list(odds.values()))[0]
 
 
-def _tasks(random: Random) -> tuple[Work, ...]:
+def _tasks(random: Random, kinds: Mapping[str, float]) -> tuple[Work, ...]:
     made: list[Work] = []
     for number in range(random.randint(4, 8)):
         wanted = min(len(made), random.choice([0, 1, 1, 2]))
         needs = tuple(sorted(random.sample([one.id for one in made], wanted)))
         # Most of it has to go well, or there is little to see: what needs a failed task never runs.
-        kind = _choose(random, KINDS)
+        kind = _choose(random, kinds)
         retries = {"flaky": 2, "failing": 1}.get(kind, random.choice([0, 1]))
         made.append(Work(f"t{number}", needs, kind, retries))
     return tuple(made)
@@ -179,26 +179,39 @@ def _trouble(random: Random, kind: str) -> Trouble:
     )
 
 
-def draw_round(
-    seed: int, number: int, *, spared: bool = False, troubles: int = 0, faults: Mapping[str, float] | None = None
-) -> Round:
+@attrs.frozen
+class Odds:
+    """How often what is drawn.
+
+    Attributes:
+        faults: What is done.
+        kinds: What tasks do.
+        troubles: How much is done in a round; 0 draws that too.
+        spared: Whether a daemon supervises that is not killed, so that what it uses can be seen over many rounds.
+    """
+
+    faults: Mapping[str, float] = attrs.Factory(lambda: FAULTS)
+    kinds: Mapping[str, float] = attrs.Factory(lambda: KINDS)
+    troubles: int = 0
+    spared: bool = False
+
+
+def draw_round(seed: int, number: int, odds: Odds) -> Round:
     """Draw one round.
 
     Args:
         seed: Of the whole run.
         number: Which round, from 1.
-        spared: Whether a daemon supervises that is not killed, so that what it uses can be seen over many rounds.
-        troubles: How many; 0 draws that too.
-        faults: Other odds than :data:`FAULTS`.
+        odds: How often what is drawn.
     """
     random = Random(f"{seed}/{number}")
-    daemon = random.random() < 0.65 or spared
+    daemon = random.random() < 0.65 or odds.spared
     count = random.choice([1, 2, 2, 3]) if daemon else 1
-    milestones = {f"c{number}-{letter}": _tasks(random) for letter in "xyz"[:count]}
+    milestones = {f"c{number}-{letter}": _tasks(random, odds.kinds) for letter in "xyz"[:count]}
     parallel = random.choice([1, 2, 3, 4])
-    wanted = troubles or random.randint(6, 12) + 3 * count
-    drawn = (_trouble(random, _choose(random, faults or FAULTS)) for _ in range(wanted))
-    return Round(number, daemon, milestones, parallel, tuple(_spare(one) if spared else one for one in drawn))
+    wanted = odds.troubles or random.randint(6, 12) + 3 * count
+    drawn = (_trouble(random, _choose(random, odds.faults)) for _ in range(wanted))
+    return Round(number, daemon, milestones, parallel, tuple(_spare(one) if odds.spared else one for one in drawn))
 
 
 def _spare(trouble: Trouble) -> Trouble:

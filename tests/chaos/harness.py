@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from actors.events import SessionStatus
 from tests.chaos import evidence
 from tests.chaos.arena import Arena
 from tests.chaos.checker import check
-from tests.chaos.draw import ROLES, Round, containment_of, draw_round
+from tests.chaos.draw import ROLES, Odds, Round, containment_of, draw_round
 from tests.chaos.history import Bounds, History, write_history
 from tests.chaos.nemesis import Nemesis, pause
 from tests.chaos.processes import now
@@ -55,23 +55,21 @@ class Plan:
     Attributes:
         seed: Of everything.
         rounds: How many.
-        troubles: In each round; 0 draws that too.
+        odds: Of what is drawn.
         bounds: What the checker holds it against.
         spare: Whether the daemon is spared in the first half of the rounds, to see what it uses in a long life.
         containment: Of the tasks; ``""`` draws it.
         patched: Folder with a copy of the packages to run instead of these.
-        faults: Other odds than those of :mod:`tests.chaos.draw`; empty for those.
         calm: Seconds that everything may take to end once faults have stopped, before it is judged as it is.
     """
 
     seed: int
     rounds: int
-    troubles: int = 0
+    odds: Odds = Odds()
     bounds: Bounds = Bounds(log=OUTPUT_LIMIT + LOG_SLACK)
     spare: bool = True
     containment: str = ""
     patched: Path | None = None
-    faults: Mapping[str, float] = attrs.Factory(dict)
     calm: float = CALM_SECONDS
 
 
@@ -132,8 +130,7 @@ class Chaos:
         try:
             for number in range(1, self._plan.rounds + 1):
                 spared = self._plan.spare and number <= self._plan.rounds // 2
-                plan = self._plan
-                self._round(draw_round(plan.seed, number, spared=spared, troubles=plan.troubles, faults=plan.faults))
+                self._round(draw_round(self._plan.seed, number, attrs.evolve(self._plan.odds, spared=spared)))
             arena.stop()
             pause(max(0.0, min(arena.last_kill + self._plan.bounds.orphan - now() + 0.1, 30.0)))
             arena.look()
@@ -340,13 +337,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.harness", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--troubles", type=int, default=0, help="faults in each round; 0 draws that too")
     parser.add_argument("--containment", choices=["", "auto", "sweep"], default="", help="default: drawn from the seed")
     parser.add_argument("--keep", type=Path, default=None, help="directory for the history (default: a temporary one)")
     parser.add_argument("--patched", type=Path, default=None, help="folder with packages to run instead of these")
     parser.add_argument("--verbose", action="store_true", help="a line for each thing that is done")
     given = parser.parse_args(arguments)
-    plan = Plan(given.seed, given.rounds, given.troubles, containment=given.containment, patched=given.patched)
+    plan = Plan(given.seed, given.rounds, containment=given.containment, patched=given.patched)
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=given.keep))
     # Who ends this early leaves nothing behind, no process and no mounted disk.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

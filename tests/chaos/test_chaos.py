@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.chaos.broken import BUGS, catch, plant
-from tests.chaos.draw import FAULTS, KINDS, draw_round
+from tests.chaos.draw import FAULTS, KINDS, Odds, draw_round
 from tests.chaos.harness import Plan, Result, replay, run_in
 from tests.chaos.history import Bounds, read_history
 
@@ -27,11 +27,10 @@ def chaos(folder: Path, *, containment: str, rounds: int) -> Result:
     plan = Plan(
         SEED,
         rounds,
-        troubles=8,
+        Odds(faults, troubles=8),
         bounds=BOUNDS,
         spare=False,
         containment=containment,
-        faults=faults,
         calm=150.0,
     )
     result = run_in(folder, plan, small=False)
@@ -57,20 +56,20 @@ def test_whatever_is_killed_every_promise_is_kept(tmp_path: Path, containment: s
 
 def test_the_same_seed_gives_the_same_schedule() -> None:
     for number in range(1, 30):
-        assert draw_round(7, number) == draw_round(7, number)
-    assert draw_round(7, 1) != draw_round(8, 1)
-    assert draw_round(7, 1) != draw_round(7, 2)
+        assert draw_round(7, number, Odds()) == draw_round(7, number, Odds())
+    assert draw_round(7, 1, Odds()) != draw_round(8, 1, Odds())
+    assert draw_round(7, 1, Odds()) != draw_round(7, 2, Odds())
 
 
 def test_every_fault_and_every_kind_of_task_is_drawn() -> None:
-    rounds = [draw_round(1, number) for number in range(1, 100)]
+    rounds = [draw_round(1, number, Odds()) for number in range(1, 100)]
     assert {one.kind for chosen in rounds for one in chosen.troubles} == set(FAULTS)
     assert {work.kind for chosen in rounds for tasks in chosen.milestones.values() for work in tasks} == set(KINDS)
 
 
 def test_a_spared_daemon_is_never_killed() -> None:
     for number in range(1, 100):
-        chosen = draw_round(1, number, spared=True)
+        chosen = draw_round(1, number, Odds(spared=True))
         assert chosen.daemon
         assert not any("supervisor" in one.who for one in chosen.troubles if one.kind.startswith("kill"))
 
