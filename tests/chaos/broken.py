@@ -143,7 +143,13 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "no lock": Bug(
         "a second supervising process is let in",
-        (("supervisor/lock.py", "if not _flock(directory):", "if not _flock(directory) and not file:"),),
+        (
+            (
+                "supervisor/lock.py",
+                "    except BlockingIOError:\n        return False\n",
+                "    except BlockingIOError:\n        return True\n",
+            ),
+        ),
         frozenset({"I7"}),
         {"rival": 1},
     ),

@@ -10,20 +10,21 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import msgspec
 
-from actors.events import Record, task_of
+from actors.events import Record, SessionEnded, SessionStatus, task_of
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
 from tests.chaos.arena import Arena
 from tests.chaos.history import Commit, Fault, Kept, Mark, Seen
 from tests.chaos.processes import now
+from tests.chaos.story import sessions_of
 from tests.repositories import git
 
 OURS: Final = ("refs/heads/milestone/", "refs/milestone-archive/")
@@ -119,14 +120,29 @@ def marks_of(path: Path) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def kept_on_disk(arena: Arena) -> Kept:
-    """Return what there is on the disk that should be bounded, or not be there at all."""
+def cut_off_at_the_end(records: Iterable[Record]) -> frozenset[str]:
+    """Return the milestones whose session had its result said by a later start: nobody was left to clean up then."""
+    ends: dict[str, list[SessionStatus]] = {}
+    for session in sessions_of(records).values():
+        found = [told.event.status for told in session.facts if isinstance(told.event, SessionEnded)]
+        ends[session.milestone.id] = found
+    return frozenset(name for name, found in ends.items() if len(found) > 1 and found[-1] is SessionStatus.COMPLETED)
+
+
+def kept_on_disk(arena: Arena, cut_off: frozenset[str]) -> Kept:
+    """Return what there is on the disk that should be bounded, or not be there at all.
+
+    Args:
+        arena: Where.
+        cut_off: Milestones whose worktrees may be left.
+    """
     logs = {
         f"{path.parents[1].name}/{path.name}": path.stat().st_size
         for path in (arena.milestones / "logs").glob("*/tasks/*.log")
     }
     listed = git(arena.project, "worktree", "list", "--porcelain").splitlines()
-    slots = sum(line.startswith("worktree ") for line in listed) - 1
+    paths = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
+    slots = sum(path.name.rpartition("-slot-")[0] not in cut_off for path in paths[1:])
     allowed = {arena.base / "home" / "cache", arena.base / "home" / ".gitconfig"}
     outside = [arena.base / "home", arena.base / "tmp"]
     stray = [str(arena.stray)] if arena.stray.exists() else []

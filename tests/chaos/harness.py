@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+from msgspec.structs import replace
 
 from actors.events import SessionStatus
 from tests.chaos import evidence
@@ -48,6 +49,12 @@ OVER: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.FAILED, SessionS
 """How a session may end for good; one that is blocked, by a full disk for instance, is begun again."""
 
 
+def bounds_of(slack: float) -> Bounds:
+    """Return what a run is held against on a machine that is so many times slower than an idle one."""
+    promised = Bounds(log=OUTPUT_LIMIT + LOG_SLACK)
+    return replace(promised, ready=promised.ready * slack, stop=promised.stop * slack)
+
+
 @attrs.frozen
 class Plan:
     """What a run of chaos does.
@@ -66,7 +73,7 @@ class Plan:
     seed: int
     rounds: int
     odds: Odds = Odds()
-    bounds: Bounds = Bounds(log=OUTPUT_LIMIT + LOG_SLACK)
+    bounds: Bounds = attrs.Factory(lambda: bounds_of(1.0))
     spare: bool = True
     containment: str = ""
     patched: Path | None = None
@@ -295,7 +302,7 @@ class Chaos:
             after=after,
             typed=nemesis.typed,
             final=final,
-            kept=evidence.kept_on_disk(arena),
+            kept=evidence.kept_on_disk(arena, evidence.cut_off_at_the_end(records)),
             changing=tuple(self._changing),
             stuck=self._stuck,
         )
@@ -341,8 +348,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", type=Path, default=None, help="directory for the history (default: a temporary one)")
     parser.add_argument("--patched", type=Path, default=None, help="folder with packages to run instead of these")
     parser.add_argument("--verbose", action="store_true", help="a line for each thing that is done")
+    parser.add_argument("--slack", type=float, default=1.0, help="times that a busy machine may take for L1 and L3")
     given = parser.parse_args(arguments)
-    plan = Plan(given.seed, given.rounds, containment=given.containment, patched=given.patched)
+    bounds = bounds_of(given.slack)
+    plan = Plan(given.seed, given.rounds, bounds=bounds, containment=given.containment, patched=given.patched)
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=given.keep))
     # Who ends this early leaves nothing behind, no process and no mounted disk.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

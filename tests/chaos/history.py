@@ -240,7 +240,7 @@ class Bounds(msgspec.Struct, frozen=True):
     grace: float = 1.0
     log: int = 1 << 20
     slots: int = 0
-    growth: int = 1 << 17
+    growth: int = 1 << 19
     descriptors: int = 3
     restarts: int = 10
 

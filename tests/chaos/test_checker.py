@@ -238,7 +238,7 @@ PLANTED: Final[dict[str, tuple[str, Plant]]] = {
     # I11
     "memory grows": (
         "I11",
-        changed(uses=tuple(Use(float(at), 100, 50_000_000 + at * 300_000, 30, 6) for at in range(9))),
+        changed(uses=tuple(Use(float(at), 100, 50_000_000 + at * 900_000, 30, 6) for at in range(9))),
     ),
     "descriptors grow": ("I11", changed(uses=tuple(Use(float(at), 100, 50_000_000, 30 + at, 6) for at in range(9)))),
     "threads grow": ("I11", changed(uses=tuple(Use(float(at), 100, 50_000_000, 30, 6 + at) for at in range(9)))),
