@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from actors.events import Record, SessionEnded, SessionStatus, task_of
+from actors.events import Record, SessionEnded, SessionResumed, SessionStatus, task_of
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
@@ -122,11 +122,20 @@ def marks_of(path: Path) -> tuple[Mark, ...]:
 
 def cut_off_at_the_end(records: Iterable[Record]) -> frozenset[str]:
     """Return the milestones whose session had its result said by a later start: nobody was left to clean up then."""
-    ends: dict[str, list[SessionStatus]] = {}
+    found: set[str] = set()
     for session in sessions_of(records).values():
-        found = [told.event.status for told in session.facts if isinstance(told.event, SessionEnded)]
-        ends[session.milestone.id] = found
-    return frozenset(name for name, found in ends.items() if len(found) > 1 and found[-1] is SessionStatus.COMPLETED)
+        ends = 0
+        for told in session.facts:
+            match told.event:
+                case SessionResumed():
+                    ends = 0
+                case SessionEnded(status=status):
+                    ends += 1
+                    if ends > 1 and status is SessionStatus.COMPLETED:
+                        found.add(session.milestone.id)
+                case _:
+                    pass
+    return frozenset(found)
 
 
 def kept_on_disk(arena: Arena, cut_off: frozenset[str]) -> Kept:
