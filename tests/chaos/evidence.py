@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from actors.events import Record, SessionEnded, SessionResumed, SessionStatus, task_of
+from actors.events import Record, RoleFinished, SessionEnded, SessionResumed, SessionStatus, task_of
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
@@ -124,15 +124,15 @@ def cut_off_at_the_end(records: Iterable[Record]) -> frozenset[str]:
     """Return the milestones whose session had its result said by a later start: nobody was left to clean up then."""
     found: set[str] = set()
     for session in sessions_of(records).values():
-        ends = 0
+        is_clean = False
         for told in session.facts:
             match told.event:
                 case SessionResumed():
-                    ends = 0
-                case SessionEnded(status=status):
-                    ends += 1
-                    if ends > 1 and status is SessionStatus.COMPLETED:
-                        found.add(session.milestone.id)
+                    is_clean = False
+                case RoleFinished(role="git_integration"):
+                    is_clean = True
+                case SessionEnded(status=SessionStatus.COMPLETED) if not is_clean:
+                    found.add(session.milestone.id)
                 case _:
                     pass
     return frozenset(found)
