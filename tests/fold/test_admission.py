@@ -39,7 +39,6 @@ from actors.events import (
 )
 from actors.model import Isolation, Milestone, Task
 from actors.standing import Phase
-from supervisor.beginning import unsaid_ending
 from supervisor.ledger import Ledger
 from tests.fold.histories import SESSION, Watchman, beginning, proposal
 
@@ -210,10 +209,8 @@ def test_a_session_that_was_cut_off_when_it_had_settled_can_still_say_its_result
     ledger = ledger_of()
     assert not stated(ledger, grant(), AttemptStarted("a.1", 7), OK, Landed("a.1", "c" * 40), TaskCompleted("a", "a.1"))
     assert not stated(ledger, SessionSettled(SessionStatus.COMPLETED), SessionEnded(cut_off, "the roles gave out"))
-    assert unsaid_ending(ledger) == result
     assert stated(ledger, SessionEnded(SessionStatus.FAILED)) == ["SessionEnded: the session has ended already"]
     assert not stated(ledger, result)
-    assert unsaid_ending(ledger) is None
     assert stated(ledger, result) == ["SessionEnded: the session has ended already"]
 
 
