@@ -32,6 +32,7 @@ from supervisor.finding import known_ids
 from supervisor.journal import Journal
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Latest, latest_in
+from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
     from actors.model import Milestone
@@ -251,6 +252,8 @@ def _run(program: Program) -> Finished:
         )
     except FileNotFoundError:
         return Finished(_NO_SUCH_THING, b"", b"there is no git")
-    except (OSError, subprocess.SubprocessError) as error:
+    except OSError as error:
+        return Finished(1, b"", refusal(error).encode())
+    except subprocess.SubprocessError as error:
         return Finished(1, b"", str(error).encode())
     return Finished(done.returncode, done.stdout, done.stderr)

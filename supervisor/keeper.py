@@ -16,7 +16,6 @@ import selectors
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
@@ -39,8 +38,9 @@ from supervisor.kept_child import CannotLaunchError, KeptChild, beat_seconds
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.mailboxes import MAILBOX_BYTES, Mailbox
+from supervisor.question import Question
 from supervisor.readiness import NotifySocket
-from supervisor.shortage import refusal, shortage_of
+from supervisor.shortage import failure_of
 from supervisor.spec import ChildSpec, ChildType, Strategy, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -52,21 +52,6 @@ PRELOAD: Final = ("actors.child",)
 """Modules that the fork server imports in any case."""
 
 _THREAD_SECONDS: Final = 5.0
-
-
-class _Question:
-    """A question on its way to a child; called in the keeper's thread, or refused by who finds that closed."""
-
-    def __init__(self, send: Callable[[Future[Any]], None], child: str) -> None:
-        self.answer: Future[Any] = Future()
-        self._send = send
-        self._child = child
-
-    def __call__(self) -> None:
-        self._send(self.answer)
-
-    def refuse(self) -> None:
-        settle(self.answer, error=ChildGoneError(self._child, None))
 
 
 @attrs.frozen
@@ -168,7 +153,7 @@ class Keeper(threading.Thread):
             mailbox.took(len(body))
             self._ask(child, mailbox.incarnation, body, answer)
 
-        question = _Question(ask, child)
+        question = Question(ask, child)
         if not self._loop.call(question):
             question.refuse()
         return question.answer
@@ -236,7 +221,7 @@ class Keeper(threading.Thread):
         except _BrokenError as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001 - a broken keeper must not leave a tree that looks alive
-            failure = _failure(error)
+            failure = failure_of(error)
         finally:
             self._release(failure)
 
@@ -252,7 +237,7 @@ class Keeper(threading.Thread):
         for kept in self._kept.values():
             self._let_go(kept, Shutdown())
         for call in self._loop.close():
-            if isinstance(call, _Question):
+            if isinstance(call, Question):
                 call.refuse()
         self._gauge.stop()
         for thread in self._threads:
@@ -559,11 +544,3 @@ class Keeper(threading.Thread):
         if kept.relay is not None:
             kept.relay.end()
         kept.fail_asks(lambda: ChildGoneError(kept.path, reason))
-
-
-def _failure(error: Exception) -> str:
-    """Say why nothing can go on: what the system refused, or a bug of ours with its traceback."""
-    refused = error if isinstance(error, OSError) else shortage_of(error)
-    if refused is not None:
-        return f"the system refused what supervision needs: {refusal(refused)}"
-    return f"broken invariant: {type(error).__name__}: {error}\n{traceback.format_exc()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import traceback
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -63,3 +64,11 @@ def starting_threads() -> Iterator[None]:
         if shortage is None:
             raise
         raise shortage from error
+
+
+def failure_of(error: Exception) -> str:
+    """Say why nothing can go on: what the system refused, or a bug of ours with its traceback."""
+    refused = error if isinstance(error, OSError) else shortage_of(error)
+    if refused is not None:
+        return f"the system refused what supervision needs: {refusal(refused)}"
+    return f"broken invariant: {type(error).__name__}: {error}\n{traceback.format_exc()}"

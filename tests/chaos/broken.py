@@ -71,13 +71,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         (
             (
                 "supervisor/opening.py",
-                "    left = kill_until_gone(lambda: find_marked(SESSION_MARK, marks), SWEEP_SECONDS)\n",
-                "    left = tuple(mark for mark in marks if not mark)\n",
+                "    left = kill_until_gone(lambda: left_behind(sessions, str(paths.project)), SWEEP_SECONDS)\n",
+                "    left = tuple(int(one) for one in sessions if not one)\n",
             ),
             (
                 "supervisor/runner.py",
                 (
-                    "        left = linux.kill_until_gone(lambda: linux.find_marked(SESSION_MARK, self._session), "
+                    "        left = linux.kill_until_gone(lambda: left_behind({self._session}, self._project), "
                     "linux.SWEEP_SECONDS)\n        if left:\n            _warn("
                 ),
                 "        left = ()\n        if left:\n            _warn(",

@@ -196,7 +196,7 @@ def test_the_socket_goes_with_the_run_and_one_that_was_left_behind_hinders_nobod
 
 def test_a_run_without_its_socket_says_so_and_goes_on(folder: Project) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
-    (folder.path / ".milestones" / "run").write_text("in the way")
+    (folder.path / ".milestones" / "run" / "control.sock" / "in the way").mkdir(parents=True)
     done = folder.ctl("run", "m1")
     assert done.code == 0
     assert "no control socket" in done.err

@@ -370,12 +370,13 @@ def test_roles_and_sessions_are_restarted_and_signalled(folder: Project, gate: P
 def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Project, place: Path) -> None:
     first: dict[str, object] = {"id": "a", "run": waits_for(place / "a")}
     second: dict[str, object] = {"id": "b", "run": "false", "depends_on": ["a"]}
+    third: dict[str, object] = {"id": "c", "run": "true", "depends_on": ["a"]}
     folder.write("m1", milestone_of(first, second))
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
     assert folder.ctl("update", "m1").out == "nothing changed\n"
     wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
-    folder.write("m1", milestone_of(first, {**second, "run": "true"}, {"id": "c", "run": "true"}))
+    folder.write("m1", milestone_of(first, {**second, "run": "true"}, third))
     shown = folder.ctl("update", "m1")
     assert shown.out.splitlines()[:2] == ["+ c", "~ b: run"]
     assert json.loads(folder.ctl("update", "m1", "--json").out)["applied"] is False

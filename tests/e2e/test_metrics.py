@@ -77,7 +77,8 @@ def texts(project: Project, place: Path, told: dict[str, str]) -> dict[str, str]
         text = scrape(page)
         settled = value(text, "milestoned_role_up") == 6 and value(text, "milestoned_role_restarts_total")
         running_one = value(text, "milestoned_session_tasks", state="running")
-        return text if settled and running_one and value(text, "milestoned_tasks_total") else ""
+        heard = families(text)["milestoned_role_heartbeat_age_seconds"].samples
+        return text if settled and running_one and heard and value(text, "milestoned_tasks_total") else ""
 
     told["middle"] = wait_until(middle, SECONDS, "all roles are up again, one task runs and one waits")
     (place / "gate").touch()

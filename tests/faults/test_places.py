@@ -94,10 +94,10 @@ def test_a_project_that_is_held_is_held_through_another_mount_and_without_its_lo
     other.mkdir()
     os.kill(running.process.pid, signal.SIGSTOP)  # or it would find out that its lock is gone, and end
     (project.path / ".milestones" / "lock").unlink()
-    script = 'mount --bind "$1" "$2" && shift && cd "$1" && shift && exec "$@"'
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 
     began = monotonic()
-    done = _in_mounts(script, str(project.path), str(other), *COMMAND, "run", "m1")
+    done = _in_mounts(script, str(project.path), str(other), *COMMAND, "-C", str(other), "run", "m1")
 
     assert monotonic() - began < 10.0
     assert done.returncode == 75, done.stdout + done.stderr

@@ -298,7 +298,7 @@ from supervisor.fork_protocol import Launch
 from supervisor.offspring import Child, Offspring
 # No group of its own, as a child that was forked this moment; and of another user, whom nobody may signal.
 sleeper = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-offspring = Offspring()
+offspring = Offspring(lambda pid: False)
 offspring.add(Child(Launch("one", 1, "a:b", msgspec.Raw(b"{}"), True), sleeper.pid, "mark"))
 os.setresuid(65534, 65534, 0)
 offspring.terminate("one", 1)

@@ -1,9 +1,5 @@
 """Fixtures of the tests that kill at named steps."""
 
-import pytest
-
-pytest.register_assert_rewrite("tests.steps.shape", "tests.e2e.stage")
-
-from tests.e2e.conftest import place, project  # noqa: E402 - what they import is rewritten
+from tests.e2e.conftest import place, project
 
 __all__ = ["place", "project"]
