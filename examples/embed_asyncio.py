@@ -1,4 +1,8 @@
-"""Two actors of your own under a supervisor, in an asyncio program: `python examples/embed_asyncio.py`.
+"""Two actors of your own under a supervisor, in an asyncio program.
+
+From the checkout:
+
+    $ python examples/embed_asyncio.py
 
 The event loop is never blocked, and whoever cancels this program leaves nothing behind: `async with` ends the children
 in reverse start order whatever happens.

@@ -1,4 +1,8 @@
-"""Two actors of your own under a supervisor, in a plain script: `python examples/embed_script.py`.
+"""Two actors of your own under a supervisor, in a plain script.
+
+From the checkout:
+
+    $ python examples/embed_script.py
 
 Each actor runs in a process of its own. One of them crashes; the supervisor starts it again, and the new incarnation is
 told why the last one ended. Nothing of this program is touched: no signal handlers, no logging, no global state.

@@ -1,13 +1,20 @@
-"""The examples do what they say, as programs of their own, and leave the process as it was."""
+"""The examples do what they say, by the commands in their own first lines, and leave the process as it was."""
 
+import ast
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import threading
+import urllib.request
+from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
 
 import attrs
 import pytest
@@ -15,6 +22,9 @@ import pytest
 from supervisor import AsyncSupervisor, ChildSpec, Supervisor, SupervisorFlags
 
 CHECKOUT: Final = Path(__file__).parents[2]
+SECONDS: Final = 100.0
+
+TASKS: Final = [f"task-{number:03}" for number in range(1, 17)]
 
 OUTPUT: Final = {
     "embed_script": [
@@ -50,30 +60,180 @@ def look():
     return [handlers, loggers, logging.root.handlers, logging.root.level, threading.enumerate(),
             psutil.Process().children(recursive=True), len(os.listdir("/proc/self/fd")), os.getcwd(), dict(os.environ)]
 
-before = look()
-runpy.run_path(sys.argv[1], run_name="__main__")
+before, code = look(), 0
+del sys.argv[0]
+script = os.path.abspath(sys.argv[0])  # as the interpreter has it
+try:
+    runpy.run_path(script, run_name="__main__")
+except SystemExit as end:
+    code = end.code
 after = look()
 assert after == before, (after, before)
+sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("name", sorted(OUTPUT))
-def test_an_example_does_what_it_says_and_leaves_the_process_as_it_was(name: str, tmp_path: Path) -> None:
+def commands(name: str) -> list[str]:
+    """Return the commands in the first lines of an example."""
+    text = ast.get_docstring(ast.parse((CHECKOUT / "examples" / f"{name}.py").read_text(encoding="utf-8")))
+    return [line.removeprefix("    $ ") for line in f"{text}".splitlines() if line.startswith("    $ ")]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return what looks like the checkout to whoever stands in it, but may be written to."""
+    (tmp_path / "examples").symlink_to(CHECKOUT / "examples")
+    return tmp_path
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), "PATH": path, "LOOKING": LOOKING}
+
+
+def typed(lines: list[str], folder: Path) -> list[str]:
+    """Type commands one after the other; a `python` looks at its process before and after. Return what they print."""
+    script = ["set -e", 'python() { command python -c "$LOOKING" "$@"; }', *lines]
     done = subprocess.run(
-        [sys.executable, "-c", LOOKING, str(CHECKOUT / "examples" / f"{name}.py")],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        ["bash", "-c", "\n".join(script)],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_each_example_says_how_it_is_run() -> None:
+    for example in sorted((CHECKOUT / "examples").glob("embed_*.py")):
+        assert any(f"examples/{example.name}" in line for line in commands(example.stem)), example.name
+
+
+@pytest.mark.parametrize("name", sorted(OUTPUT))
+def test_an_example_does_what_it_says_and_leaves_the_process_as_it_was(name: str, checkout: Path) -> None:
+    lines = typed(commands(name), checkout)
     # What is watched and what is asked for are two stories; each is told in its order.
     for mark in (True, False):
         wanted = [line for line in OUTPUT[name] if line.startswith("  ") is mark]
         assert [line for line in lines if line.startswith("  ") is mark] == wanted
+
+
+@pytest.mark.parametrize("name", ["embed_milestone", "embed_milestone_asyncio"])
+def test_an_example_executes_a_milestone_and_leaves_the_process_as_it_was(name: str, checkout: Path) -> None:
+    *preparing, last = commands(name)
+    lines = typed([*preparing, last, last], checkout)
+    assert sorted(line.split()[-1] for line in lines if "completed: " in line and "task-" in line) == TASKS
+    ends = [line for line in lines if line.startswith("milestone-001: completed")]
+    assert [line.strip() for line in ends][-2] == "milestone-001: completed"
+    assert "is completed already" in ends[-1]
+
+
+def test_an_example_of_a_milestone_says_why_it_cannot_begin(checkout: Path) -> None:
+    for name in ("embed_milestone", "embed_milestone_asyncio"):
+        lines = typed([f"python examples/{name}.py . m1 2>&1 || echo code $?"], checkout)
+        assert "no project" in "\n".join(lines)
+        assert re.fullmatch(r"code [1-9]\d*", lines[-1])
+
+
+def test_the_fixture_for_pytest_keeps_its_server_alive(checkout: Path) -> None:
+    lines = typed(
+        [f"{line} -p no:cacheprovider --basetemp=kept --quiet" for line in commands("embed_pytest")], checkout
+    )
+    assert "2 passed" in lines[-1]
+
+
+@attrs.frozen
+class Served:
+    """The service of an example, running.
+
+    Attributes:
+        url: Where it listens.
+        curls: The commands that are typed beside it.
+    """
+
+    url: str
+    curls: list[str]
+
+    def ask(self, line: str, **headers: str) -> str:
+        """Do what a curl command would, and return the answer."""
+        words = iter(shlex.split(line))
+        assert next(words) == "curl"
+        method, target = "GET", ""
+        for word in words:
+            match word:
+                case "--silent" | "--no-buffer":
+                    pass
+                case "--request":
+                    method = next(words)
+                case "--header":
+                    name, _, value = next(words).partition(": ")
+                    headers = {name: value, **headers}
+                case _:
+                    assert word.startswith("http://127.0.0.1:8000/")
+                    target = word.removeprefix("http://127.0.0.1:8000")
+        request = urllib.request.Request(self.url + target, method=method, headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - loopback, as above
+            text: str = answer.read().decode()
+        return text
+
+
+@pytest.fixture
+def served(checkout: Path) -> Iterator[Served]:
+    """Start the service as its first lines say, but install nothing, and at a free port; end it as Ctrl-C does."""
+    installing, *preparing, serving = [line for line in commands("embed_fastapi") if not line.startswith("curl ")]
+    assert installing == "python -m pip install --quiet '.[examples]'"
+    typed(preparing, checkout)
+    assert serving.endswith(" --port 8000")
+    with subprocess.Popen(
+        [sys.executable, *shlex.split(serving.replace("8000", "0"))[1:]],
+        cwd=checkout,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        assert server.stderr is not None
+        told: list[str] = []
+        try:
+            for line in server.stderr:
+                told.append(line)
+                if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
+                    break
+            else:
+                pytest.fail("".join(told))
+            yield Served(found[1], [line for line in commands("embed_fastapi") if line.startswith("curl ")])
+            server.send_signal(signal.SIGINT)
+            told += server.stderr.readlines()
+            assert server.wait(SECONDS) in {0, 130, -signal.SIGINT}, told
+            assert not any("Traceback" in line for line in told), told
+        finally:
+            server.kill()
+
+
+def seqs(stream: str) -> list[int]:
+    return [int(found) for found in re.findall(r"^id: (\d+)$", stream, re.MULTILINE)]
+
+
+@pytest.mark.skipif(not (find_spec("fastapi") and find_spec("uvicorn")), reason="needs FastAPI and uvicorn")
+def test_the_service_starts_a_milestone_and_streams_its_events_from_wherever_its_reader_was(served: Served) -> None:
+    post, events, rest, status, delete = served.curls
+    for early in (events, status, delete):
+        with pytest.raises(HTTPError, match="404"):
+            served.ask(early)
+    assert "/runs/milestone-001/events" in served.ask(post)
+    every = served.ask(events)
+    assert re.findall(r"^event: (\w+)$", every, re.MULTILINE)[-2:] == ["SessionEnded", "end"]
+    assert '"status":"completed"' in every
+    assert len(re.findall(r"^event: TaskCompleted$", every, re.MULTILINE)) == len(TASKS)
+    assert seqs(every) == sorted(set(seqs(every)))
+    assert seqs(served.ask(rest)) == [seq for seq in seqs(every) if seq > 20]
+    assert '"percentage":100' in served.ask(status)
+    assert '"status":"completed"' in served.ask(delete)
 
 
 def test_two_supervisors_run_in_one_process_at_once(capsys: pytest.CaptureFixture[str]) -> None:
