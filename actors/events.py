@@ -176,7 +176,14 @@ class SessionStarted(msgspec.Struct, frozen=True):
 
 
 class SessionResumed(msgspec.Struct, frozen=True):
-    """Another process took the session up. Attempts of the former life are settled by the runner."""
+    """Another process took the session up. Attempts of the former life are settled by the runner.
+
+    Attributes:
+        settings: How it goes on.
+        boot: Id of the machine's boot.
+        pid: Process that supervises it.
+        daemon: Whether that is a daemon.
+    """
 
     settings: Settings
     boot: str
@@ -185,7 +192,11 @@ class SessionResumed(msgspec.Struct, frozen=True):
 
 
 class MilestoneUpdated(msgspec.Struct, frozen=True):
-    """The session executes a newer snapshot from here on; completed tasks are the same in both."""
+    """The session executes a newer snapshot from here on; completed tasks are the same in both.
+
+    Attributes:
+        milestone: The newer snapshot.
+    """
 
     milestone: Milestone
 
@@ -222,13 +233,21 @@ class SessionUnpaused(msgspec.Struct, frozen=True):
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):
-    """The session goes on with other settings, which an operator has changed in the configuration."""
+    """The session goes on with other settings, which an operator has changed in the configuration.
+
+    Attributes:
+        settings: Those that hold from here on.
+    """
 
     settings: Settings
 
 
 class TaskRetried(msgspec.Struct, frozen=True):
-    """Somebody wants a task that failed or was left out attempted again, as if it had never been."""
+    """Somebody wants a task that failed or was left out attempted again, as if it had never been.
+
+    Attributes:
+        task: Task id.
+    """
 
     task: str
 
@@ -246,7 +265,12 @@ class TaskSkipped(msgspec.Struct, frozen=True):
 
 
 class SessionEnded(msgspec.Struct, frozen=True):
-    """The session is over, or (``interrupted``) at rest until it is resumed."""
+    """The session is over, or (``interrupted``) at rest until it is resumed.
+
+    Attributes:
+        status: What it is now.
+        reason: Why, one line; ``""`` when there is nothing to say.
+    """
 
     status: SessionStatus
     reason: str = ""
@@ -283,20 +307,33 @@ class ChildGone(msgspec.Struct, frozen=True):
 
 
 class ChildQuarantined(msgspec.Struct, frozen=True):
-    """A child failed beyond its restart budget and is left out (FATAL); the session goes on without it."""
+    """A child failed beyond its restart budget and is left out (FATAL); the session goes on without it.
+
+    Attributes:
+        child: Role id, or ``runner``.
+        reason: Why it ended last, one line.
+    """
 
     child: str
     reason: str
 
 
 class ChildHeld(msgspec.Struct, frozen=True):
-    """An operator wants a child stopped: it stays so, over other lives of the session too."""
+    """An operator wants a child stopped: it stays so, over other lives of the session too.
+
+    Attributes:
+        child: Role id.
+    """
 
     child: str
 
 
 class ChildReleased(msgspec.Struct, frozen=True):
-    """An operator wants a child that was stopped to run again."""
+    """An operator wants a child that was stopped to run again.
+
+    Attributes:
+        child: Role id.
+    """
 
     child: str
 
@@ -341,7 +378,12 @@ class AttemptGranted(msgspec.Struct, frozen=True):
 
 
 class TaskCompleted(msgspec.Struct, frozen=True):
-    """The task is done, and landed where there was something to land. Never followed by another attempt."""
+    """The task is done, and landed where there was something to land. Never followed by another attempt.
+
+    Attributes:
+        task: Task id.
+        attempt: The attempt that completed it.
+    """
 
     task: str
     attempt: str
@@ -362,7 +404,12 @@ class TaskFailed(msgspec.Struct, frozen=True):
 
 
 class SessionSettled(msgspec.Struct, frozen=True):
-    """Nothing lives and nothing more can be granted; the roles finish their work now."""
+    """Nothing lives and nothing more can be granted; the roles finish their work now.
+
+    Attributes:
+        status: What it will end with.
+        reason: Why, one line; ``""`` when there is nothing to say.
+    """
 
     status: SessionStatus
     reason: str = ""
@@ -395,7 +442,12 @@ class ContainmentChosen(msgspec.Struct, frozen=True):
 
 
 class AttemptStarted(msgspec.Struct, frozen=True):
-    """The first program of the attempt runs."""
+    """The first program of the attempt runs.
+
+    Attributes:
+        attempt: Attempt id, ``<task>.<number>``.
+        pid: Its process.
+    """
 
     attempt: str
     pid: int
@@ -469,7 +521,11 @@ class GitReady(msgspec.Struct, frozen=True):
 
 
 class GitIdle(msgspec.Struct, frozen=True):
-    """The git role has nothing to do, and why; tasks run in place."""
+    """The git role has nothing to do, and why; tasks run in place.
+
+    Attributes:
+        reason: Why, one line.
+    """
 
     reason: str
 
@@ -501,14 +557,25 @@ class SlotPrepared(msgspec.Struct, frozen=True):
 
 
 class SlotFailed(msgspec.Struct, frozen=True):
-    """No worktree could be made for the attempt; it did not run."""
+    """No worktree could be made for the attempt; it did not run.
+
+    Attributes:
+        attempt: Attempt id.
+        reason: Why, for people.
+    """
 
     attempt: str
     reason: str
 
 
 class Landed(msgspec.Struct, frozen=True):
-    """What the attempt changed is on the branch; ``sha`` is empty when it changed nothing."""
+    """What the attempt changed is on the branch; ``sha`` is empty when it changed nothing.
+
+    Attributes:
+        attempt: Attempt id.
+        sha: The commit; ``""`` when it changed nothing.
+        files: How many files it changed.
+    """
 
     attempt: str
     sha: str
@@ -516,7 +583,12 @@ class Landed(msgspec.Struct, frozen=True):
 
 
 class LandConflicted(msgspec.Struct, frozen=True):
-    """What the attempt changed does not merge with what landed meanwhile."""
+    """What the attempt changed does not merge with what landed meanwhile.
+
+    Attributes:
+        attempt: Attempt id.
+        paths: Files that do not merge.
+    """
 
     attempt: str
     paths: tuple[str, ...]
@@ -565,7 +637,12 @@ class PushRefused(msgspec.Struct, frozen=True):
 
 
 class UncommittedSeen(msgspec.Struct, frozen=True):
-    """The number of uncommitted files in the user's checkout changed."""
+    """The number of uncommitted files in the user's checkout changed.
+
+    Attributes:
+        count: How many there are.
+        paths: The first of them.
+    """
 
     count: int
     paths: tuple[str, ...]
@@ -585,13 +662,21 @@ class GitNoticed(msgspec.Struct, frozen=True):
 
 
 class PreflightPassed(msgspec.Struct, frozen=True):
-    """Prerequisites, tools, environment, disk and resources are as the milestone needs them."""
+    """Prerequisites, tools, environment, disk and resources are as the milestone needs them.
+
+    Attributes:
+        warnings: What is doubtful all the same, a line for each.
+    """
 
     warnings: tuple[str, ...] = ()
 
 
 class PreflightFailed(msgspec.Struct, frozen=True):
-    """The session cannot start; each problem is a line for people, with its place where it has one."""
+    """The session cannot start; each problem is a line for people, with its place where it has one.
+
+    Attributes:
+        problems: A line for people for each, with its place where it has one.
+    """
 
     problems: tuple[str, ...]
 
@@ -641,7 +726,14 @@ class ProgressReported(msgspec.Struct, frozen=True):
 
 
 class TaskStalled(msgspec.Struct, frozen=True):
-    """A running task has shown no sign of life for long. A report, never a verdict."""
+    """A running task has shown no sign of life for long. A report, never a verdict.
+
+    Attributes:
+        task: Task id.
+        attempt: Attempt id.
+        quiet_seconds: Seconds since the last sign.
+        facts: What was looked at, one line.
+    """
 
     task: str
     attempt: str
@@ -701,7 +793,13 @@ class BlockerRaised(msgspec.Struct, frozen=True):
 
 
 class BlockerEscalated(msgspec.Struct, frozen=True):
-    """A blocker stands since long; ``level`` counts up."""
+    """A blocker stands since long; ``level`` counts up.
+
+    Attributes:
+        claim: Key of the blocker.
+        level: How often it was escalated.
+        age_seconds: Since when it stands.
+    """
 
     claim: str
     level: int
@@ -709,14 +807,26 @@ class BlockerEscalated(msgspec.Struct, frozen=True):
 
 
 class BlockerResolved(msgspec.Struct, frozen=True):
-    """What was claimed no longer holds."""
+    """What was claimed no longer holds.
+
+    Attributes:
+        claim: Key of the blocker.
+        how: What has changed, one line.
+    """
 
     claim: str
     how: str
 
 
 class HookRan(msgspec.Struct, frozen=True):
-    """The user's hook was told of a blocker."""
+    """The user's hook was told of a blocker.
+
+    Attributes:
+        claim: Key of the blocker.
+        target: The program or URL.
+        ok: Whether it took it.
+        detail: What came of it, one line.
+    """
 
     claim: str
     target: str
@@ -728,7 +838,12 @@ class HookRan(msgspec.Struct, frozen=True):
 
 
 class RoleFinished(msgspec.Struct, frozen=True):
-    """The role has done all it had to do in this session."""
+    """The role has done all it had to do in this session.
+
+    Attributes:
+        role: Role id.
+        summary: What it did, one line.
+    """
 
     role: str
     summary: str
@@ -777,6 +892,7 @@ ReportEvent = PreflightPassed | PreflightFailed | DependencyAlert | ProgressRepo
 """What a role has found or reckoned."""
 
 Event = SessionEvent | ChildEvent | AttemptEvent | TaskEvent | GitEvent | BlockerEvent | ReportEvent
+"""What happens in a session."""
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {cls.__name__: cls for cls in Event.__args__}
 """Every kind of fact by its name."""

@@ -18,7 +18,12 @@ from supervisor.spec import ChildSpec
 
 @attrs.frozen
 class FailedToStart:
-    """The initial start failed at this child; the children before it were ended again."""
+    """The initial start failed at this child; the children before it were ended again.
+
+    Attributes:
+        child: Id of the child.
+        reason: Why it did not start.
+    """
 
     child: str
     reason: ExitReason
@@ -29,6 +34,7 @@ class FailedToStart:
 
 
 EndReason = Shutdown | FailedToStart
+"""Why a supervisor ended, as the one above is told it."""
 
 
 @unique
@@ -65,7 +71,12 @@ class Refusal(StrEnum):
 class Started:
     """The child is ready; after `ignore` it has no incarnation that runs, and `running` is False.
 
-    `info` is what the child said with its readiness.
+    Attributes:
+        child: Id of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        pid: Its process; ``None`` for a supervisor, and after `ignore`.
+        running: Whether it runs; not so after `ignore`.
+        info: What it said with its readiness, plain values; ``None`` when it said nothing.
     """
 
     child: str
@@ -106,7 +117,12 @@ Result = Started | Done | Refused
 
 @attrs.frozen
 class SupervisorStarted:
-    """All children are up. `supervisor`: its path in a tree of them; "" for the root."""
+    """All children are up.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        supervisor: Its path in a tree of them; ``""`` for the root.
+    """
 
     at: float
     supervisor: str = ""
@@ -114,7 +130,14 @@ class SupervisorStarted:
 
 @attrs.frozen
 class SupervisorStopped:
-    """All children are gone, and the supervisor with them. `supervisor`: as in `SupervisorStarted`."""
+    """All children are gone, and the supervisor with them.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        reason: As the supervisor above is told it.
+        cause: What made it end.
+        supervisor: As in `SupervisorStarted`.
+    """
 
     at: float
     reason: EndReason
@@ -124,7 +147,15 @@ class SupervisorStopped:
 
 @attrs.frozen
 class IntensityExceeded:
-    """The restart budget is spent: this attempt would be one too many."""
+    """The restart budget is spent: this attempt would be one too many.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child that would have been restarted.
+        attempts: Restarts within the period, this one included.
+        intensity: How many are allowed.
+        period: Within how many seconds.
+    """
 
     at: float
     child: str
@@ -135,7 +166,13 @@ class IntensityExceeded:
 
 @attrs.frozen
 class ChildStarting:
-    """A new incarnation is being spawned."""
+    """A new incarnation is being spawned.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+    """
 
     at: float
     child: str
@@ -144,7 +181,16 @@ class ChildStarting:
 
 @attrs.frozen
 class ChildRunning:
-    """An incarnation is ready, `took` seconds after its spawn was asked for; `info` is what it said with that."""
+    """An incarnation is ready.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        pid: Its process; ``None`` for a supervisor.
+        took: Seconds since its spawn was asked for.
+        info: What it said with its readiness, plain values; ``None`` when it said nothing.
+    """
 
     at: float
     child: str
@@ -156,7 +202,13 @@ class ChildRunning:
 
 @attrs.frozen
 class ChildIgnored:
-    """The child declined to run."""
+    """The child declined to run.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+    """
 
     at: float
     child: str
@@ -165,7 +217,15 @@ class ChildIgnored:
 
 @attrs.frozen
 class ChildExited:
-    """An incarnation is gone. Not `expected`: OTP would write a report."""
+    """An incarnation is gone.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        reason: Why it ended.
+        expected: Whether it is an end that OTP would write no report about.
+    """
 
     at: float
     child: str
@@ -176,7 +236,14 @@ class ChildExited:
 
 @attrs.frozen
 class ChildRestarting:
-    """A restart attempt begins, because of `reason`; `attempts` of the budget are used with it."""
+    """A restart attempt begins, because of `reason`.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        reason: Why the former incarnation ended.
+        attempts: Restarts within the period, this one included.
+    """
 
     at: float
     child: str
@@ -186,7 +253,15 @@ class ChildRestarting:
 
 @attrs.frozen
 class ChildBackoff:
-    """The next start waits until this monotonic time, after `failures` in a row."""
+    """The next start waits, because the child keeps failing.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        until: When it is started, seconds of the monotonic clock.
+        failures: Failures in a row.
+        reason: Why the former incarnation ended.
+    """
 
     at: float
     child: str
@@ -197,7 +272,13 @@ class ChildBackoff:
 
 @attrs.frozen
 class ChildFatal:
-    """A quarantined child is beyond its budget and stays down; its siblings go on."""
+    """A quarantined child is beyond its budget and stays down; its siblings go on.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        reason: Why its last incarnation ended.
+    """
 
     at: float
     child: str
@@ -206,7 +287,15 @@ class ChildFatal:
 
 @attrs.frozen
 class ChildStopping:
-    """An incarnation was asked to stop, or killed; `why` is None for an ordinary stop."""
+    """An incarnation was asked to stop, or killed.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        why: What it has done (silent, over a limit); ``None`` for an ordinary stop.
+        killed: Whether it was killed; otherwise it was asked to stop.
+    """
 
     at: float
     child: str
@@ -221,6 +310,13 @@ class ChildUnkillable:
 
     When the supervisor is ending, it goes on without it. Otherwise the child stays where it is, for a second copy of it
     is never started.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        pid: The process that is still there.
+        after: Seconds since its SIGKILL.
     """
 
     at: float
@@ -232,7 +328,14 @@ class ChildUnkillable:
 
 @attrs.frozen
 class ChildStopped:
-    """The child is down because it was stopped, and stays down."""
+    """The child is down because it was stopped, and stays down.
+
+    Attributes:
+        at: Seconds of the monotonic clock.
+        child: Path of the child.
+        incarnation: Which start of the child it is, counting from 1.
+        reason: Why it ended.
+    """
 
     at: float
     child: str
@@ -255,6 +358,7 @@ SupervisorEvent = (
     | ChildUnkillable
     | ChildStopped
 )
+"""What a supervisor says of itself and of its children."""
 
 # --- effects ---------------------------------------------------------------------------------------
 
@@ -314,7 +418,12 @@ class Publish:
 
 @attrs.frozen
 class Ended:
-    """The supervisor has ended; no child is left, and no effect follows but refusals."""
+    """The supervisor has ended; no child is left, and no effect follows but refusals.
+
+    Attributes:
+        reason: As the supervisor above would be told it.
+        cause: What made it end.
+    """
 
     reason: EndReason
     cause: EndCause

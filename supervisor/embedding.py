@@ -282,6 +282,9 @@ class Supervisor:
     def which_children(self, *, under: str = "") -> tuple[ChildRow, ...]:
         """List the children of a supervisor, the newest started first.
 
+        Args:
+            under: As in :meth:`start_child`.
+
         Raises:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
@@ -303,6 +306,9 @@ class Supervisor:
     def count_children(self, *, under: str = "") -> Counts:
         """Count specs, running children, supervisors and workers.
 
+        Args:
+            under: As in :meth:`start_child`.
+
         Raises:
             RefusedError: There is no such supervisor.
             NotRunningError: The supervisor does not run.
@@ -311,6 +317,9 @@ class Supervisor:
 
     def get_childspec(self, child: str) -> ChildSpec:
         """Return the spec of a child.
+
+        Args:
+            child: Its path.
 
         Raises:
             RefusedError: There is no such child.

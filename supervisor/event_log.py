@@ -23,7 +23,11 @@ CAPACITY: Final = 1024
 
 @attrs.frozen
 class EventsLost:
-    """The reader was too slow: this many events before the next one are gone."""
+    """The reader was too slow: this many events before the next one are gone.
+
+    Attributes:
+        count: How many.
+    """
 
     count: int
 

@@ -46,7 +46,11 @@ def bounded(text: str) -> str:
 
 @attrs.frozen
 class Normal:
-    """Ended by itself with a success code (0, or a listed one)."""
+    """Ended by itself with a success code (0, or a listed one).
+
+    Attributes:
+        code: Its exit code.
+    """
 
     code: int = 0
 
@@ -58,7 +62,11 @@ class Shutdown:
 
 @attrs.frozen
 class ShutdownTerm:
-    """As `Shutdown`, with a final word: a reserved exit code or a last status message."""
+    """As `Shutdown`, with a final word: a reserved exit code or a last status message.
+
+    Attributes:
+        detail: That word, one line.
+    """
 
     detail: str = attrs.field(converter=bounded)
 
@@ -72,8 +80,13 @@ class Killed:
 class Crashed:
     """Ended by itself with a failure code, or by a signal that the supervisor did not send.
 
-    Exactly one of `code` and `signal` is set. `error` is what it had to say, one line: an exception and
-    where it was raised, as a rule; empty when it said nothing.
+    Exactly one of `code` and `signal` is set.
+
+    Attributes:
+        code: Its exit code; ``None`` when a signal ended it.
+        signal: The number of that signal; ``None`` when it exited.
+        error: What it had to say, one line: an exception and where it was raised, as a rule; empty when it said
+            nothing.
     """
 
     code: int | None = None
@@ -89,42 +102,66 @@ class Crashed:
 
 @attrs.frozen
 class Unready:
-    """Did not say that it is ready within `after` seconds."""
+    """Did not say that it is ready within `after` seconds.
+
+    Attributes:
+        after: Its ``start_timeout``, seconds.
+    """
 
     after: float
 
 
 @attrs.frozen
 class Silent:
-    """Running, but sent no heartbeat for `after` seconds."""
+    """Running, but sent no heartbeat for `after` seconds.
+
+    Attributes:
+        after: Its ``heartbeat_timeout``, seconds.
+    """
 
     after: float
 
 
 @attrs.frozen
 class OverLimit:
-    """Used more than it may; `what` says of what, with the figures."""
+    """Used more than it may; `what` says of what, with the figures.
+
+    Attributes:
+        what: Of what, with the figures, one line.
+    """
 
     what: str = attrs.field(converter=bounded)
 
 
 @attrs.frozen
 class SpawnFailed:
-    """Could not be spawned at all; `error` says why."""
+    """Could not be spawned at all; `error` says why.
+
+    Attributes:
+        error: Why, one line.
+    """
 
     error: str = attrs.field(converter=bounded)
 
 
 @attrs.frozen
 class Unkillable:
-    """Still there `after` seconds after its SIGKILL (it waits for a device that does not answer, say)."""
+    """Still there `after` seconds after its SIGKILL (it waits for a device that does not answer, say).
+
+    Attributes:
+        after: Seconds since its SIGKILL.
+    """
 
     after: float
 
 
 @attrs.frozen
 class Unknown:
-    """Gone, and nobody can say why (its parent died first, say)."""
+    """Gone, and nobody can say why (its parent died first, say).
+
+    Attributes:
+        why: What is known, one line.
+    """
 
     why: str = attrs.field(converter=bounded)
 
@@ -142,6 +179,7 @@ ExitReason = (
     | Unkillable
     | Unknown
 )
+"""Why a child ended."""
 
 
 def from_wait(code: int | None, signal: int | None, success: frozenset[int] = frozenset({0})) -> ExitReason:
@@ -216,7 +254,11 @@ def is_expected_after_stop(reason: ExitReason, restart: Restart, *, brutal: bool
 
 
 def describe(reason: ExitReason) -> str:
-    """Say in one line, for people, why a child ended."""
+    """Say in one line, for people, why a child ended.
+
+    Args:
+        reason: Why it ended.
+    """
     match reason:
         case Normal(code):
             return f"ended normally (exit code {code})"

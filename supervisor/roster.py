@@ -41,7 +41,15 @@ MOST_NAMES: Final = 20
 class ChildRow:
     """One line of `which_children`.
 
-    `restarting`: no process now, but one is to come. `info`: what the incarnation that runs said with its readiness.
+    Attributes:
+        id: Its id, without the path of its supervisor.
+        pid: Its process; ``None`` without one, and for a supervisor.
+        restarting: Whether it has no process now, but one is to come.
+        type: Worker or supervisor.
+        state: What is true of it.
+        desired: What is wanted of it.
+        incarnation: Which start of it is the latest, counting from 1; 0 before the first.
+        info: What the incarnation that runs said with its readiness; ``None`` when it said nothing.
     """
 
     id: str
@@ -56,7 +64,14 @@ class ChildRow:
 
 @attrs.frozen
 class Counts:
-    """OTP's `count_children`: all specs, children that run, and both types regardless of that."""
+    """OTP's `count_children`: all specs, children that run, and both types regardless of that.
+
+    Attributes:
+        specs: All children, whether they run or not.
+        active: Children that run, or are being stopped.
+        supervisors: Children of type supervisor, whether they run or not.
+        workers: The others, whether they run or not.
+    """
 
     specs: int
     active: int

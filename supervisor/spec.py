@@ -63,7 +63,10 @@ class Unbounded(Enum):
 
 
 BRUTAL_KILL: Final = Unbounded.BRUTAL_KILL
+"""For `shutdown`: it is not asked to stop, but killed at once."""
+
 INFINITY: Final = Unbounded.INFINITY
+"""For `shutdown`: it is asked to stop, and waited for as long as it takes."""
 
 ShutdownTime = float | Unbounded
 """Seconds between the polite request and the kill, or kill at once, or wait for ever."""

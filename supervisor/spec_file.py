@@ -46,7 +46,12 @@ _FLAGS: Final = tuple(field.name for field in attrs.fields(SupervisorFlags))
 
 
 class Specs(NamedTuple):
-    """What a file holds; ``Supervisor(*load_specs(path))`` starts it."""
+    """What a file holds; ``Supervisor(*load_specs(path))`` starts it.
+
+    Attributes:
+        children: In start order.
+        flags: The defaults where the file has none.
+    """
 
     children: tuple[ChildSpec, ...]
     flags: SupervisorFlags
