@@ -7,19 +7,25 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+import pykka
 import pytest
 import yaml
 
+import supervisor
 from actors.files import read_milestone_file
 from actors.reader import read
 from actors.state import ROLES
 from supervisor.cli import COMMANDS, milestonectl
 from supervisor.config import ConfigError, load_config
 from supervisor.config_keys import known_keys
+from supervisor.linux import is_alive
+from tests.waiting import wait_until
 
 CHECKOUT: Final = Path(__file__).parents[1]
 README: Final = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -162,7 +168,7 @@ def test_what_is_claimed_of_the_example_is_so() -> None:
 def test_links_between_the_pages_lead_somewhere() -> None:
     for folder, text in ((CHECKOUT, README), *((CHECKOUT / "docs", page) for page in DOCS.values())):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-            assert (folder / target).is_file(), target
+            assert (folder / target).exists(), target
 
 
 def test_every_test_that_a_page_names_is_there() -> None:
@@ -247,6 +253,62 @@ def test_the_answer_to_a_complaint_is_shown_by_tests_that_exist(complaint: str) 
     assert ", ".join(f"[{name}](../{path})" for name, path in named) == complaints()[complaint]
     for name, path in named:
         assert f"\ndef test_{name.replace(' ', '_')}(" in (CHECKOUT / path).read_text(encoding="utf-8"), name
+
+
+COMPARISONS: Final = ("coming-from-erlang.md", "coming-from-circus-and-pm2.md")
+
+OF_ACTORS: Final = {"on_event", "start_info", "last_exit"}
+"""What an actor or a supervisor is given or gives by a name; docs/embedding.md says how."""
+
+
+def names_of_the_library() -> dict[str, Any]:
+    """Return what an expression of the pages may name: the library, and stand-ins for a reader's own values."""
+    verbs = {
+        name: partial(signature(method).bind, None)
+        for name, method in vars(supervisor.Supervisor).items()
+        if callable(method) and not name.startswith("_")
+    }
+    hooks = {name: getattr(pykka.ThreadingActor, name) for name in ("__init__", "on_start", "on_stop", "on_failure")}
+    own = {"children": (), "flags": supervisor.SupervisorFlags(), "argv": ["true"], "spec": None, "child": "s/child"}
+    told: dict[str, object] = {
+        "args": {},
+        "message": {},
+        "on_receive": pykka.ThreadingActor.on_receive,
+        **dict.fromkeys(OF_ACTORS),
+    }
+    public = {name: getattr(supervisor, name) for name in supervisor.__all__}
+    return {**public, "load_specs": partial(signature(supervisor.load_specs).bind), **verbs, **hooks, **own, **told}
+
+
+@pytest.mark.parametrize("page", COMPARISONS)
+def test_what_a_comparison_says_is_there_is_there(page: str) -> None:
+    names = names_of_the_library()
+    assert [name for name in OF_ACTORS if name not in DOCS["embedding.md"]] == []
+    cells = [line.split("|")[2] for line in DOCS[page].splitlines() if line.startswith("| ")]
+    expressions = [expression for cell in cells for expression in re.findall(r"`([^`]+)`", cell)]
+    assert len(expressions) >= 30
+    for expression in expressions:
+        try:
+            eval(expression, dict(names))  # noqa: S307 - it stands in our own page, and is what a reader would type
+        except Exception as error:  # noqa: BLE001 - whatever it is, the page is wrong
+            pytest.fail(f"{page}: {expression}: {error!r}")
+
+
+def test_the_keeper_of_services_on_the_page_ends_them_in_order(tmp_path: Path) -> None:
+    text = DOCS["coming-from-circus-and-pm2.md"]
+    (tmp_path / "keeper.py").write_text(fenced(text, "python")[0], encoding="utf-8")
+    service = "[sh, -c, 'echo $$ > pid.new; mv pid.new pid; exec sleep 1000']"
+    specs = fenced(text, "yaml")[0].replace('[sleep, "1000"]', service)
+    (tmp_path / "supervisor.yaml").write_text(specs.replace("cwd: /", f"cwd: '{tmp_path}'"), encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen([sys.executable, "keeper.py"], cwd=tmp_path, env=env) as keeper:
+        try:
+            wait_until((tmp_path / "pid").exists, 60.0, "the service runs")
+            keeper.terminate()
+            assert keeper.wait(60) == 0
+        finally:
+            keeper.kill()
+    assert not is_alive(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
 def test_every_role_is_named_in_the_readme_and_every_source_that_the_tour_of_the_code_names_exists() -> None:
