@@ -103,8 +103,6 @@ class Branch:
         self._closed = ""
         self._standbys: set[str] = set()  # for which processes wait in advance; the actor's thread's
         self._actor = SupervisorActor.start(flags, specs, self, self, former=dict(former), replied=self._replied)
-        # Or ActorRegistry.stop_all(), by which a host ends its own actors, would end ours.
-        pykka.ActorRegistry.unregister(self._actor)
 
     def path_of(self, child: str) -> str:
         """Return the path of a child."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, assert_never
 
 import attrs
 import pykka
@@ -92,6 +92,13 @@ class SupervisorActor(pykka.ThreadingActor):
     """
 
     use_daemon_thread: ClassVar[bool] = True
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Self]:  # noqa: ANN401 - as pykka has it
+        """Start it, unknown to pykka's registry: by `stop_all` a program ends its own actors, and would end ours."""
+        started = super().start(*args, **kwargs)
+        pykka.ActorRegistry.unregister(started)
+        return started
 
     def __init__(  # noqa: PLR0913 - two of them are what a former supervisor leaves
         self,
