@@ -40,6 +40,56 @@ may be called from any thread; in a process that was forked from theirs, calls r
 nothing. Numbers of rules and rows are those of the [conformance page](conformance.md).
 """
 
+ACTOR: Final = """\
+## An actor of your own
+
+```python
+import pykka
+from supervisor import ChildExited, ChildRunning, ChildSpec, Supervisor, describe
+
+
+class Counter(pykka.ThreadingActor):
+    def __init__(self, step, last_exit=""):
+        super().__init__()
+        self.step = step
+        self.total = 0
+
+    def on_receive(self, message):
+        self.total += message["add"] * self.step
+        return self.total
+
+
+if __name__ == "__main__":
+    with Supervisor([ChildSpec("counter", Counter, args={"step": 2})]) as supervisor:
+        print(supervisor.ask("counter", {"add": 3}))
+        supervisor.tell("counter", {"subtract": 3})
+        for event in supervisor.events(timeout=60):
+            match event:
+                case ChildExited(child="counter", reason=reason):
+                    print(describe(reason))
+                case ChildRunning(child="counter", incarnation=2):
+                    break
+        print(supervisor.ask("counter", {"add": 1}))
+```
+
+A class of [pykka](https://pykka.readthedocs.io), at the top of a module or of the script. All of it runs in a process
+of its own, `__init__` in the main thread and the rest in the actor's; what it prints, a traceback too, goes to `output`.
+
+- `__init__` is given `args`; and, where it declares them, `incarnation` (which start this is, from 1) and `last_exit`
+  (why the former one ended, one line; `""` for the first).
+- `on_start` is called before the first message. When it returns, the child is ready. It raises `Ignore` when it does
+  not want to run.
+- `start_info`: plain values that it may set until then, the `info` of `Started`, `ChildRunning` and `ChildRow`.
+- `on_receive` is called with each message, one after the other. What it returns answers `ask`. An exception after
+  `tell` ends the process; one while an `ask` is answered goes to who asked (`AnswerError`), and the actor goes on.
+- `on_failure` is called after such an end, with the exception's class, the exception and its traceback.
+- `on_stop` is called when it is asked to stop, after what its mailbox held.
+
+A function is a child, too: it is called with `args`, and with `ready`, `beat`, `incarnation` and `last_exit` where it
+declares them. `ready(info)` says that it is ready, which it is otherwise as soon as it is called; `beat()` is its
+heartbeat; SIGTERM asks it to stop; its end is normal when it returns `None` or 0.
+"""
+
 FACTS_HEAD: Final = """\
 What happens in a session, as its journal has it: the classes of `MilestoneEvent.event`, from `actors.events`. New kinds
 and new fields with a default may come; so end a `match` with `case _`.
@@ -168,7 +218,7 @@ class Page:
 
     def render(self) -> str:
         """Return the page."""
-        parts = [HEAD, *self._contents()]
+        parts = [HEAD, *self._contents(), ACTOR]
         for title, group in self._groups.items():
             parts += [f"## {title}\n", *(self._entry(one) for one in group)]
         parts += ["## Events of a session\n", FACTS_HEAD, *(self._entry(one) for one in self._facts)]

@@ -1,6 +1,9 @@
 """The reference is what the sources make of it, has every public name, and leaves no argument and no field unsaid."""
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +14,8 @@ import griffe
 
 import supervisor
 from tests.reference import (
+    ACTOR,
+    CHECKOUT,
     GROUPS,
     PAGE,
     Named,
@@ -95,6 +100,22 @@ def test_every_link_on_the_page_leads_to_a_heading() -> None:
 
 def test_nothing_on_the_page_is_left_unsaid() -> None:
     assert [gap for one in everything() for gap in gaps(one)] == []
+
+
+def test_the_actor_of_the_page_is_restarted_after_a_crash(tmp_path: Path) -> None:
+    script = tmp_path / "counting.py"
+    script.write_text(ACTOR.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    first, crashed, second = done.stdout.splitlines()
+    assert (first, second) == ("6", "2")
+    assert crashed.startswith("crashed (exit code 70): KeyError: 'add'")
 
 
 SAMPLE: Final = """
