@@ -1,7 +1,8 @@
 """Two actors of your own under a supervisor, in an asyncio program.
 
-From the checkout:
+From the checkout, in an environment of your own:
 
+    $ python -m pip install --quiet .
     $ python examples/embed_asyncio.py
 
 The event loop is never blocked, and whoever cancels this program leaves nothing behind: `async with` ends the children

@@ -1,6 +1,6 @@
 """A web service that starts milestones and streams their events, with FastAPI.
 
-From the checkout:
+From the checkout, in an environment of your own:
 
     $ python -m pip install --quiet '.[examples]'
     $ git init --quiet scratch && git -C scratch commit --quiet --allow-empty --message Begin

@@ -1,7 +1,8 @@
 """An asyncio program that executes milestones, all at once, and prints what happens.
 
-From the checkout:
+From the checkout, in an environment of your own:
 
+    $ python -m pip install --quiet .
     $ git init --quiet scratch && git -C scratch commit --quiet --allow-empty --message Begin
     $ milestonectl -C scratch init --example
     $ python examples/embed_milestone_asyncio.py scratch milestone-001

@@ -1,7 +1,8 @@
 """A pytest fixture that keeps a real server running while tests use it, whatever they do to it.
 
-From the checkout:
+From the checkout, in an environment of your own:
 
+    $ python -m pip install --quiet . 'pytest>=9'
     $ pytest examples/embed_pytest.py
 
 The server is Python's own `http.server`, on a port that the kernel chooses. It is ready once it has printed that port;

@@ -1,7 +1,8 @@
 """Two actors of your own under a supervisor, in a plain script.
 
-From the checkout:
+From the checkout, in an environment of your own:
 
+    $ python -m pip install --quiet .
     $ python examples/embed_script.py
 
 Each actor runs in a process of its own. One of them crashes; the supervisor starts it again, and the new incarnation is

@@ -73,7 +73,7 @@ if __name__ == "__main__":
 ```
 
 A class of [pykka](https://pykka.readthedocs.io), at the top of a module or of the script. All of it runs in a process
-of its own, `__init__` in the main thread and the rest in the actor's; what it prints, a traceback too, goes to `output`.
+of its own, `__init__` in the main thread and the rest in the actor's; what it prints goes to `output`, tracebacks too.
 
 - `__init__` is given `args`; and, where it declares them, `incarnation` (which start this is, from 1) and `last_exit`
   (why the former one ended, one line; `""` for the first).
