@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from supervisor.cli.output import BROKEN, CONFIGURATION, IO_ERROR, OLDEST_PYTHON, PIPE_CODE, CommandError, escaped
+from supervisor.cli.output import (
+    BROKEN,
+    CONFIGURATION,
+    INVALID,
+    IO_ERROR,
+    OLDEST_PYTHON,
+    PIPE_CODE,
+    CommandError,
+    escaped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +122,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: milestonectl run milestone-001",
+    invoke_without_command=True,
 )
 @click.option(
     "-C",
@@ -122,11 +132,24 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="milestoned", prog_name="milestonectl")
 @click.pass_context
-def milestonectl(ctx: click.Context, directory: str | None) -> None:
-    """Execute milestones: YAML files of tasks in a git repository, run under supervision."""
+def milestonectl(ctx: click.Context, directory: str | None) -> int:
+    """Execute milestones: YAML files of tasks in a git repository, run under supervision.
+
+    Without a command: a shell on a terminal; else the commands that standard input holds, one a line.
+    """
     ctx.obj = directory
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    if ctx.invoked_subcommand is not None:
+        return 0
+    from supervisor.cli import interactive  # noqa: PLC0415
+
+    if interactive.is_terminal():
+        return interactive.converse(ctx)
+    if interactive.is_fed():
+        return interactive.follow_lines(ctx)
+    click.echo(ctx.get_help(), err=True)
+    return INVALID
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
