@@ -73,6 +73,10 @@ lint: install ## Check the rules and the format of the code
 types: install ## Check the types
 	$(BIN)/python -m mypy
 
+.PHONY: man
+man: install ## Make the manual pages (docs/man) anew from the commands' own help
+	$(BIN)/python -m docs.manpages
+
 .PHONY: coverage
 coverage: install ## Run the tests and show which lines and branches they miss
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -78,8 +78,16 @@ def _project() -> dict[str, Any]:
 
 def test_the_wheel_has_exactly_the_files_of_the_packages_and_the_defaults(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        names = {name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name}
     assert names == _shipped_files(built.source)
+
+
+def test_the_wheel_installs_the_manual_pages_where_man_looks_for_them(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = {name.partition(".data/")[2] for name in archive.namelist() if ".data/" in name}
+    made = {path.name for path in (CHECKOUT / "docs" / "man").iterdir()}
+    assert names == {f"data/share/man/man{name[-1]}/{name}" for name in made}
+    assert names >= {"data/share/man/man1/milestonectl-run.1", "data/share/man/man8/milestoned.8"}
 
 
 def test_the_wheel_says_that_it_is_typed(unpacked: Path) -> None:

@@ -1,0 +1,1 @@
+"""The pages for people, and what makes the manual pages among them."""
