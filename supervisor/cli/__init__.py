@@ -58,11 +58,15 @@ COMMANDS: Final = {
     "shutdown": "End milestoned, or a run, in order",
     "recover": "Repair a damaged journal",
     "service": "Install as a service of systemd",
+    "import": "Turn a supervisord.conf or a Procfile into specs",
     "doctor": "Look for what is wrong, and say the cure",
     "completion": "Print the completion script of a shell",
     "version": "Show versions",
 }
-"""Name and short help of every command; each is the module and the function of its name."""
+"""Name and short help of every command; each is a module of its name, but for those below."""
+
+MODULES: Final = {"import": "importing"}
+"""Commands whose name is none for a module."""
 
 COMPLETE_VARIABLE: Final = "_MILESTONECTL_COMPLETE"
 """Environment variable by which a shell's script asks for completions."""
@@ -82,7 +86,7 @@ class LazyGroup(click.Group):
         """Import a command; ``None`` for an unknown one."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"supervisor.cli.{cmd_name}")
+        module = importlib.import_module(f"supervisor.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

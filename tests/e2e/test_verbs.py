@@ -83,6 +83,7 @@ CASES: Final = {
     "restart": case((0, ("m1:progress_monitor",)), (1, ("nosuch",)), (NOBODY, ("m1",))),
     "recover": case((75, ()), (2, ("--nosuch",)), (0, ())),
     "service": case((4, ("status",)), (2, ("nosuch",)), (4, ("status",))),
+    "import": case((0, ("Procfile",)), (1, ("nosuch",)), (0, ("Procfile",))),
     "doctor": case((0, ()), (2, ("--nosuch",)), (0, ())),
     "completion": case((0, ("bash",)), (2, ("csh",)), (0, ("fish",))),
     "version": case((0, ()), (2, ("--nosuch",)), (0, ())),
@@ -147,6 +148,7 @@ def daemon(folder: Project, place: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         {"id": "after", "run": "true", "depends_on": ["wait"]},
     )
     folder.write("m1", milestone_of(*tasks))
+    (folder.path / "Procfile").write_text("web: serve\n")
     folder.write("m2", milestone_of(tasks[0]).replace("id: m1", "id: m2", 1))
     monkeypatch.chdir(folder.path)
     running = folder.daemon()
