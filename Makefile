@@ -8,8 +8,8 @@ SHELL := /bin/sh
 
 # Which Python makes the environment; without it the first one found that is new enough. `make PYTHON=python3.13 test`
 PYTHON ?=
-# As many tests at once as there are cores on the smallest machine that this is meant for.
-WORKERS ?= 2
+# Tests at once: one more than the smallest machine that this is meant for has cores, for they wait as much as they work.
+WORKERS ?= 3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
