@@ -9,6 +9,7 @@ import click
 
 from actors.log_lines import timestamp
 from actors.paths import ProjectPaths
+from actors.problems import closest, did_you_mean
 from supervisor.cli import completing
 from supervisor.cli.output import CommandError, escaped, require_project
 from supervisor.cli.reaching import follow as follow_live
@@ -24,7 +25,11 @@ _SHOWN = 160
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until the session ends.")
 @click.option("--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events after this number.")
 @click.option(
-    "--session", default="", shell_complete=completing.sessions, metavar="ID", help="Only those of this session."
+    "--session",
+    default="",
+    shell_complete=completing.sessions,
+    metavar="ID",
+    help="Only those of this session or milestone.",
 )
 def command(ctx: click.Context, *, follow: bool, since: int, session: str, as_json: bool) -> int:
     """Print the journal's events, each exactly once and in order.
@@ -50,12 +55,13 @@ def _journaled(paths: ProjectPaths, session: str, since: int, *, as_json: bool) 
     from supervisor.cli.journaled import open_sessions  # noqa: PLC0415
 
     with open_sessions(paths, as_json=as_json) as sessions:
-        known = {one.id for one in sessions.summaries}
+        known = {one.milestone_id: one.id for one in sessions.summaries} | {
+            one.id: one.id for one in sessions.summaries
+        }
         if session and session not in known:
-            raise CommandError(
-                1, f"there is no session {session!r} here", "known: milestonectl status", as_json=as_json
-            )
-        for record in sessions.records(session or None, since):
+            line = f"there is no session {session!r} here{did_you_mean(closest(session, known))}"
+            raise CommandError(1, line, "all there are: milestonectl sessions", as_json=as_json)
+        for record in sessions.records(known.get(session), since):
             yield msgspec.json.decode(msgspec.json.encode(record))
 
 

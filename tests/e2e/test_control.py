@@ -180,6 +180,7 @@ def test_events_are_followed_to_the_end_and_can_be_taken_up_anywhere(folder: Pro
     later = folder.ctl("events", "--json")
     assert [json.loads(line) for line in later.out.splitlines()] == seen[0]
     assert "TaskCompleted" in folder.ctl("events", "--session", folder.session()).out
+    assert folder.ctl("events", "--session", "m1").out == folder.ctl("events", "--session", folder.session()).out
     assert folder.ctl("events", "--session", "nosuch").code == 1
 
 
