@@ -138,20 +138,31 @@ class Daemon:
     # --- in the main thread --------------------------------------------------------------------------------------
 
     def measure(self, listen: str) -> None:
-        """Answer Prometheus; to be called before the first project is opened.
+        """Count for Prometheus; to be called before the first project is opened.
 
         Args:
-            listen: Where, see :func:`parse_address`.
+            listen: Where :meth:`serve_figures` answers, see :func:`parse_address`.
+        """
+        # Imported by those alone who want it: half a megabyte, and some milliseconds at each start.
+        from supervisor.metrics import Metrics  # noqa: PLC0415
+
+        self._listen = listen
+        self._metrics = Metrics(lambda: tuple(self._projects), version("milestoned"))
+
+    def serve_figures(self) -> None:
+        """Answer Prometheus, where that is wanted.
+
+        To be called when all projects are opened: the address is taken as well where another daemon supervises one of
+        them, and then that is what has to be said.
 
         Raises:
             RunRefusedError: The socket cannot be made.
         """
-        # Imported by those alone who want it: half a megabyte, and some milliseconds at each start.
-        from supervisor.metrics import Metrics  # noqa: PLC0415
-        from supervisor.metrics_server import MetricsServer  # noqa: PLC0415
+        if self._metrics is None:
+            return
+        from supervisor.metrics_server import MetricsServer  # noqa: PLC0415 - as above
 
-        self._listen = listen
-        self._metrics = Metrics(lambda: tuple(self._projects), version("milestoned"))
+        listen = self._listen
         try:
             self._scraped = MetricsServer(parse_address(listen), self._metrics.text)
         except OSError as error:
@@ -409,6 +420,7 @@ def _supervise(daemon: Daemon, configs: dict[Path, Config]) -> int:
         for directory, config in configs.items():
             found = listener_for(ProjectPaths(directory).control, lent)
             daemon.open(directory, config, None if found is None else found.sock)
+        daemon.serve_figures()
         return daemon.run()
     except ActivationError as error:
         raise _RefusedError(CONFIGURATION, str(error)) from error

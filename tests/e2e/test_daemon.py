@@ -129,6 +129,7 @@ def test_a_second_signal_ends_everything_at_once(folder: Project, place: Path) -
 @pytest.mark.row("F19")
 def test_a_project_that_a_daemon_holds_refuses_a_run_and_another_daemon_and_names_it(folder: Project) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
+    folder.configure(f"metrics: {{listen: '{folder.path / 'm.sock'}'}}\n")  # which the second one finds taken as well
     daemon = up(folder)
     refused = folder.ctl("run", "m1")
     assert (refused.code, f"process {daemon.process.pid} (milestoned)" in refused.err) == (75, True)
