@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import Final
 
+_TENTH: Final = 0.1
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
@@ -87,3 +88,16 @@ def duration_text(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE}m"
     return f"{whole // _DAY}d {whole % _DAY // _HOUR}h"
+
+
+def left_text(seconds: float | None) -> str:
+    """Return how long something probably still takes, for people.
+
+    Args:
+        seconds: The time; ``None`` for one that is not known.
+
+    Returns:
+        Nothing as well for less than a tenth of a second: what runs has outrun what was expected of it, and "0.0s left"
+        would be said until it ends.
+    """
+    return "" if seconds is None or seconds < _TENTH else f"about {duration_text(seconds)} left"

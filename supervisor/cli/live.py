@@ -203,7 +203,8 @@ class LiveView(View):
         said = f"{percent:3d}%  {counts[Phase.COMPLETED]}/{total} tasks, {running} running"
         said += f", {counts[Phase.FAILED]} failed" if counts[Phase.FAILED] else ""
         said += f"  {whole_seconds(self.state.active_seconds(now))}"
-        left = "" if self._end_wall is None or not running else f", about {whole_seconds(self._end_wall - now)} left"
+        seconds = 0.0 if self._end_wall is None or not running else self._end_wall - now
+        left = f", about {whole_seconds(seconds)} left" if seconds >= 1 else ""  # else it has outrun what was expected
         said += left if len(said) + len(left) + LEAST_BAR < width else ""
         text = Text(said, no_wrap=True, overflow="ellipsis")
         room = min(MOST_BAR, width - 1 - len(said) - 2)

@@ -14,7 +14,7 @@ import attrs
 from actors import events as facts
 from actors.plan import Plan
 from actors.state import ROLES, Phase, SessionState
-from actors.wording import duration_text
+from actors.wording import duration_text, left_text
 
 TITLES: Final = {
     "task_executor": "Task Executor",
@@ -258,7 +258,8 @@ def refusal_text(child: str, reason: str) -> str:
 
 def progress_text(report: facts.ProgressReported) -> str:
     """Say a report in one line: bar, percentage, counts and what is left."""
-    eta = "" if report.eta_seconds is None else f", about {duration_text(report.eta_seconds)} left"
+    left = left_text(report.eta_seconds)
+    eta = f", {left}" if left else ""
     failed = f", {report.failed} failed" if report.failed else ""
     declared = ""
     if report.declared is not None and report.declared != report.percentage:

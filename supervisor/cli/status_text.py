@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from actors.wording import bar, duration_text
+from actors.wording import bar, duration_text, left_text
 from supervisor.cli.output import count, escaped, printable, visible
 from supervisor.finding import shown
 
@@ -132,7 +132,8 @@ def progress_line(session: dict[str, Any]) -> str:
     said = [f"{percent}%{claimed}", f"{counts['completed']}/{sum(counts.values()) - counts['skipped']} tasks"]
     said += [f"{sum(counts[phase] for phase in _AT_WORK)} running"] if session["supervised"] else []
     said += [f"{counts['failed']} failed"] if counts["failed"] else []
-    said += [] if session["eta_seconds"] is None else [f"about {duration_text(session['eta_seconds'])} left"]
+    left = left_text(session["eta_seconds"])
+    said += [left] if left else []
     said.append(f"active for {duration_text(session['active_seconds'])}")
     if session["branch"] is not None or session["commits"]:
         branch = "" if session["branch"] is None else f" on {session['branch']}"

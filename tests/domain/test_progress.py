@@ -39,7 +39,7 @@ from actors.progress import (
     stalled,
 )
 from actors.state import SessionState
-from actors.wording import bar, duration_text
+from actors.wording import bar, duration_text, left_text
 
 START = 1_000_000.0
 
@@ -194,6 +194,10 @@ def test_the_end_is_unknown_while_paused_and_now_when_all_is_done() -> None:
 def test_an_attempt_that_takes_longer_than_expected_is_expected_to_end_now() -> None:
     session = Session(task("a", hours=1)).started(0, "a")
     assert session.eta(9000) == 0.0
+
+
+def test_what_has_outrun_its_expectation_is_not_said_to_end_in_no_time() -> None:
+    assert [left_text(seconds) for seconds in (None, 0.0, 0.04, 8.0)] == ["", "", "", "about 8.0s left"]
 
 
 # --- reports -----------------------------------------------------------------------------------------------
