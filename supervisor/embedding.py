@@ -126,10 +126,11 @@ class Supervisor:
 
         Raises:
             TimeoutError: It has not ended in this time.
-            NotRunningError: Supervision itself broke.
+            NotRunningError: It was not started, or supervision itself broke.
         """
         self._tree.check_process()
         self._tree.check_waiting()
+        self._tree.check_begun()
         return self._tree.over.result(timeout)
 
     # --- messages ------------------------------------------------------------------------------------------------

@@ -114,10 +114,11 @@ class AsyncSupervisor:
             How it ended.
 
         Raises:
-            NotRunningError: Supervision itself broke.
+            NotRunningError: It was not started, or supervision itself broke.
         """
         self._tree.check_process()
         self._tree.check_waiting()
+        self._tree.check_begun()
         return await shielded(self._tree.over)
 
     # --- messages ------------------------------------------------------------------------------------------------

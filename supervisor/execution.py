@@ -161,9 +161,9 @@ class Execution:
         try:
             loaded = load_config(self._paths.project, environment, options.config)
             settings = merge_options(loaded.settings, max_parallel=options.max_parallel, fail_fast=options.fail_fast)
-            isolation = None if options.isolation is None else Isolation(options.isolation)
         except (ConfigError, ValueError) as error:
             raise RunRefusedError(CONFIGURATION, str(error)) from error
+        isolation = None if options.isolation is None else _isolation(options.isolation)
         return Wish(self._milestone_id, settings, isolation, options.as_journaled)
 
     def request_stop(self, *, final: bool) -> Future[MilestoneOutcome] | None:
@@ -205,6 +205,16 @@ class Execution:
         """
         if os.getpid() != self._pid:
             raise NotRunningError(f"this run belongs to process {self._pid}, from which this one was forked")
+
+    def check_waiting(self) -> None:
+        """Refuse to wait for the end of what was never begun: nobody would tell it.
+
+        Raises:
+            NotRunningError: It was not started, or its start was refused at once; or this is a forked process.
+        """
+        self.check_process()
+        if self._project is None and not self.over.done():
+            raise NotRunningError("the milestone has not begun")
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -285,7 +295,8 @@ class Execution:
             if answer not in self._asking:
                 return  # it was told that the session has ended
             self._asking.discard(answer)
-        settle(answer, error=RequestRefusedError(tuple(refusals)) if refusals else None)
+        lines = tuple(line.partition(": ")[2] or line for line in refusals)  # without the kind of the fact
+        settle(answer, error=RequestRefusedError(lines) if lines else None)
 
     # --- called in the threads of the project --------------------------------------------------------------------
 
@@ -318,3 +329,16 @@ class Execution:
         self.news.close()
         session = "" if self._run is None else self._run.session
         settle(self.over, MilestoneOutcome(over.status, over.reason, session, over.code))
+
+
+def _isolation(word: str) -> Isolation:
+    """Read how tasks are kept apart.
+
+    Raises:
+        RunRefusedError: There is no such way.
+    """
+    try:
+        return Isolation(word)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Isolation)
+        raise RunRefusedError(CONFIGURATION, f"isolation must be one of {allowed}, not {word!r}") from None

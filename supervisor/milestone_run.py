@@ -112,9 +112,10 @@ class MilestoneRun:
 
         Raises:
             TimeoutError: It is still there.
-            RunRefusedError: It never began.
+            RunRefusedError: Its beginning was refused.
+            NotRunningError: It was not started.
         """
-        self._execution.check_process()
+        self._execution.check_waiting()
         try:
             outcome = self._execution.over.result(timeout)
         except FutureTimeoutError:

@@ -79,7 +79,7 @@ class AsyncMilestoneRun:
 
     async def wait(self) -> MilestoneOutcome:
         """Wait until nothing of the run is left; see :meth:`MilestoneRun.wait`."""
-        self._execution.check_process()
+        self._execution.check_waiting()
         outcome = await shielded(self._execution.over)
         self._execution.join()  # a thread that has just said that it is over
         return outcome

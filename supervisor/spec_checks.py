@@ -53,5 +53,5 @@ def require_choice(owner: str, field: str, value: object, choices: type[Enum]) -
     Raises:
         SpecError: it is not.
     """
-    allowed = ", ".join(str(choice.value) for choice in choices)
+    allowed = ", ".join(f"{choices.__name__}.{choice.name}" for choice in choices)
     require(owner, field, value, ok=isinstance(value, choices), why=f"must be one of {allowed}")

@@ -162,6 +162,16 @@ class Supervision:
         if threading.current_thread() is self._caller:
             raise SupervisionError("on_event cannot wait for the end of its supervisor: do it in another thread")
 
+    def check_begun(self) -> None:
+        """Refuse to wait for the end of what was never started: nobody would tell it.
+
+        Raises:
+            NotRunningError: It was not started.
+        """
+        with self._lock:
+            if not self._begun:
+                raise NotRunningError(self._why_not)
+
     def check_process(self) -> None:
         """Refuse to act in a process that was forked from the one that the tree belongs to.
 

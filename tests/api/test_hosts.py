@@ -105,6 +105,8 @@ def test_a_supervisor_that_was_never_started_can_be_stopped() -> None:
     supervisor.stop()
     with pytest.raises(NotRunningError, match="not started"):
         supervisor.tell("echo", {})
+    with pytest.raises(NotRunningError, match="not started"):  # instead of waiting for ever
+        supervisor.wait()
 
 
 # --- programs of a user --------------------------------------------------------------------------------------------

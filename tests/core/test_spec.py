@@ -340,3 +340,8 @@ def test_every_combination_of_fields_is_taken_or_refused_as_the_rules_say() -> N
             check_specs(parse_flags({"strategy": strategy, "auto_shutdown": mode}), [parse_child(data)])
             taken += 1
     assert taken == 2 * 4 * (3 * 3 * 3 + 3 + 2 * 3 * 2)
+
+
+def test_a_word_in_the_place_of_an_enum_is_answered_with_what_to_write() -> None:
+    with pytest.raises(SpecError, match=r"'one_for_all': must be one of Strategy\.ONE_FOR_ONE, Strategy\."):
+        SupervisorFlags(strategy="one_for_all")  # type: ignore[arg-type]

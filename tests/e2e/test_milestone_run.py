@@ -129,7 +129,7 @@ def test_pause_resume_and_skip(project: Project, place: Path) -> None:
         wait_until(lambda: run.status().status == "paused", SECONDS, "it is paused")
         run.resume()
         run.skip("b")
-        with pytest.raises(RequestRefusedError, match="nobody"):
+        with pytest.raises(RequestRefusedError, match=r"^there is no task nobody$"):
             run.skip("nobody")
         (place / "gate").touch()
         assert run.wait(SECONDS).is_completed
@@ -198,8 +198,14 @@ def test_what_cannot_begin_says_why_and_leaves_nothing(project: Project, tmp_pat
     written(project, task("a", "true"))
     with pytest.raises(RunRefusedError, match="1000"):
         MilestoneRun(project.path, "m1", max_parallel=0).start()
-    with pytest.raises(NotRunningError):
-        MilestoneRun(project.path, "m1").pause()
+    refused = MilestoneRun(project.path, "m1", isolation="none of it")  # type: ignore[arg-type]
+    with pytest.raises(RunRefusedError, match="isolation must be one of worktree, none, not 'none of it'"):
+        refused.start()
+    for one in (refused, MilestoneRun(project.path, "m1")):
+        with pytest.raises(NotRunningError):
+            one.pause()
+        with pytest.raises(NotRunningError, match="has not begun"):
+            one.wait()
 
 
 def test_a_milestone_that_is_completed_is_over_at_once(project: Project) -> None:
