@@ -1,7 +1,8 @@
 """Answers Prometheus over HTTP, on the loopback or a Unix socket, in a thread of its own.
 
-One request after the other, each within its time: who is slow keeps other scrapes waiting, and nobody else. There is
-one page, and nothing that a client sends is used for anything else. Owns the socket. Refuses to know what is measured.
+One request after the other, each within its time: who is slow keeps other scrapes waiting, and nobody else, not even
+the end. Where no descriptor is left, who comes is answered once there is one. There is one page, and nothing that a
+client sends is used for anything else. Owns the socket. Refuses to know what is measured.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ REQUEST_SECONDS: Final = 5.0
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 PAGE: Final = "/metrics"
+
+ACCEPT_AGAIN: Final = 1.0
+"""Seconds until it is tried again to accept a client that the system did not let us have."""
 
 _WAITING: Final = 16
 
@@ -85,26 +89,34 @@ class MetricsServer(threading.Thread):
         self.text = text
         self._address = address
         self._socket = bind(address)
+        self._closing = threading.Event()
+        self._client: socket.socket | None = None
 
     def run(self) -> None:
         """Answer, until closed."""
-        while True:
+        while not self._closing.is_set():
             try:
                 client, _ = self._socket.accept()
             except ConnectionAbortedError:
                 continue
-            except OSError:
-                return  # closed
+            except OSError:  # closed, or no descriptor is left
+                self._closing.wait(ACCEPT_AGAIN)
+                continue
             with client, contextlib.suppress(OSError):  # who has gone is not missed
-                client.settimeout(REQUEST_SECONDS)
-                _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
+                self._client = client
+                if not self._closing.is_set():  # else nobody may have seen this client, to send it away
+                    client.settimeout(REQUEST_SECONDS)
+                    _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
 
     def close(self) -> None:
         """Give the socket back and end the thread; closing twice does nothing."""
         if self._socket.fileno() < 0:
             return
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        self._closing.set()
+        for one in (self._socket, self._client):
+            with contextlib.suppress(OSError):
+                if one is not None:
+                    one.shutdown(socket.SHUT_RDWR)  # wakes the thread, wherever it waits
         if self.is_alive():
             self.join()
         self._socket.close()

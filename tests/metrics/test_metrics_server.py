@@ -2,6 +2,8 @@
 
 import contextlib
 import http.client
+import os
+import resource
 import socket
 import stat
 import threading
@@ -157,3 +159,57 @@ def test_a_defect_is_told_to_who_asks_and_the_next_one_is_served(tmp_path: Path)
     assert b" 500 " in asked(tmp_path / "m.sock", b"GET /metrics HTTP/1.0\r\n\r\n").partition(b"\r\n")[0]
     assert PAGE in asked(tmp_path / "m.sock", b"GET /metrics HTTP/1.0\r\n\r\n")
     one.close()
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_who_comes_while_no_descriptor_is_left_is_answered_once_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    one = MetricsServer(path, lambda: PAGE)
+    with contextlib.closing(one), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60.0)
+        client.connect(str(path))
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with no_descriptor_left():
+            one.start()
+            one.join(1.0)  # a thread that gives up ends at once
+            assert one.is_alive()
+        answer = b""
+        while part := client.recv(1 << 16):
+            answer += part
+        assert answer.endswith(PAGE)
+
+
+def test_who_dribbles_a_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    path, ended, was_cut_off = tmp_path / "m.sock", threading.Event(), threading.Event()
+    one = MetricsServer(path, lambda: PAGE)
+    one.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET /")
+
+        def dribble() -> None:
+            for _ in range(100):
+                try:
+                    client.sendall(b"a")
+                except OSError:
+                    was_cut_off.set()
+                    return
+                ended.wait(0.2)
+
+        dribbling = threading.Thread(target=dribble)
+        dribbling.start()
+        one.close()
+        ended.set()
+        dribbling.join()
+    assert was_cut_off.is_set()
