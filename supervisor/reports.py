@@ -21,6 +21,7 @@ from supervisor.finding import completed_ids, known_ids
 from supervisor.journal_errors import JournalError
 from supervisor.selection import select
 from supervisor.sessions import InMemory, Sessions, SessionView, Shown, open_journal
+from supervisor.shortage import refusal, starting_threads
 from supervisor.status_document import document
 
 if TYPE_CHECKING:
@@ -79,10 +80,13 @@ class Reports:
         if self._closing.is_set():
             ticket.failed(_BUSY, "the supervising process ends")
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
-            self._thread.start()
-        self._asked.put((request, ticket))
+        try:
+            if self._thread is None:
+                self._thread = self._started()
+        except OSError as error:
+            ticket.failed(_BUSY, refusal(error))
+        else:
+            self._asked.put((request, ticket))
 
     def close(self) -> None:
         """End the thread; from any thread but its own."""
@@ -90,6 +94,12 @@ class Reports:
         if self._thread is not None:
             self._asked.put(None)
             self._thread.join(_CLOSE_SECONDS)
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="reports", daemon=True)
+        with starting_threads():
+            thread.start()
+        return thread
 
     # --- the thread ----------------------------------------------------------------------------------------------
 

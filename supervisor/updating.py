@@ -21,7 +21,7 @@ from actors.preflight import without_statuses
 from actors.state import Phase
 from supervisor.beginning import IO_ERROR, USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
 from supervisor.role_orders import NOT_RUNNING
-from supervisor.shortage import refusal
+from supervisor.shortage import refusal, starting_threads
 
 if TYPE_CHECKING:
     from actors.state import SessionState
@@ -111,7 +111,11 @@ def begin_update(run: SessionRun, ticket: Ticket, *, apply: bool) -> None:
     def gone() -> None:
         ticket.failed(NOT_RUNNING, f"session {run.session} has ended meanwhile")
 
-    threading.Thread(target=read, name="update", daemon=True).start()
+    try:
+        with starting_threads():
+            threading.Thread(target=read, name="update", daemon=True).start()
+    except OSError as error:
+        ticket.failed(IO_ERROR, refusal(error))
 
 
 def _fields(then: Task | Milestone, now: Task | Milestone) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What an edit of a milestone file changes for a live session, and every way in which that is answered."""
 
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,6 +227,17 @@ def test_a_file_that_the_system_does_not_give_is_answered_with_the_reason(file: 
     begin_update(run, ticket, apply=False)  # type: ignore[arg-type]  # as above
     code, said = ticket.answer()
     assert (code, "File name too long" in said) == (74, True)
+
+
+def test_an_update_for_which_there_is_no_thread_is_answered_with_the_reason(file: Path) -> None:
+    ticket, run = Ticket(), Run(file.parents[2], folded(milestone=of_file(file)))
+    before = threading.stack_size(1 << 47)  # as large as all addresses together
+    try:
+        begin_update(run, ticket, apply=False)  # type: ignore[arg-type]  # as above
+    finally:
+        threading.stack_size(before)
+    code, said = ticket.answer()
+    assert (code, "no thread can be started" in said) == (74, True)
 
 
 def test_a_session_that_has_ended_meanwhile_is_answered(file: Path) -> None:
