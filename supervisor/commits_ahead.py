@@ -94,7 +94,8 @@ def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCo
     entries = [shown(entry).strip("\n").split("\x1f") for entry in split(done.stdout)] if done.ok else []
     return tuple(
         TaskCommit(task, session, sha)
-        for sha, milestone, task, session in entries
+        for sha, *values in entries
+        for milestone, task, session in ([values] if len(values) == len(_KEYS) else [])  # a message may hold anything
         if milestone == milestone_id and task and session
     )
 

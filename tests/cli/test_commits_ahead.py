@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from actors.events import AttemptStarted, MilestoneUpdated
+from supervisor.commits_ahead import commits_of
 from tests.cli.conftest import Ctl
 from tests.e2e.stage import Project, facts, milestone_of, waits_for
 from tests.repositories import git
@@ -59,6 +60,12 @@ def test_a_task_with_a_commit_of_a_session_that_the_journal_lacks_is_not_execute
     assert project.ctl("run", "m1").code == 0
     assert _executed(tmp_path) == ["t2"]
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
+
+
+def test_a_commit_of_somebody_whose_trailers_hold_odd_bytes_is_nobodys(project: Project) -> None:
+    sha = _commit(project, "t1")
+    _commit(project, "t2\x1fx")
+    assert [one.sha for one in commits_of(project.path, "m1")] == [sha]
 
 
 def test_a_run_whose_journal_was_set_back_does_not_repeat_what_had_landed_since(
