@@ -20,8 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from supervisor.api_errors import NotRunningError
+from supervisor.beginning import IO_ERROR, RunRefusedError
 from supervisor.execution import Execution, MilestoneEvent, MilestoneOutcome, Options
+from supervisor.shortage import refusal, starting_threads
 
 if TYPE_CHECKING:
     from supervisor.session_report import SessionReport
@@ -86,23 +87,28 @@ class MilestoneRun:
         A milestone that is completed already has nothing to do: it is over at once, with that as its outcome.
 
         Raises:
-            RunRefusedError: It cannot begin: an invalid file, a project that another process holds, and the like.
+            RunRefusedError: It cannot begin: an invalid file, a project that another process holds, no thread for
+                ``on_event``, and the like.
             NotRunningError: It was started before.
         """
         begun = self._execution.begin(os.environ)
         try:
             begun.result()
-        except NotRunningError:
-            raise
+            if self._on_event is not None:
+                self._start_caller(self._on_event)
         except BaseException:
             self._execution.kill()
             self._execution.join()
             raise
-        if self._on_event is not None:
-            self._caller = threading.Thread(
-                target=self._call_back, args=(self._on_event,), name="milestone-events", daemon=True
-            )
-            self._caller.start()
+
+    def _start_caller(self, function: Callable[[MilestoneEvent], object]) -> None:
+        caller = threading.Thread(target=self._call_back, args=(function,), name="milestone-events", daemon=True)
+        try:
+            with starting_threads():
+                caller.start()
+        except OSError as error:
+            raise RunRefusedError(IO_ERROR, f"no thread for on_event: {refusal(error)}") from error
+        self._caller = caller
 
     def wait(self, timeout: float | None = None) -> MilestoneOutcome:
         """Wait until nothing of the run is left.

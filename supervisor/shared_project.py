@@ -235,9 +235,11 @@ class SharedProject(threading.Thread):
         with _LOCK:
             self.users -= 1
             is_last = not self.users
-        if is_last:
-            self._close()
-        tell()
+        try:
+            if is_last:
+                self._close()
+        finally:
+            tell()  # whatever went wrong: who waits for the end waits for nothing else
 
     def _close(self) -> None:
         project, server = self._project, self._server

@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionPaused, SessionStatus, TaskCompleted, TaskSkipped
+from actors.paths import ProjectPaths
 from supervisor import (
     AsyncMilestoneRun,
     MilestoneEvent,
@@ -21,6 +22,7 @@ from supervisor import (
     RunRefusedError,
 )
 from supervisor.linux import is_alive
+from supervisor.shared_project import SharedProject
 from tests.api.test_hosts import state_of_the_host
 from tests.e2e.stage import Project, assert_done_once, facts, milestone_of, pid_in, waits_for
 from tests.waiting import wait_until
@@ -82,6 +84,36 @@ def test_events_are_told_to_a_function_and_what_it_raises_stops_nothing(
         run.wait(SECONDS)
     assert isinstance(told[-1].event, SessionEnded)
     assert [str(one) for one in raised] == ["what the host does wrong"]
+
+
+class _WithoutAnotherThread(MilestoneRun):
+    def _start_caller(self, function: Callable[[MilestoneEvent], object]) -> None:
+        before = threading.stack_size(1 << 47)  # as large as all addresses together
+        try:
+            super()._start_caller(function)
+        finally:
+            threading.stack_size(before)
+
+
+def test_a_start_without_a_thread_for_the_function_ends_what_it_began(project: Project, place: Path) -> None:
+    written(project, task("a", waits_for(place / "gate")))
+    run = _WithoutAnotherThread(project.path, "m1", on_event=lambda _: None)
+    with pytest.raises(RunRefusedError, match="no thread for on_event"):
+        run.start()
+    assert run.wait(SECONDS).status is SessionStatus.INTERRUPTED
+
+
+class _BrokenAtTheEnd(SharedProject):
+    def _close(self) -> None:
+        raise OSError("what nobody foresaw")
+
+
+def test_who_waits_for_the_end_is_told_although_something_cannot_be_given_back(tmp_path: Path) -> None:
+    broken, told = _BrokenAtTheEnd(ProjectPaths(tmp_path), None), threading.Event()
+    broken.users = 1
+    with pytest.raises(OSError, match="nobody foresaw"):
+        broken._leave(told.set)
+    assert told.is_set()
 
 
 def test_leaving_early_ends_it_in_order_and_the_next_run_goes_on(project: Project, place: Path) -> None:
