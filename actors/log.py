@@ -3,8 +3,7 @@
 What happens to a milestone is in the journal; this is for crashes, refusals and restarts. One file for each
 process, JSON lines, closed to others. Messages are constants and data are bound fields, so that no text of a user
 or a task is ever formatted; frames are never shown with their values, and what an exception says is shown without those
-of secrets. Never opened in the fork server, and never by
-the embeddable API: a host program's logging is its own.
+of secrets. Never opened in the fork server, and never by the embeddable API: a host program's logging is its own.
 
 A process of ours has nothing to say as a rule, and loguru with all that it imports takes five megabytes: so it is
 imported, and the log opened, by the first line.
@@ -14,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 from actors.veil import Veil
@@ -30,6 +30,7 @@ RETENTION: Final = 3
 """Files put aside that are kept: ``name.1.log``, the youngest, and so on."""
 
 _KEPT_BACK: Final[list[Veil]] = [Veil()]
+_KEEPING_BACK: Final = threading.Lock()  # of what replaces it: sessions of several projects begin at once
 _LATE: Final[list[tuple[Path, str]]] = []
 
 
@@ -77,7 +78,8 @@ class LogFile:
 
 def keep_back(veil: Veil) -> None:
     """Have these values too left out of what this process says from here on, in any thread."""
-    _KEPT_BACK[0] = Veil.over(_KEPT_BACK[0].values + veil.values)
+    with _KEEPING_BACK:
+        _KEPT_BACK[0] = Veil.over(_KEPT_BACK[0].values + veil.values)
 
 
 def without_secrets(text: str) -> str:
