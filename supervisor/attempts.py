@@ -4,8 +4,8 @@ An attempt's life, told once. Its steps run one after the other; the first that 
 leader exits, what is left of the tree is ended (TERM and CONT, a short grace, KILL until it is empty) before
 the next step starts and before the attempt is called ended: so what is captured of its directory is what was
 left. When the time of all steps together is over, or the session stops, the whole tree is ended the same way
-with the longer grace. A step that cannot be started because of something that passes (a full disk, a busy program) is
-tried again a few times; one that the system refuses processes, descriptors or memory, until it has them. Facts are
+with the longer grace. A step that cannot be started because of something that passes (a busy program) is tried again a
+few times; one that the system refuses processes, descriptors, memory or room for its log, until it has them. Facts are
 collected here and stated by the runner.
 
 Owns the state of each attempt. Refuses to know the link and the fold; reads no clock: ``now`` is told, in
