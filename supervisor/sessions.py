@@ -22,10 +22,9 @@ from actors.plan import Plan
 from actors.progress import eta_seconds, percentage
 from actors.standing import ChildState
 from actors.state import ROLES, RUNNER, Phase, SessionState
-from supervisor.environment import SESSION_MARK
 from supervisor.journal_errors import RECOVER, JournalError, JournalMissingError
 from supervisor.journal_reader import JournalReader
-from supervisor.linux import find_marked
+from supervisor.leases import left_behind
 from supervisor.lock import read_holder
 from supervisor.projection import status_now
 
@@ -125,7 +124,7 @@ class SessionView:
         plan: Of what it executes.
         roles: The five, then the runner.
         unreachable: Tasks that cannot run any more, in the file's order.
-        left: Processes of its tasks that outlived everything that supervised them.
+        left: Processes of its tasks and roles that outlived everything that supervised them.
     """
 
     state: SessionState
@@ -177,8 +176,8 @@ class Overview:
         latest: The latest session of each milestone that is of interest; those that run first, then the newest first.
         summaries: All sessions, in the order in which they began.
         not_started: Ids of active milestones that no session has executed.
-    gone: The latest sessions of milestones whose file is neither active nor completed, and that nobody supervises;
-        empty when they are of interest.
+        gone: The latest sessions of milestones whose file is neither active nor completed, and that nobody supervises;
+            empty when they are of interest.
     """
 
     holder: Holder | None
@@ -268,7 +267,7 @@ class Sessions:
         for role in (*ROLES, RUNNER):
             shown = known.shown.get(role, Shown()) if known is not None else self._sheet(session, role, lives=lives)
             roles.append(_role_view(state, role, shown) if lives else _left_role_view(state, role))
-        left = find_marked(SESSION_MARK, session) if running and not lives else ()
+        left = left_behind({session}, str(self._paths.project)) if running and not lives else ()
         return SessionView(state, status, lives, plan, tuple(roles), tuple(unreachable), left)
 
     def _fold(self, session: str) -> SessionState:

@@ -20,11 +20,10 @@ from supervisor.cli.journaled import open_sessions
 from supervisor.cli.output import CommandError, count
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.config import ConfigError, load_config
-from supervisor.environment import SESSION_MARK
 from supervisor.finding import known_ids, shown
 from supervisor.journal import JournalError, LostHistoryError, examine
 from supervisor.journal_reader import CURRENT
-from supervisor.linux import find_marked
+from supervisor.leases import left_behind
 from supervisor.lock import is_replaced
 from supervisor.projection import seen_by
 
@@ -196,7 +195,7 @@ def check_leftovers(paths: ProjectPaths) -> Iterator[Finding]:
         why, cure = failure.lines[0], "mend the journal first"
         yield warning("leftover processes could not be looked for", str(paths.state_db), why, cure)
         return
-    left = find_marked(SESSION_MARK, known - living)
+    left = left_behind(known - living, str(paths.project))
     if not left:
         yield ok("nothing is left of sessions that nobody supervises")
         return

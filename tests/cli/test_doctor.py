@@ -18,7 +18,7 @@ from supervisor.cli import machine_checks
 from supervisor.cli.diagnosis import Level
 from supervisor.cli.fitness import Machine
 from supervisor.control_socket import bind_control
-from supervisor.environment import SESSION_MARK
+from supervisor.environment import PROJECT_MARK, SESSION_MARK
 from supervisor.project import Project as HeldProject
 from tests.cli.conftest import Ctl, Journalist
 from tests.e2e.stage import Project
@@ -188,6 +188,20 @@ def test_leftover_processes_of_a_session_are_named(paths: ProjectPaths, journal:
         (one,) = findings(ctl)
         left.kill()
     assert (one["level"], one["what"]) == ("warning", f"processes of former sessions are left: {left.pid}")
+
+
+def test_a_process_of_a_project_that_was_copied_is_not_named_as_left(
+    paths: ProjectPaths, journal: Journalist, ctl: Ctl, tmp_path: Path
+) -> None:
+    """Whoever killed it as the cure says would end what another project does."""
+    del paths
+    session, copied = journal("small"), tmp_path / "copied"
+    (copied / ".milestones").mkdir(parents=True)
+    (copied / ".milestones" / "state.db").touch()
+    marks = {SESSION_MARK: session, PROJECT_MARK: str(copied)}
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, **marks}) as others:
+        assert findings(ctl) == []
+        others.kill()
 
 
 def test_a_clock_before_the_last_event_is_a_warning(
