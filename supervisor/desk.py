@@ -70,6 +70,9 @@ NOT_OF_A_ROLE: Final = "that is done to a session, not to a role"
 BY_HAND: Final = "by a person, with milestonectl"
 """Who it was that paused, skipped or stopped, for people who read it later."""
 
+HANGS: Final = "a thread of milestoned hangs: the project stays locked until this process has ended"
+"""What those are told who wait for an end that does not come."""
+
 _FAILED: Final = 1
 
 _ENDED_WORDS: Final = {SessionStatus.INTERRUPTED: "stopped", SessionStatus.CANCELLED: "cancelled"}

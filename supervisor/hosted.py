@@ -20,7 +20,7 @@ from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import BY_HAND, ProjectDesk
+from supervisor.desk import BY_HAND, HANGS, ProjectDesk
 from supervisor.log_sinks import open_session_log
 from supervisor.notices import Escalated, FactRefused, Notice, Troubled
 from supervisor.opening import DAEMON
@@ -184,6 +184,8 @@ class HostedProject:
         for again in [one for waiting in self._restarting.values() for one in waiting]:
             again()  # which says that it does not happen
         is_free = self._project.close()
+        if not is_free:
+            self._desk.hangs(HANGS)
         self._desk.closed()
         self._server.recorded()
         self._server.close()

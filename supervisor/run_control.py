@@ -10,12 +10,12 @@ Refuses to know what is asked and answered.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from supervisor.beginning import HELD
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import ProjectDesk
+from supervisor.desk import HANGS, ProjectDesk
 from supervisor.role_orders import Told
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from supervisor.notices import Notice
     from supervisor.session_run import Over, SessionRun
     from supervisor.sole_run import SoleRun
-
-HANGS: Final = "a thread of milestoned hangs: the project stays locked until this process has ended"
 
 
 class _RunHouse:

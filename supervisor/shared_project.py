@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from supervisor.beginning import BROKEN, HELD, IO_ERROR, RunRefusedError, Wish
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
-from supervisor.desk import ProjectDesk
+from supervisor.desk import HANGS, ProjectDesk
 from supervisor.notices import Escalated, FactRefused, Recorded, Troubled
 from supervisor.project import Project
 from supervisor.session_run import Over, RunNotice, SessionRun
@@ -249,7 +249,8 @@ class SharedProject(threading.Thread):
             self._paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
         project.end(END_SECONDS)
         if not project.close():
-            _log().error("a thread hangs: %s stays locked until this process has ended", self._paths.project)
+            _log().error("%s: %s", self._paths.project, HANGS)
+            self._desk.hangs(HANGS)
         self._desk.closed()
         server.recorded()
         server.close()

@@ -32,9 +32,10 @@ from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, 
 from supervisor.cli.verbs import OBJECT_PER_EVENT, verb
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
+from supervisor.desk import HANGS
 from supervisor.finding import shown
 from supervisor.opening import open_run
-from supervisor.run_control import HANGS, RunControl
+from supervisor.run_control import RunControl
 from supervisor.session_run import Over, RunNotice
 from supervisor.sole_run import SoleRun
 

@@ -16,12 +16,15 @@ import pytest
 from actors.events import AttemptStarted, SessionResumed
 from actors.paths import ProjectPaths
 from supervisor.config import Config
+from supervisor.control import Ticket
 from supervisor.daemon import Daemon
+from supervisor.desk import HANGS
 from supervisor.environment import SESSION_MARK
 from supervisor.hosted import HostedProject
 from supervisor.linux import find_marked
 from supervisor.lock import ProjectLock
 from supervisor.notify import Notifier
+from supervisor.protocol import Reply, Shutdown
 from tests.e2e.stage import Done, Project, Running, facts, milestone_of, ready_pid, waits_for
 from tests.waiting import wait_until
 
@@ -204,3 +207,26 @@ def test_a_control_server_that_has_ended_by_itself_is_named(folder: Project) -> 
         assert project.ended_threads() == ("control",)
     finally:
         assert project.close(30.0)
+
+
+class Patient(Main):
+    def shut_down(self, reason: str) -> None:
+        assert reason
+
+
+def test_who_waits_for_a_daemon_of_which_a_thread_hangs_is_told_so(folder: Project) -> None:
+    (folder.path / ".milestones").mkdir()
+    project = HostedProject(ProjectPaths(folder.path), Config(), Patient(), "0")
+    go_on = threading.Event()
+    replies: list[Reply] = []
+
+    def hang() -> None:
+        go_on.wait(60.0)
+
+    project.start()
+    project._project.hub.call(hang)
+    project._desk.answer(Shutdown(), Ticket(1, replies.append))
+    assert not project.close(0.2)
+    assert replies == [Reply(1, ok=False, code=1, lines=(HANGS,))]
+    go_on.set()
+    wait_until(project._project.close, 60.0, "the project is free")
