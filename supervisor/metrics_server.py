@@ -67,8 +67,11 @@ def _remove_stale(path: Path) -> None:
     if not path.is_socket():
         return
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(0.0)  # who listens and accepts nobody would have us wait
         try:
             probe.connect(str(path))
+        except BlockingIOError:
+            return
         except ConnectionRefusedError:
             path.unlink()
 

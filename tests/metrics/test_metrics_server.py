@@ -127,6 +127,18 @@ def test_a_socket_is_its_owners_alone_and_a_stale_one_is_replaced(tmp_path: Path
     one.close()
 
 
+def test_a_socket_of_somebody_who_accepts_nobody_is_in_use_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket(socket.AF_UNIX))
+        full.bind(str(path))
+        full.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(path))
+        with pytest.raises(OSError, match="in use"):
+            MetricsServer(path, lambda: PAGE)
+
+
 def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "m.sock"
     path.write_text("somebody's", encoding="utf-8")
