@@ -7,6 +7,8 @@ Owns the refusals. Refuses to know how facts change what is known (:mod:`actors.
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from actors.events import (
@@ -38,6 +40,9 @@ from actors.knowledge import Knowledge
 from actors.model import Milestone
 from actors.standing import Phase, Stage
 
+_RESULTS: Final = frozenset({SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.BLOCKED})
+_DONE: Final = frozenset({Phase.COMPLETED, Phase.SKIPPED})
+
 
 @attrs.define
 class Admission(Knowledge):
@@ -53,8 +58,8 @@ class Admission(Knowledge):
                 return "the session has begun already" if self.started is not None else ""
             case MilestoneUpdated(milestone=milestone):
                 return self._admits_update(milestone)
-            case SessionSettled(status=SessionStatus.COMPLETED | SessionStatus.FAILED):
-                return self._admits_settlement()
+            case SessionSettled(status=status):
+                return self._admits_settlement(status)
             case SessionEnded(status=status):
                 return self._admits_end(status)
             case AttemptGranted():
@@ -90,16 +95,22 @@ class Admission(Knowledge):
         is_due = cut_off and self.settled is not None and self.settled.status is status is SessionStatus.COMPLETED
         return "the session has ended already" if self.ended_wall and not is_due else ""
 
-    def _admits_settlement(self) -> str:
-        """Refuse the result of a session in which somebody has wanted a task meanwhile: it is to be attempted first."""
-        if self.settings.fail_fast:
+    def _admits_settlement(self, status: SessionStatus) -> str:
+        """Refuse a result that what somebody wanted meanwhile has made untrue: it is to be found anew."""
+        if status is SessionStatus.INTERRUPTED and self.stop is not None and self.stop.final:
+            return "the session is to be cancelled"
+        phases = {key: task.phase for key, task in self.tasks.items()}
+        failed = Phase.FAILED in phases.values()
+        closed = self.preflight is not True or not self.git_known or self.git.refused is not None
+        if status not in _RESULTS or closed or (self.settings.fail_fast and failed):
             return ""
-        for key, task in self.tasks.items():
-            wanted = task.phase is Phase.PENDING and task.attempt is None and task.attempts > 0
-            needed = self.milestone.by_id[key].depends_on if wanted else ()
-            if wanted and all(self.tasks[one].phase is Phase.COMPLETED for one in needed):
-                return f"task {key} is to be attempted again"
-        return ""
+        for task in self.milestone.tasks:
+            waits = phases[task.id] is Phase.PENDING
+            if waits and all(phases[one] is Phase.COMPLETED for one in task.depends_on):
+                return f"task {task.id} is to be attempted"
+        left = SessionStatus.COMPLETED if set(phases.values()) <= _DONE else SessionStatus.BLOCKED
+        called_for = SessionStatus.FAILED if failed else left
+        return "" if status is called_for else f"its tasks make it {called_for.value}"
 
     @property
     def _is_over(self) -> bool:
@@ -114,6 +125,8 @@ class Admission(Knowledge):
         return "" if stage in stages else f"attempt {attempt_id} is {stage.value}"
 
     def _admits_update(self, milestone: Milestone) -> str:
+        if self._is_over:
+            return "the session is over"  # whoever takes it up again says so first, and takes the file as it is then
         alive = set(self.live.values())
         for key, task in self.tasks.items():
             if key not in milestone.by_id and (task.phase is Phase.COMPLETED or key in alive):

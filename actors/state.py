@@ -149,7 +149,8 @@ class SessionState(Admission):
                 self.tasks = {key: carried_over(former.get(key), new) for key, new in first_states(milestone).items()}
                 self.live = {key: task for key, task in self.live.items() if task in self.tasks}
             case StopRequested():
-                self.stop = event
+                cancelled = self.stop is not None and self.stop.final
+                self.stop = evolve(event, final=event.final or cancelled)  # who cancelled is not overruled by a stop
                 self._mark_stopped()
             case SessionPaused(reason=reason):
                 self.paused, self.status, self.reason = reason, SessionStatus.PAUSED, reason

@@ -308,7 +308,8 @@ class SessionRun:
                 self.stop_now()
             case StopRequested():
                 self._stopping = True
-                self._stop = event
+                if self._stop is None or not self._stop.final:  # who cancelled is not overruled by a stop
+                    self._stop = event
                 self._stop_without_those_who_settle()
             case MilestoneUpdated(milestone=milestone):
                 self.milestone = milestone

@@ -286,5 +286,36 @@ def test_a_result_that_comes_after_somebody_wanted_a_task_is_refused() -> None:
     assert not stated(ledger, PreflightPassed(), READY, AttemptGranted("a.1", "a", 1, 0, STEPS))
     ends = (SlotPrepared("a.1", "/s", "base"), AttemptEnded("a.1", Outcome.FAILED), TaskFailed("a", "a.1", "no"))
     assert not stated(ledger, *ends, TaskRetried("a"))
-    assert stated(ledger, SessionSettled(SessionStatus.FAILED)) == ["SessionSettled: task a is to be attempted again"]
+    assert stated(ledger, SessionSettled(SessionStatus.FAILED)) == ["SessionSettled: task a is to be attempted"]
     assert not stated(ledger, SessionSettled(SessionStatus.INTERRUPTED))
+
+
+@pytest.mark.parametrize("status", [SessionStatus.COMPLETED, SessionStatus.BLOCKED])
+def test_a_result_that_comes_after_somebody_wanted_a_task_that_was_never_attempted_is_refused(
+    status: SessionStatus,
+) -> None:
+    ledger = ledger_of()
+    skipped = [TaskSkipped(task, "by a person") for task in ledger.state.tasks]
+    assert not stated(ledger, PreflightPassed(), READY, *skipped, TaskRetried("a"))
+    assert stated(ledger, SessionSettled(status)) == ["SessionSettled: task a is to be attempted"]
+    assert not stated(ledger, TaskSkipped("a", "by a person"))
+    assert stated(ledger, SessionSettled(SessionStatus.BLOCKED)) == ["SessionSettled: its tasks make it completed"]
+    assert not stated(ledger, SessionSettled(SessionStatus.COMPLETED))
+
+
+def test_a_session_that_somebody_cancelled_does_not_settle_as_interrupted_whatever_came_before_or_after() -> None:
+    ledger = ledger_of()
+    stops = (StopRequested("x"), StopRequested("x", final=True), StopRequested("x", shutdown=True))
+    assert not stated(ledger, *stops)
+    assert stated(ledger, SessionSettled(SessionStatus.INTERRUPTED)) == [
+        "SessionSettled: the session is to be cancelled"
+    ]
+    assert not stated(ledger, SessionSettled(SessionStatus.CANCELLED))
+
+
+def test_a_newer_snapshot_is_refused_once_the_session_is_over() -> None:
+    ledger = ledger_of()
+    newer = MilestoneUpdated(ledger.state.milestone)
+    assert not stated(ledger, SessionSettled(SessionStatus.INTERRUPTED))
+    assert stated(ledger, newer) == ["MilestoneUpdated: the session is over"]
+    assert not stated(ledger, SessionResumed(Settings(), "boot", 2), newer)
