@@ -111,6 +111,12 @@ damage: install ## Damage every byte of a journal in eleven ways, and cut it eve
 steps: install ## Kill at every named step of every process, alone and all together, the first two times each
 	MILESTONED_TEST_STEPS=every $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/steps
 
+STEPS ?= 50000
+
+.PHONY: model
+model: install ## Drive sessions against a small model of one, in virtual time: make model STEPS=50000 SEED=7
+	$(BIN)/python -m tests.model.long --steps $(STEPS) --seed $(SEED)
+
 # Histories of supervision trees in virtual time: how long, from which seed, and where failing ones are kept.
 MINUTES ?= 10
 KEEP ?= .
