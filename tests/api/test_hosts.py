@@ -185,16 +185,16 @@ def test_a_host_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     assert_gone(pids)
 
 
-FORKING: Final = """
+FORKING: Final = r"""
 if os.fork() == 0:
     try:
         supervisor.which_children()
     except NotRunningError as error:
-        print("child:", error, flush=True)
+        os.write(1, f"child: {error}\n".encode())
     supervisor.stop()
     sys.stdin.read()
     os._exit(0)
-print("parent:", supervisor.ask("own", {})[0] != "", flush=True)
+os.write(1, f"parent: {supervisor.ask('own', {})[0] != ''}\n".encode())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
