@@ -77,10 +77,11 @@ def texts(project: Project, place: Path, told: dict[str, str]) -> dict[str, str]
         text = scrape(page)
         settled = value(text, "milestoned_role_up") == 6 and value(text, "milestoned_role_restarts_total")
         running_one = value(text, "milestoned_session_tasks", state="running")
-        heard = families(text)["milestoned_role_heartbeat_age_seconds"].samples
+        looked_at = ("heartbeat_age_seconds", "resident_memory_bytes", "cpu_ratio")
+        heard = all(families(text)[f"milestoned_role_{name}"].samples for name in looked_at)
         return text if settled and running_one and heard and value(text, "milestoned_tasks_total") else ""
 
-    told["middle"] = wait_until(middle, SECONDS, "all roles are up again, one task runs and one waits")
+    told["middle"] = wait_until(middle, SECONDS, "all roles are up again and looked at, one task runs and one waits")
     (place / "gate").touch()
     wait_until(lambda: not value(scrape(page), "milestoned_sessions"), SECONDS, "the session is over")
     told["end"] = scrape(page)
