@@ -77,6 +77,10 @@ types: install ## Check the types
 man: install ## Make the manual pages (docs/man) anew from the commands' own help
 	$(BIN)/python -m docs.manpages
 
+.PHONY: pictures
+pictures: install ## Take the README's picture anew, off a terminal of tmux
+	$(BIN)/python -m tests.pictures
+
 .PHONY: coverage
 coverage: install ## Run the tests and show which lines and branches they miss
 	$(BIN)/python -m pytest --cov --cov-report=term
