@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SECTION: Final = re.compile(r"\[(?P<name>[^\]]+)\]")
 _OPTION: Final = re.compile(r"(?P<name>[^\s#;:=\[][^:=]*?)\s*[:=]")
+_HERE: Final = "%(here)s"
 _MOST_FILES: Final = 1000
 
 
@@ -83,15 +84,19 @@ def read_sections(path: Path, read: Callable[[Path], str], expansions: Mapping[s
             found = [file for file in sorted(map(type(path), matches)) if not file.is_dir()]
             if not found:
                 unmatched.append(attrs.evolve(patterns, text=pattern))
-            files += found[:_MOST_FILES]
+            files += found
+        if len(files) > _MOST_FILES:
+            message = f"[include] files: {len(files) - 1:,} files: at most {_MOST_FILES:,} are read"
+            raise ForeignError([Problem(patterns.path, patterns.line, 1, message)])
         for file in files[1:]:
-            for name, section in _parse(file, read(file)).items():
+            for name, section in _parse(file, read(file), here=str(file.parent).replace("%", "%%")).items():
                 former = sections[name].values if name in sections else {}
                 sections[name] = attrs.evolve(section, values={**former, **section.values})
     return Sections(tuple(files), sections, tuple(unmatched))
 
 
-def _parse(path: Path, text: str) -> dict[str, Section]:
+def _parse(path: Path, text: str, *, here: str = _HERE) -> dict[str, Section]:
+    """Return the sections of a file; ``%(here)s`` in them becomes the directory of a file that is included."""
     parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
     try:
         parser.read_string(text, str(path))
@@ -110,7 +115,7 @@ def _parse(path: Path, text: str) -> dict[str, Section]:
             str(path),
             lines.get((name, ""), 1),
             {
-                key: Value(value or "", str(path), lines.get((name, key), lines.get((name, ""), 1)))
+                key: Value(value.replace(_HERE, here), str(path), lines.get((name, key), lines.get((name, ""), 1)))
                 for key, value in parser.items(name)
             },
         )
@@ -169,7 +174,7 @@ def pairs(value: Value, text: str) -> dict[str, str]:
         ForeignError: It is none.
     """
     lexer = shlex.shlex(text, posix=True)
-    lexer.commenters = ""
+    lexer.commenters = lexer.escape = ""  # a backslash is one, as to supervisord
     lexer.wordchars += "/.+-():@~%"
     found: dict[str, str] = {}
     try:
@@ -179,7 +184,7 @@ def pairs(value: Value, text: str) -> dict[str, str]:
     for start in range(0, len(words), 4):
         match words[start : start + 4]:
             case [name, "=", one] | [name, "=", one, ","]:
-                found[name] = one
+                found[name] = one.strip("'\"")  # those in other quotes too, as supervisord has it
             case _:
                 message = f'must be NAME="value", parted by commas: wrong near {" ".join(words[start : start + 4])!r}'
                 raise ForeignError([Problem(value.path, value.line, 1, message)])

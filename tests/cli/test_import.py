@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from supervisor import BRUTAL_KILL, ChildSpec, Restart, Specs, Supervisor, load_specs
+from supervisor import BRUTAL_KILL, ChildSpec, ProgramSpec, Restart, Specs, Supervisor, load_specs
 from supervisor.cli.procfile import argv_of
 from supervisor.linux import is_alive
 from tests.cli.conftest import Ctl
@@ -126,13 +126,13 @@ def test_each_thing_that_is_lost_has_its_line_and_what_to_do_on_standard_error_i
     lost = [(lines[one["line"] - 1], one["child"], one["what"]) for one in document["lost"]]
     assert lost == [
         ("[inet_http_server]", None, "[inet_http_server]"),
+        ("autostart=false", "late", "autostart = false"),
+        ("comand=typed", "late", "comand is no option of a program"),
+        ("stdout_logfile=/dev/stdout", "late", "stdout_logfile = /dev/stdout"),
         (lines[9], "web", "command: %(ENV_WHERE)s"),
         ("stopsignal=QUIT", "web", "stopsignal = QUIT"),
         ("user=www-data", "web", "user = www-data"),
         (lines[21], "web", "the rotation of stdout_logfile"),
-        ("autostart=false", "late", "autostart = false"),
-        ("comand=typed", "late", "comand is no option of a program"),
-        ("stdout_logfile=/dev/stdout", "late", "stdout_logfile = /dev/stdout"),
     ]
     assert "did you mean 'command'?" in done.err
     for one in document["lost"]:
@@ -154,11 +154,15 @@ def test_each_thing_that_is_lost_has_its_line_and_what_to_do_on_standard_error_i
         ("[program:a]\ncommand=x\nnumprocs=many\n", 3, "whole number"),
         ("[program:a]\ncommand=x\n\nautostart=perhaps\n", 4, "true or false"),
         ("[program:a]\ncommand=x\nstopsignal=NOSUCH\n", 3, "no signal"),
-        ("[program:a]\ncommand=x\nexitcodes=0,300\n", 1, "0 to 255"),
+        ("[program:a]\ncommand=x\nexitcodes=0,300\n", 3, "0 to 255"),
         ("[program:a]\ncommand=x\numask=9\n", 3, "octal"),
         ("[program:a]\ncommand=x\nenvironment=A\n", 3, 'must be NAME="value"'),
         ("[program:a]\ncommand=x\n[group:g]\nprograms=b\n", 4, "there is no [program:b]"),
         ("[program:a]\ncommand=x\n[group:g]\n", 3, "has no 'programs'"),
+        ("[program:a b]\ncommand=x\n", 1, "no blank, colon or slash"),
+        ("[program:a]\ncommand=x\nprocess_name=b/c\n", 1, "no blank, colon or slash"),
+        ("[program:a]\ncommand=x\nstartretries=9999999999999999\n", 3, "at most"),
+        ("[program:a]\ncommand=x\nenvironment=A=C:\\x\n", 3, 'must be NAME="value"'),
         ("[program:a]\ncommand=x\nnonsense\n", 3, "must be a [section]"),
         ("[supervisord]\n", 1, "there is no [program:...]"),
         ("[include\n", 1, "before the first [section]"),
@@ -292,6 +296,112 @@ def test_every_name_that_supervisord_expands_is_expanded(ctl: Ctl, tmp_path: Pat
         *("echo", "a", "a", socket.gethostname()),
         *("1", "0", str(tmp_path)),
     ]
+
+
+def programs_of(ctl: Ctl, tmp_path: Path, text: str) -> dict[str, ProgramSpec]:
+    """Import a supervisord.conf, and return its programs by name."""
+    path = tmp_path / "supervisord.conf"
+    path.write_text(text)
+    done = ctl("import", str(path))
+    assert done.code == 0, done.err
+    programs: dict[str, ProgramSpec] = {}
+    waiting = list(specs_of(tmp_path, done.out).children)
+    while waiting:
+        child = waiting.pop(0)
+        waiting += child.children
+        if child.program is not None:
+            programs[child.id] = child.program
+    return programs
+
+
+def test_variables_that_the_configuration_sets_are_expanded_in_what_comes_after_them(ctl: Ctl, tmp_path: Path) -> None:
+    text = (
+        '[supervisord]\nenvironment=BASE="/srv"\n'
+        "[program:a]\ncommand=%(ENV_BASE)s/%(ENV_NAME)s\n"
+        'environment=NAME="a%(process_num)d",PLACE="%(ENV_BASE)s/x"\n'
+        "stdout_logfile=/%(ENV_NAME)s.log\nstdout_logfile_maxbytes=0\n"
+    )
+    program = programs_of(ctl, tmp_path, text)["a"]
+    assert program.argv == ("/srv/a0",)
+    assert program.env == {"BASE": "/srv", "NAME": "a0", "PLACE": "/srv/x"}
+    assert program.output == "/a0.log"
+    assert "0 things could not" in ctl("import", str(tmp_path / "supervisord.conf")).err
+
+
+def test_the_directory_of_a_file_that_is_included_is_its_own(ctl: Ctl, tmp_path: Path) -> None:
+    (tmp_path / "50%").mkdir()
+    (tmp_path / "50%" / "x.conf").write_text("[program:b]\ncommand=%(here)s/b\n")
+    programs = programs_of(ctl, tmp_path, "[include]\nfiles=50%%/*.conf\n[program:a]\ncommand=%(here)s/a\n")
+    assert programs["a"].argv == (str(tmp_path / "a"),)
+    assert programs["b"].argv == (str(tmp_path / "50%" / "b"),)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r'A="^\\d+$"', r"^\\d+$"),
+        (r'A="C:\x"', r"C:\x"),
+        ("A=\"'x'\"", "x"),
+        ("A='say \"x\" so'", 'say "x" so'),
+        ('A=""', ""),
+    ],
+)
+def test_a_variable_has_the_value_that_supervisord_gives_it(ctl: Ctl, tmp_path: Path, written: str, read: str) -> None:
+    text = f"[program:a]\ncommand=x\nenvironment={written},B=1\n"
+    assert programs_of(ctl, tmp_path, text)["a"].env == {"A": read, "B": "1"}
+
+
+def test_programs_start_where_a_supervisord_that_daemonizes_stands(
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    programs = (
+        "[program:a]\ncommand=a\nstdout_logfile=a.log\n[program:b]\ncommand=b\ndirectory=sub\nstdout_logfile=~/b.log\n"
+    )
+    there = programs_of(ctl, tmp_path, f"[supervisord]\ndirectory=/srv\n{programs}")
+    assert (there["a"].cwd, there["a"].output) == ("/srv", "/srv/a.log")
+    assert (there["b"].cwd, there["b"].output) == ("/srv/sub", "/home/ann/b.log")
+    here = programs_of(ctl, tmp_path, f"[supervisord]\ndirectory=/srv\nnodaemon=true\n{programs}")
+    assert (here["a"].cwd, here["a"].output) == (None, "a.log")
+
+
+def test_what_supervisord_takes_is_taken(ctl: Ctl, tmp_path: Path) -> None:
+    text = (
+        "[supervisord]\nminfds=65536\n"
+        "[program:none]\ncommand=x\nnumprocs=0\n"
+        "[program: a ]\ncommand=x\nexitcodes=\nstdout_logfile=off\n"
+        "[fcgi-program:php]\ncommand=php\nsocket=tcp://127.0.0.1:9000\n"
+        "[group:g]\nprograms=b,php\n[group:h]\nprograms=b\n[group:none]\nprograms=php\n"
+        "[program:b]\ncommand=x\nstartretries=999999999\n"
+        "[include]\nfiles=more.conf\n"
+    )
+    (tmp_path / "more.conf").write_text("[include]\nfiles=most.conf\n")
+    path = tmp_path / "supervisord.conf"
+    path.write_text(text)
+    done = ctl("import", str(path))
+    children, flags = specs_of(tmp_path, done.out)
+    assert [(child.id, [one.id for one in child.children]) for child in children] == [
+        ("a", []),
+        ("g", ["b"]),
+        ("h", ["b"]),
+    ]
+    program = children[0].program
+    assert program is not None
+    assert (program.success_codes, program.output) == (frozenset(), os.devnull)
+    assert flags.intensity == 999_999_999
+    for lost in ("minfds = 65536", "none: not carried over: numprocs = 0", "[fcgi-program:php]", "[include] of a file"):
+        assert lost in done.err
+
+
+def test_programs_that_come_at_once_come_in_the_order_of_their_names(ctl: Ctl, tmp_path: Path) -> None:
+    programs = "".join(f"[program:{name}]\ncommand=x\npriority={1 + (name != 'd')}\n" for name in "cadb")
+    assert list(programs_of(ctl, tmp_path, programs)) == ["d", "a", "b", "c"]
+
+
+def test_each_problem_is_told_once(ctl: Ctl, tmp_path: Path) -> None:
+    path = tmp_path / "supervisord.conf"
+    path.write_text("[program:a]\ncommand=x\nnumprocs=x\n[group:g]\nprograms=a\n[group:h]\nprograms=a\n")
+    assert ctl("import", str(path)).err.count("whole number") == 1
 
 
 def test_a_child_is_what_it_would_be_in_python(ctl: Ctl, tmp_path: Path) -> None:
