@@ -40,8 +40,8 @@ def command(ctx: click.Context, file: Path, output: Path | None, *, force: bool,
 
     What could not be carried over is told on standard error, and in comments, with its line and what to do.
 
-    Exit codes: 0 written, whatever was lost; 1 no such file, or the output is there already; 2 FILE is invalid; 74 it
-    cannot be written.
+    Exit codes: 0 written, whatever was lost; 1 no such file, or the output is there already; 2 FILE is invalid; 74 a
+    file cannot be read, or written.
     """
     place = starting_directory(ctx)
     try:
@@ -61,8 +61,7 @@ def command(ctx: click.Context, file: Path, output: Path | None, *, force: bool,
 
 def _read(path: Path) -> Foreign:
     text = _text(path)
-    first = next((line for line in map(str.strip, text.splitlines()) if line and line[0] not in "#;"), "")
-    if not first.startswith("["):
+    if not any(line.startswith("[") for line in text.splitlines()):
         from supervisor.cli.procfile import read_procfile  # noqa: PLC0415
 
         return read_procfile(path, text, has_env=(path.parent / ".env").exists())
@@ -71,7 +70,7 @@ def _read(path: Path) -> Foreign:
 
     expansions: dict[str, str] = {f"ENV_{name}": value for name, value in os.environ.items()}
     expansions["here"] = str(path.parent)
-    return carry_over(read_sections(path, _text, expansions), path.parent, expansions)
+    return carry_over(read_sections(path, text, _text, expansions), path.parent, expansions)
 
 
 def _text(path: Path) -> str:
@@ -81,10 +80,17 @@ def _text(path: Path) -> str:
         ForeignError: It is not one of text.
         OSError: It cannot be read.
     """
-    with path.open("rb") as stream:
-        data = stream.read(_MOST_BYTES + 1)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # where opening succeeded
+        raise
     if len(data) > _MOST_BYTES:
         raise ForeignError([Problem(str(path), 1, 1, f"is larger than {_MOST_BYTES:,} bytes: is it the right file?")])
+    if b"\0" in data:
+        line = data.partition(b"\0")[0].count(b"\n") + 1
+        raise ForeignError([Problem(str(path), line, 1, "has a NUL byte, so it is no text: is it the right file?")])
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ PORTS_APART: Final = 100
 """The port of the first process, and how far those of the others are apart, as of foreman."""
 
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9_-]+):\s*(?P<command>\S.*)")
+_FORM: Final = "must be 'name: command', the name of letters, digits, '-' and '_'"
 _FOR_THE_SHELL: Final = frozenset("$`|&;<>()*?[]{}~#!\\\n")
 _BUILTINS: Final = frozenset(
     {
@@ -88,7 +89,7 @@ def read_procfile(path: Path, text: str, *, has_env: bool) -> Foreign:
             continue
         found = _LINE.fullmatch(line)
         if found is None:
-            problems.append(Problem(str(path), number, 1, "is no process: must be 'name: command'"))
+            problems.append(Problem(str(path), number, 1, f"is no process: {_FORM}"))
         elif found["name"] in names:
             message = f"there is a process {found['name']!r} already, in line {names[found['name']]}"
             problems.append(Problem(str(path), number, 1, message))

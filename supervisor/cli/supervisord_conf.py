@@ -63,18 +63,19 @@ class Sections:
     unmatched: tuple[Value, ...]
 
 
-def read_sections(path: Path, read: Callable[[Path], str], expansions: Mapping[str, str]) -> Sections:
+def read_sections(path: Path, text: str, read: Callable[[Path], str], expansions: Mapping[str, str]) -> Sections:
     """Read a file, and those that it includes.
 
     Args:
         path: Of the file, absolute.
-        read: Returns the text of a file; raises :class:`ForeignError`.
+        text: What it holds.
+        read: Returns the text of another one; raises :class:`ForeignError`.
         expansions: What may stand in the patterns of an include.
 
     Raises:
         ForeignError: A file cannot be read, or is none of supervisord's.
     """
-    sections = _parse(path, read(path))
+    sections = _parse(path, text)
     include = sections.pop("include", None)
     files, unmatched = [path], []
     if include is not None and (patterns := include.values.get("files")) is not None:

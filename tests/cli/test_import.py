@@ -170,6 +170,9 @@ def test_each_thing_that_is_lost_has_its_line_and_what_to_do_on_standard_error_i
         ("web: x\nweb: y\n", 2, "already, in line 1"),
         ("# nothing\n", 1, "there is no process"),
         ("web: x\nnonsense\n", 2, "must be 'name: command'"),
+        ("web: x\nweb.1: x\n", 2, "letters, digits, '-' and '_'"),
+        ("web: x\nb: x\0\n", 2, "NUL byte"),
+        ("command=x\n[program:a]\n", 1, "before the first [section]"),
     ],
 )
 def test_an_error_of_the_input_is_located(ctl: Ctl, tmp_path: Path, text: str, line: int, said: str) -> None:
@@ -217,6 +220,23 @@ def test_a_file_is_written_for_oneself_alone_and_none_is_overwritten_without_for
     assert ctl("import", str(conf), "-o", str(output), "--force").code == 0
     assert output.read_text() == text
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_what_can_be_read_only_once_is_imported(ctl: Ctl, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"[program:a]\ncommand=x\n")
+    os.close(writer)
+    try:
+        done = ctl("import", f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert (done.code, [child.id for child in specs_of(tmp_path, done.out).children]) == (0, ["a"])
+
+
+def test_a_file_that_cannot_be_read_is_named(ctl: Ctl) -> None:
+    done = ctl("import", "/proc/self/mem")
+    assert done.code == 74
+    assert "/proc/self/mem: " in done.err
 
 
 def test_a_procfile_becomes_children_with_the_ports_of_foreman(
