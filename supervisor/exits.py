@@ -16,7 +16,7 @@ about it. The mapping is the table of reference 1.13:
 
 import re
 import signal as signals
-from typing import Final, assert_never
+from typing import Final, assert_never, get_args
 
 import attrs
 
@@ -289,4 +289,12 @@ def describe(reason: ExitReason) -> str:
 
 def kind_of(reason: ExitReason) -> str:
     """Return in one word why a child ended: the name of its class, as in ``over_limit``."""
-    return _CAPITAL.sub(lambda found: "_" + found[0], type(reason).__name__).lower()
+    return _word(type(reason))
+
+
+def _word(kind: type) -> str:
+    return _CAPITAL.sub(lambda found: "_" + found[0], kind.__name__).lower()
+
+
+KINDS: Final = tuple(map(_word, get_args(ExitReason)))
+"""Every word that :func:`kind_of` has."""

@@ -109,6 +109,7 @@ class HostedProject:
             raise RunRefusedError(IO_ERROR, f"no control socket: {paths.control}: {refusal(error)}") from error
         self._project.hub.listen(self._heard)
         if metrics is not None:
+            metrics.expect(str(paths.project))
             self._project.hub.time_commits(functools.partial(metrics.committed, str(paths.project)))
 
     def start(self) -> None:

@@ -6,6 +6,7 @@ roles only while their session lives. Owns what is measured, and its text. Refus
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,10 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from actors.events import AttemptEnded, TaskCompleted, TaskFailed, TaskSkipped
+from actors.events import AttemptEnded, Outcome, TaskCompleted, TaskFailed, TaskSkipped
+from actors.state import ROLES, RUNNER
 from supervisor.conduct import ChildView
+from supervisor.exits import KINDS
 from supervisor.notices import Recorded
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 _ATTEMPT_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 36_000)
 _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+_ENDED: Final = ("completed", "failed", "skipped")
 
 _SESSION: Final = ("project", "milestone")
 _ROLE: Final = ("project", "milestone", "role")
@@ -93,6 +98,23 @@ class Metrics:
         )
         self._lock = threading.Lock()  # of the restarts that were counted, of which several threads hear
         self._counted: dict[tuple[str, str], int] = {}
+
+    def expect(self, project: str) -> None:
+        """Have everything that is counted for a project begin with 0.
+
+        A counter that is not there before it counts looks to Prometheus as if its first step had never been.
+
+        Args:
+            project: Its directory.
+        """
+        self._events.labels(project)
+        self._commits.labels(project)
+        for ended in _ENDED:
+            self._tasks.labels(project, ended)
+        for outcome in Outcome:
+            self._attempts.labels(project, outcome.value)
+        for child, kind in itertools.product((*ROLES, RUNNER), KINDS):
+            self._restarts.labels(project, child, kind)
 
     def noticed(self, project: str, session: str, notice: RunNotice) -> None:
         """Count what happened in a session; must not block.

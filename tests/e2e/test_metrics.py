@@ -162,5 +162,13 @@ def test_the_dashboard_shows_what_there_is(texts: dict[str, str]) -> None:
     named = {name for query in queries for name in re.findall(r"\b(?:milestoned|process)_[a-z_]+", query)}
     known = {sample.name for text in texts.values() for family in families(text).values() for sample in family.samples}
     assert len(queries) >= 10
+    for panel in dashboard["panels"]:
+        if panel["type"] != "timeseries":  # shows what is now, and not what was when a session that has ended lived
+            assert all(target.get("instant") for target in panel["targets"]), panel["title"]
+        if panel["type"] == "table":
+            assert all(target["format"] == "table" for target in panel["targets"]), panel["title"]
+    # Prometheus scrapes once a minute unless it is told otherwise: of a shorter time there are no two figures.
+    windows = {window for query in queries for window in re.findall(r"\[(.*?)\]", query)}
+    assert windows <= {"$__rate_interval", "5m", "10m", "30m"}
     assert named - known == set()
     assert {name for name in known if name.startswith("milestoned_role")} - named == set()
