@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PROMPT: Final = "milestonectl> "
 ENDS: Final = ("exit", "quit")
-HELP: Final = "help"
+OWN: Final = ("help", *ENDS)
 _PROGRAM: Final = "milestonectl"
 _OWN_HELP: Final = """
 In this shell a command is typed without the program's name. Besides there are:
@@ -128,25 +128,27 @@ class Shell:
         match words:
             case []:
                 return 0
-            case [word] if word in ENDS:
+            case [word, *_] if word in ENDS:
                 return None
-            case [word]:
-                return self._show_help() if word == HELP else self._call(words)
             case ["help", *named]:
-                return self._call([*named, "--help"])
+                return self._help(named)
             case _:
                 return self._call(words)
 
-    def _show_help(self) -> int:
-        code = self._call(["--help"])
-        click.echo(_OWN_HELP, nl=False)
+    def _help(self, named: list[str]) -> int:
+        """Show the help of the program, or of a command, or of what is no command of the program."""
+        is_own = named[:1] in [[], *([word] for word in OWN)]
+        code = 0 if is_own and named else self._call([*named, "--help"])
+        if is_own:
+            click.echo(_OWN_HELP, nl=False)
         return code
 
     def _call(self, words: list[str]) -> int:
         """Have a process of its own execute the words; return its exit code, as shells count it."""
         own = ["-C", self._ctx.obj] if self._ctx.obj else []
         command = [*_program(), *own, *words]
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         with _keeping_terminal(), _deaf():
             try:
                 code = subprocess.call(command, stdin=self._stdin)  # this program again

@@ -6,16 +6,20 @@ Owns the translation between readline and click. Refuses to know what is offered
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from click.shell_completion import ShellComplete, split_arg_string
 
+from supervisor.cli.interactive import OWN
+
 if TYPE_CHECKING:
     import click
 
-_OWN: Final = ("help", "exit", "quit")
 _PLAIN: Final = "plain"
+_APART: Final = re.compile(r"""([\s'"\\])""")
+"""What a word of a line has a backslash before."""
 
 
 class Offering:
@@ -42,24 +46,33 @@ class Offering:
         """Return what may stand at the end of a line; the only one with a space behind it.
 
         Args:
-            before: The line up to its last word.
-            text: The last word, as far as it is typed.
+            before: The line up to its last blank.
+            text: What is typed behind that.
         """
         words = split_arg_string(before)
+        begun = words.pop() if before.endswith("\\ ") else ""  # that blank is one of a word
+        word = begun + "".join(split_arg_string(text))
         if words[:1] == ["milestonectl"]:
             words = words[1:]
         found: list[str] = []
         if not words:
-            found += [word for word in _OWN if word.startswith(text)]
+            found += [own for own in OWN if own.startswith(word)]
         elif words[0] == "help":
             words = words[1:]
         try:
-            for item in self._answers.get_completions([*self._words, *words], text):
-                found += [item.value] if item.type == _PLAIN else _paths(text)
+            for item in self._answers.get_completions([*self._words, *words], word):
+                found += [item.value] if item.type == _PLAIN else _paths(word)
         except Exception:  # noqa: BLE001 - whoever types wants no message in the line
             return found
+        typed = len(_written(begun))
+        offered = [_written(one)[typed:] for one in found]
         is_whole = len(found) == 1 and not found[0].endswith((":", "/"))
-        return [f"{found[0]} "] if is_whole else found
+        return [f"{offered[0]} "] if is_whole else offered
+
+
+def _written(word: str) -> str:
+    """Return a word as it is typed."""
+    return _APART.sub(r"\\\1", word)
 
 
 def _paths(text: str) -> list[str]:

@@ -161,6 +161,19 @@ def test_lines_of_a_pipe_are_executed_also_after_one_that_failed(project: Projec
     assert fed(project.path, b"version \0").returncode != 0
 
 
+def test_words_of_the_shell_itself_are_explained_and_end_it_whatever_comes_behind_them(project: Project) -> None:
+    done = fed(project.path, b"help exit\nhelp help\nquit now\nnosuch\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"End the shell") == 2
+    assert b"Usage" not in done.stdout
+
+
+def test_lines_are_executed_where_nothing_can_be_shown(project: Project) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND]
+    done = subprocess.run(command, cwd=project.path, input=b"init\n", stderr=subprocess.PIPE, check=False, timeout=100)
+    assert b"defect" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_where_nobody_types_and_nothing_is_to_be_read_the_help_is_shown(project: Project, closed: bool) -> None:
     command = ["sh", "-c", f'exec "$@" {"<&-" if closed else "</dev/null"}', "sh", *COMMAND]
@@ -181,6 +194,9 @@ def test_where_nobody_types_and_nothing_is_to_be_read_the_help_is_shown(project:
         ("signal ", "USR", ["USR1", "USR2"]),
         ("validate --config ", "no-such", []),
         ("validate --config ", ".milestones/a", [".milestones/active/"]),
+        ("validate --config ", "a", ["a\\ dir/"]),
+        ("validate --config a\\ ", "di", ["dir/"]),
+        ("validate --config a\\ ", "dir/", ["dir/it\\'s "]),
         ("nosuch ", "", []),
     ],
 )
@@ -188,6 +204,8 @@ def test_what_is_offered_behind_a_line(
     project: Project, monkeypatch: pytest.MonkeyPatch, before: str, text: str, offered: list[str]
 ) -> None:
     project.write("m1", milestone_of({"id": "a", "run": "true"}))
+    (project.path / "a dir").mkdir()
+    (project.path / "a dir" / "it's").touch()
     monkeypatch.chdir(project.path)
     assert Offering(click.Context(milestonectl)).offers(before, text) == offered
 
