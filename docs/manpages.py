@@ -29,6 +29,8 @@ CONFIGURATION: Final = CHECKOUT / "configs" / "milestoned.yaml"
 _EXIT: Final = re.compile(r"\AExit codes?: (?P<codes>.*)", re.DOTALL)
 _CODE: Final = re.compile(r"(?P<code>\d+(?:, \d+)*(?: and \d+)?) (?P<means>.*)", re.DOTALL)
 _KEY: Final = re.compile(r"(?P<indent> *)(?P<name>[a-z_]+):(?: (?P<value>.*))?")
+_README_ROW: Final = re.compile(r"^\| (?P<codes>\d+(?:, \d+)*) \| (?P<means>.+) \|$", re.MULTILINE)
+_ROW: Final = re.compile(r"(?P<word>\S+) {2,}(?P<means>.+)")
 _SHELL: Final = (
     "Without a command there is a shell on a terminal, with history and completion: help lists what may be typed, exit "
     "ends it. Where standard input is a file or a pipe, its lines are executed, and the exit code is that of the last "
@@ -72,10 +74,16 @@ def _page_of_commands(context: click.Context) -> str:
         _section("DESCRIPTION", _prose(described)),
         _section("OPTIONS", _options(context)),
         _section("COMMANDS", _list((f"milestonectl-{name}(1)", brief) for name, brief in COMMANDS.items())),
+        _section("EXIT STATUS", _list(_exits((CHECKOUT / "README.md").read_text(encoding="utf-8")))),
         _section("ENVIRONMENT", _list(_VARIABLES)),
         _section("FILES", _list(_FILES)),
         _see("milestoned(8)", "milestoned.yaml(5)"),
     )
+
+
+def _exits(readme: str) -> tuple[tuple[str, str], ...]:
+    """Return the exit codes of all commands, as the table of the README has them."""
+    return tuple((found["codes"], found["means"].replace("`", "")) for found in _README_ROW.finditer(readme))
 
 
 def _page_of_command(context: click.Context, brief: str) -> str:
@@ -154,7 +162,7 @@ def _commented(lines: list[str], *, below: bool = False) -> str:
     for line in [*lines, ""]:
         is_kept = line.startswith("  ")
         if not is_kept and kept:
-            made.append(_verbatim(kept, below=below))
+            made.append(_set_off(kept, below=below))
             kept = []
         if prose and (is_kept or not line or line.startswith("Example:")):
             made.append(_text(" ".join(prose)))
@@ -163,7 +171,8 @@ def _commented(lines: list[str], *, below: bool = False) -> str:
             kept.append(line[2:])
         elif line:
             prose.append(line)
-    return (".IP\n" if below else ".PP\n").join(made)
+    apart = ".IP\n" if below else ".PP\n"
+    return made[0] + "".join(one if one.startswith(".RS\n") else f"{apart}{one}" for one in made[1:])
 
 
 # --- the form -------------------------------------------------------------------------------------------------------
@@ -227,6 +236,14 @@ def _codes(text: str) -> str:
         found = _CODE.fullmatch(part)
         rows.append((found["code"], found["means"]) if found else (part, "always"))
     return _list(tuple(rows)) + (f".PP\n{_text(more)}" if more else "")
+
+
+def _set_off(lines: list[str], *, below: bool) -> str:
+    """Return lines that are set off: as a list where each is a word, two blanks and what it means."""
+    rows = [found for line in lines if (found := _ROW.fullmatch(line))]
+    if len(rows) < len(lines):
+        return _verbatim(lines, below=below)
+    return f"{'.RS' if below else '.RS 4'}\n{_list(tuple((row['word'], row['means']) for row in rows))}.RE\n"
 
 
 def _verbatim(lines: list[str], *, below: bool = False) -> str:
