@@ -123,16 +123,17 @@ class Hub(threading.Thread):
         self._loop = Loop()
         self._fleet = Fleet(self._loop.selector, FRAMING, preload, self, output)
         self._deliveries = Deliveries(self._fleet)
-        self._lock = threading.Lock()  # of the two below, which other threads reach too
+        self._lock = threading.Lock()  # of what is below, up to the end of the thread, which others reach too
         self._observers: list[Callable[[Notice], None]] = []
         self._failure: Escalated | None = None
+        self._beginnings: list[Callable[[Exception | Escalated | None], None]] = []
+        self._closed = False
         self._sessions: dict[str, _Session] = {}
         self._proposals: list[_Proposal] = []
         self._full_until: float | None = None
         self._own_until = 0.0
         self._timed: Callable[[float], None] | None = None
         self._closing = False
-        self._closed = False
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -183,26 +184,38 @@ class Hub(threading.Thread):
         self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
 
     def begin_session(
-        self, ledger: Ledger, events: tuple[Event, ...], told: Callable[[Exception | None], None]
+        self, ledger: Ledger, events: tuple[Event, ...], told: Callable[[Exception | Escalated | None], None]
     ) -> None:
         """Journal what a session, or its next life, begins with; it is to be taken up after that.
 
         Args:
             ledger: Its fold so far; the hub's thread has it until ``told`` is called.
             events: The facts.
-            told: Is called in the hub's thread once they are durable, or with why they are not; must not block. When
-                the hub ends before, nobody is told.
+            told: Is called once, as a rule in the hub's thread, when they are durable, or with why they are not: an
+                error, or how the hub itself has ended. Must not block.
         """
 
         def begin() -> None:
             try:
                 journal_beginning(self._journal, ledger, events)
             except (RunRefusedError, JournalFullError) as error:
-                told(error)
+                self._begun(told, error)
             else:
-                told(None)
+                self._begun(told, None)
 
-        self.call(begin)
+        with self._lock:
+            is_over = self._closed
+            if not is_over:
+                self._beginnings.append(told)
+        if is_over:
+            told(self._end())
+        else:
+            self.call(begin)
+
+    def _begun(self, told: Callable[[Exception | None], None], error: Exception | None) -> None:
+        with self._lock:
+            self._beginnings = [one for one in self._beginnings if one is not told]
+        told(error)
 
     def listen(self, observe: Callable[[Notice], None]) -> None:
         """Have it told that the hub has failed, or the fork server, in the hub's thread; to be called before it starts.
@@ -335,6 +348,11 @@ class Hub(threading.Thread):
     def disown(self) -> None:
         """Let go of all descriptors, in a process that was forked from the hub's: see :meth:`Loop.disown`."""
         self._loop.disown()
+
+    @property
+    def failure(self) -> Escalated | None:
+        """What the hub has failed with; ``None`` as long as it has not."""
+        return self._failure
 
     @property
     def is_full(self) -> bool:
@@ -569,6 +587,9 @@ class Hub(threading.Thread):
         for observe in observers:
             observe(self._failure)
 
+    def _end(self) -> Escalated:
+        return self._failure or Escalated("the project was given back", fatal=True)
+
     def _release(self) -> None:
         try:
             with contextlib.suppress(OSError):  # no descriptor, no memory: what is left ends with its links
@@ -577,5 +598,9 @@ class Hub(threading.Thread):
             # What it holds is durable already, and the next start verifies it.
             with contextlib.suppress(JournalBrokenError):
                 self._journal.close()
-            self._closed = True
+            with self._lock:
+                self._closed = True
+                waiting, self._beginnings = self._beginnings, []
+            for told in waiting:
+                told(self._end())
             self._loop.close()

@@ -33,6 +33,7 @@ from supervisor.hub import Hub
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Ledger, latest_in
+from supervisor.notices import Escalated
 from supervisor.opening import open_project
 from supervisor.printout import Printout
 from supervisor.sampling import Sampler
@@ -154,16 +155,22 @@ class Project:
 
     def _journal(self, ledger: Ledger, events: tuple[Event, ...]) -> None:
         """Have facts journaled in the hub's thread, and wait for that."""
-        told: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        told: queue.SimpleQueue[Exception | Escalated | None] = queue.SimpleQueue()
         self.hub.begin_session(ledger, events, told.put)
         try:
             failure = told.get(timeout=BEGIN_SECONDS)
         except queue.Empty:
             raise RunRefusedError(BROKEN, f"the journal of {self.paths.project} is not written any more") from None
-        if isinstance(failure, RunRefusedError):
-            raise failure
-        if failure is not None:
-            raise RunRefusedError(IO_ERROR, str(failure)) from failure
+        match failure:
+            case None:
+                pass
+            case RunRefusedError():
+                raise failure
+            case Escalated(reason=reason, broken=broken):
+                line = f"the journal of {self.paths.project} is not written any more: {reason}"
+                raise RunRefusedError(self.code_of(broken=broken), line)
+            case _:
+                raise RunRefusedError(IO_ERROR, str(failure)) from failure
 
     def cut_printout(self) -> None:
         """Keep what children print within its bound."""

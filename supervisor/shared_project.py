@@ -1,8 +1,9 @@
 """A project in a host program: held while runs of the program need it, by one thread, however many they are.
 
 The first run that asks for a project opens it, and its control socket with it; those that come meanwhile join in; with
-the end of the last one everything is given back. Owns the table of this process's projects, and the beginning and the
-end of their sessions. Refuses to know who waits for what, and how.
+the end of the last one everything is given back. Once its journal can no longer be written every run is told so at
+once, and for who comes next the project is opened anew. Owns the table of this process's projects, and the beginning
+and the end of their sessions. Refuses to know who waits for what, and how.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
 
 from supervisor.beginning import BROKEN, HELD, IO_ERROR, RunRefusedError, Wish
 from supervisor.control import ControlServer
@@ -57,6 +60,15 @@ class Client(Protocol):
         """Take notice that it has ended; nothing of it lives."""
 
 
+@attrs.frozen
+class _Held:
+    """What a project has while it is open."""
+
+    project: Project
+    desk: ProjectDesk
+    server: ControlServer
+
+
 class SharedProject(threading.Thread):
     """A project that this process holds; the :class:`supervisor.desk.House` of its control socket.
 
@@ -76,9 +88,7 @@ class SharedProject(threading.Thread):
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
         self._clients: dict[str, Client] = {}
-        self._project: Project | None = None
-        self._server: ControlServer | None = None
-        self._desk = ProjectDesk(self, version("milestoned"))
+        self._held: _Held | None = None
 
     @classmethod
     def join_in(cls, paths: ProjectPaths) -> SharedProject:
@@ -110,10 +120,9 @@ class SharedProject(threading.Thread):
 
     def disown(self) -> None:
         """Let go of everything, in a process that was forked from ours: our end is to be seen by who looks for it."""
-        if self._project is not None:
-            self._project.disown()
-        if self._server is not None:
-            self._server.disown()
+        if self._held is not None:
+            self._held.project.disown()
+            self._held.server.disown()
 
     # --- the house, in the control server's thread ---------------------------------------------------------------
 
@@ -162,6 +171,13 @@ class SharedProject(threading.Thread):
                     break
 
     def _begin(self, wish: Wish, client: Client) -> None:
+        held = self._held
+        if held is not None and held.project.hub.failure is not None:
+            held.project.end(END_SECONDS)  # then the ends of its sessions wait in the queue: they come first
+            if self._runs:
+                self.begin_session(wish, client)
+                return
+            self._close()
         try:
             run = self._begun(wish, client)
         except RunRefusedError as error:
@@ -182,10 +198,10 @@ class SharedProject(threading.Thread):
         for live in self.live():
             if live.milestone.id == wish.milestone_id:
                 raise RunRefusedError(HELD, f"this program runs {wish.milestone_id} already, as {live.session}")
-        project = self._opened()
-        beginning = project.begin(wish)
-        run = SessionRun(project, beginning, functools.partial(self._notified, beginning.session, client))
-        self._desk.began(run.session)
+        held = self._opened()
+        beginning = held.project.begin(wish)
+        run = SessionRun(held.project, beginning, functools.partial(self._notified, beginning.session, client))
+        held.desk.began(run.session)
         self._clients = {**self._clients, run.session: client}
         self._runs = {**self._runs, run.session: run}
         try:
@@ -196,15 +212,16 @@ class SharedProject(threading.Thread):
             raise
         return run
 
-    def _opened(self) -> Project:
-        if self._project is not None:
-            return self._project
+    def _opened(self) -> _Held:
+        if self._held is not None:
+            return self._held
+        desk = ProjectDesk(self, version("milestoned"))
         project = Project.open(self._paths, self.what, _heedless)
         with contextlib.ExitStack() as undo:
             undo.callback(project.close)
             undo.callback(project.end, END_SECONDS)
             try:
-                server = ControlServer(self._desk, [bind_control(self._paths.control)])
+                server = ControlServer(desk, [bind_control(self._paths.control)])
             except OSError as error:
                 line = f"no control socket: {self._paths.control}: {refusal(error)}"
                 raise RunRefusedError(IO_ERROR, line) from error
@@ -212,8 +229,8 @@ class SharedProject(threading.Thread):
             project.start()
             server.start()
             undo.pop_all()
-        self._project, self._server = project, server
-        return project
+        self._held = _Held(project, desk, server)
+        return self._held
 
     def _forget(self, session: str) -> None:
         self._runs = {name: run for name, run in self._runs.items() if name != session}
@@ -221,13 +238,13 @@ class SharedProject(threading.Thread):
 
     def _over(self, session: str, over: Over) -> None:
         run, client = self._runs.get(session), self._clients.get(session)
-        if run is None or client is None:
+        held = self._held
+        if run is None or client is None or held is None:
             return
         run.release()
         self._forget(session)
-        self._desk.ended(session, over)
-        if self._server is not None:
-            self._server.recorded()
+        held.desk.ended(session, over)
+        held.server.recorded()
         self._leave(functools.partial(client.ended, over))
 
     def _leave(self, tell: Callable[[], None]) -> None:
@@ -242,19 +259,18 @@ class SharedProject(threading.Thread):
             tell()  # whatever went wrong: who waits for the end waits for nothing else
 
     def _close(self) -> None:
-        project, server = self._project, self._server
-        if project is None or server is None:
+        held, self._held = self._held, None
+        if held is None:
             return
         with contextlib.suppress(OSError):
             self._paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
-        project.end(END_SECONDS)
-        if not project.close():
+        held.project.end(END_SECONDS)
+        if not held.project.close():
             _log().error("%s: %s", self._paths.project, HANGS)
-            self._desk.hangs(HANGS)
-        self._desk.closed()
-        server.recorded()
-        server.close()
-        self._project = self._server = None
+            held.desk.hangs(HANGS)
+        held.desk.closed()
+        held.server.recorded()
+        held.server.close()
 
     # --- in other threads ----------------------------------------------------------------------------------------
 
@@ -262,8 +278,8 @@ class SharedProject(threading.Thread):
         match notice:
             case Recorded(items=items):
                 client.recorded(items[-1][0].seq)
-                if self._server is not None:
-                    self._server.recorded()
+                if self._held is not None:
+                    self._held.server.recorded()
             case Over():
                 self._calls.put(functools.partial(self._over, session, notice))
             case Troubled(reason=reason) | FactRefused(reason=reason):

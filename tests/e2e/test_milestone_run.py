@@ -11,7 +11,15 @@ from typing import Final
 
 import pytest
 
-from actors.events import AttemptStarted, SessionEnded, SessionPaused, SessionStatus, TaskCompleted, TaskSkipped
+from actors.events import (
+    AttemptStarted,
+    SessionEnded,
+    SessionPaused,
+    SessionStatus,
+    Settings,
+    TaskCompleted,
+    TaskSkipped,
+)
 from actors.paths import ProjectPaths
 from supervisor import (
     AsyncMilestoneRun,
@@ -21,7 +29,9 @@ from supervisor import (
     RequestRefusedError,
     RunRefusedError,
 )
+from supervisor.beginning import Wish
 from supervisor.linux import is_alive
+from supervisor.session_run import Over, SessionRun
 from supervisor.shared_project import SharedProject
 from tests.api.test_hosts import state_of_the_host
 from tests.e2e.stage import Project, assert_done_once, facts, milestone_of, pid_in, waits_for
@@ -114,6 +124,77 @@ def test_who_waits_for_the_end_is_told_although_something_cannot_be_given_back(t
     with pytest.raises(OSError, match="nobody foresaw"):
         broken._leave(told.set)
     assert told.is_set()
+
+
+class _Nobody:
+    """Counts on a project, and is told nothing that matters."""
+
+    def started(self, run: SessionRun) -> None:
+        raise AssertionError(run)
+
+    def refused(self, error: RunRefusedError) -> None:
+        assert "not found" in str(error)
+
+    def recorded(self, seq: int) -> None:
+        raise AssertionError(seq)
+
+    def ended(self, over: Over) -> None:
+        raise AssertionError(over)
+
+
+def test_a_project_whose_journal_cannot_be_written_any_more_is_opened_anew_for_who_comes_next(
+    project: Project, place: Path
+) -> None:
+    """Somebody else counts on it all the time, so that it is not given back in between."""
+    written(project, task("a", waits_for(place / "gate")))
+    written(project, task("a", "true"), name="m2")
+    shared = SharedProject.join_in(ProjectPaths(project.path))
+    try:
+        with MilestoneRun(project.path, "m1") as run:
+            until(run, has_started)
+            assert shared._held is not None
+            shared._held.project.hub.give_up("the disk is on fire")
+            outcome = run.wait(SECONDS)
+        assert (outcome.status, outcome.reason) == (SessionStatus.INTERRUPTED, "the disk is on fire")
+        with MilestoneRun(project.path, "m2") as other:
+            assert project.ctl("pid").code == 0
+            assert other.wait(SECONDS).is_completed
+        (place / "gate").touch()
+        with MilestoneRun(project.path, "m1") as again:
+            assert again.wait(SECONDS).session == outcome.session
+    finally:
+        shared.begin_session(Wish("m9", Settings()), _Nobody())
+        shared.join(SECONDS)
+    assert project.ctl("pid").code != 0
+
+
+def test_who_comes_while_a_project_fails_is_told_so_at_once_or_has_it_opened_anew(
+    project: Project, place: Path
+) -> None:
+    """The end of the session that lives, and the wish for another one, wait for the same thread."""
+    written(project, task("a", waits_for(place / "gate")))
+    written(project, task("a", "true"), name="m2")
+    with MilestoneRun(project.path, "m1") as run:
+        until(run, has_started)
+        shared = run._execution._project
+        assert shared is not None
+        assert shared._held is not None
+        hub, go_on = shared._held.project.hub, threading.Event()
+
+        def fail() -> None:
+            hub.give_up("the disk is on fire")
+            hub.join(SECONDS)
+            go_on.wait(SECONDS)
+
+        shared._calls.put(fail)
+        other = MilestoneRun(project.path, "m2")
+        starting = threading.Thread(target=other.start)
+        starting.start()
+        wait_until(lambda: shared.users == 2, SECONDS, "both count on it")
+        go_on.set()
+        starting.join()
+        assert other.wait(SECONDS).is_completed
+        assert run.wait(SECONDS).reason == "the disk is on fire"
 
 
 def test_leaving_early_ends_it_in_order_and_the_next_run_goes_on(project: Project, place: Path) -> None:

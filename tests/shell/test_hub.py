@@ -31,7 +31,7 @@ from supervisor.exits import Crashed, Normal, Shutdown, Unknown
 from supervisor.fleet import BEAT_SECONDS, SILENT_SECONDS
 from supervisor.linux import is_alive
 from supervisor.notices import Escalated
-from tests.shell.hosting import SESSION
+from tests.shell.hosting import SESSION, TIMEOUT
 from tests.shell.hubs import PUPPETS, Relay, Stage, no_more_descriptors, state_in
 from tests.waiting import wait_until
 
@@ -555,6 +555,29 @@ def test_a_hub_that_failed_before_it_had_a_session_tells_the_one_that_comes(tmp_
     )
     assert (escalated.fatal, escalated.broken) == (True, False)
     stage.__exit__(None, None, None)
+
+
+def test_a_session_that_is_to_begin_when_the_hub_fails_or_has_failed_is_told_why(tmp_path: Path) -> None:
+    said: queue.SimpleQueue[object] = queue.SimpleQueue()
+    failed = Escalated("nothing may go on", fatal=True)
+    with Stage(tmp_path) as stage:
+        with stage.paused():
+            stage.hub.give_up("nothing may go on")
+            stage.hub.begin_session(stage.ledger, (GitIdle("none"),), said.put)
+        assert said.get(timeout=TIMEOUT) == failed
+        wait_until(lambda: not stage.hub.is_alive())
+        stage.hub.begin_session(stage.ledger, (GitIdle("none"),), said.put)
+        assert said.get_nowait() == failed
+    assert kinds(stage.durable()) == ["SessionStarted"]
+
+
+def test_a_session_whose_beginning_is_what_the_hub_fails_with_is_told_why(tmp_path: Path) -> None:
+    said: queue.SimpleQueue[object] = queue.SimpleQueue()
+    with Stage(tmp_path) as stage:
+        stage.hub.begin_session(None, (), said.put)  # type: ignore[arg-type]  # a defect
+        failure = said.get(timeout=TIMEOUT)
+        assert isinstance(failure, Escalated)
+        assert failure.reason.startswith("broken invariant in the hub")
 
 
 def test_a_moment_that_was_asked_for_comes_and_wakes_the_hub(stage: Stage) -> None:
