@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, assert_never
+from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
 
 import attrs
 import pykka
@@ -93,13 +93,6 @@ class SupervisorActor(pykka.ThreadingActor):
 
     use_daemon_thread: ClassVar[bool] = True
 
-    @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Self]:  # noqa: ANN401 - as pykka has it
-        """Start it, unknown to pykka's registry: by `stop_all` a program ends its own actors, and would end ours."""
-        started = super().start(*args, **kwargs)
-        pykka.ActorRegistry.unregister(started)
-        return started
-
     def __init__(  # noqa: PLR0913 - two of them are what a former supervisor leaves
         self,
         flags: SupervisorFlags,
@@ -118,6 +111,14 @@ class SupervisorActor(pykka.ThreadingActor):
         self._replied = replied
         self._tick_at: float | None = None
         self._over = False
+
+    def _start_actor_loop(self) -> None:
+        """Start the thread, unknown to pykka's registry, also where the system has none for us.
+
+        By `stop_all` a program ends its own actors, and would end ours.
+        """
+        pykka.ActorRegistry.unregister(self.actor_ref)
+        super()._start_actor_loop()
 
     def on_receive(self, message: Event | Call) -> object:
         """Handle one message, in the actor's thread."""

@@ -15,8 +15,17 @@ import psutil
 import pykka
 import pytest
 
-from supervisor import ChildSpec, NotRunningError, SpecError, StartError, Supervisor, SupervisorFailed
+from supervisor import (
+    ChildSpec,
+    NotRunningError,
+    SpecError,
+    StartError,
+    Supervisor,
+    SupervisorFailed,
+    SupervisorFlags,
+)
 from supervisor.linux import is_alive
+from supervisor.supervisor_actor import SupervisorActor
 from tests.api.cast import Echo
 from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, running, who
 from tests.waiting import wait_until
@@ -74,6 +83,24 @@ def test_supervisors_and_actors_of_the_host_do_not_touch_each_other() -> None:
         running(one, "a", 3)
         other.stop()
         assert who(one, "a")["incarnation"] == 3
+
+
+class _Nowhere:
+    """A port and listener of a supervisor that never gets so far as to use them."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it is
+        raise AssertionError(name)
+
+
+def test_a_supervisor_that_is_refused_a_thread_is_no_actor_of_the_host() -> None:
+    nowhere: Any = _Nowhere()
+    before = threading.stack_size(1 << 47)  # as large as all addresses together
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            SupervisorActor.start(SupervisorFlags(), (), nowhere, nowhere)
+    finally:
+        threading.stack_size(before)
+    assert pykka.ActorRegistry.get_all() == []
 
 
 def test_a_supervisor_whose_actor_is_stopped_by_somebody_else_ends_everything_and_says_so() -> None:
