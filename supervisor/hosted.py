@@ -178,7 +178,8 @@ class HostedProject:
             with contextlib.suppress(OSError):
                 self.paths.control.unlink()  # while the lock is held: the next holder's socket is not ours to remove
         self._project.end(timeout)
-        for run in self.live():
+        left = self.live()
+        for run in left:
             self._released(run)
         for told in self._starting.values():
             told(NOT_RUNNING, _IS_ENDING)
@@ -187,6 +188,8 @@ class HostedProject:
         is_free = self._project.close()
         if not is_free:
             self._desk.hangs(HANGS)
+        for run in left:
+            self._desk.ended(run.session, run.over)
         self._desk.closed()
         self._server.recorded()
         self._server.close()

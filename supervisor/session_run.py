@@ -129,7 +129,7 @@ class SessionRun:
         self._reason = ""
         self._heard: list[Callable[[Notice], None]] = []
         self._refused = False  # whether it is the system that did not let a child be forked
-        self._over = False
+        self._over: Over | None = None
         self._stopping = False
         self._ending = False
         self._when_ready: Callable[[], None] | None = None
@@ -232,6 +232,11 @@ class SessionRun:
         """Return what is asked for less often than the report, from any thread."""
         return self._watch.vitals()
 
+    @property
+    def over(self) -> Over:
+        """How it has ended, or, where it was given back before it could say so, that it was cut off."""
+        return self._over or Over(SessionStatus.INTERRUPTED, "", EXIT_CODES[SessionStatus.INTERRUPTED])
+
     def listen(self, heard: Callable[[Notice], None]) -> None:
         """Have notices told in the hub's thread as they come, before the others are; must not block.
 
@@ -262,6 +267,8 @@ class SessionRun:
         # With the hub closed nobody tells it any more that its children are gone, which they are.
         with contextlib.suppress(pykka.Timeout):
             self._supervisor.stop(timeout=_ACTOR_SECONDS)
+        for number in tuple(self._orders):
+            self._answered(Reply(number, Refused(Refusal.SHUTTING_DOWN)))
         self._feed.close()
         self._watch.stop()
         self._hub.close_session(self.session, self._observe)
@@ -389,8 +396,8 @@ class SessionRun:
             self._put_over(Over(SessionStatus.INTERRUPTED, "the journal refused the session's end", BROKEN))
 
     def _put_over(self, over: Over) -> None:
-        if not self._over:
-            self._over = True
+        if self._over is None:
+            self._over = over
             self._notify(over)
 
     # --- called in the sampler's thread --------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from actors.events import AttemptStarted, SessionResumed
 from actors.paths import ProjectPaths
 from supervisor.config import Config
 from supervisor.control import Ticket
+from supervisor.core_effects import Refusal, Refused
+from supervisor.core_events import TerminateChild
 from supervisor.daemon import Daemon
 from supervisor.desk import HANGS
 from supervisor.environment import SESSION_MARK
@@ -24,7 +26,7 @@ from supervisor.hosted import HostedProject
 from supervisor.linux import find_marked
 from supervisor.lock import ProjectLock
 from supervisor.notify import Notifier
-from supervisor.protocol import Reply, Shutdown
+from supervisor.protocol import Named, Reply, Shutdown, Stop
 from tests.e2e.stage import Done, Project, Running, facts, milestone_of, ready_pid, waits_for
 from tests.waiting import wait_until
 
@@ -207,6 +209,56 @@ def test_a_control_server_that_has_ended_by_itself_is_named(folder: Project) -> 
         assert project.ended_threads() == ("control",)
     finally:
         assert project.close(30.0)
+
+
+class Deaf(Main):
+    """A main thread that takes no calls any more: it gives everything back."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        pass
+
+    def fail(self, code: int, reason: str) -> None:
+        pass
+
+
+def test_who_waits_for_a_stop_is_answered_although_the_daemon_ends_meanwhile(folder: Project, place: Path) -> None:
+    folder.write("m1", milestone_of({"id": "a", "run": waits_for(place / "gate")}))
+    project = HostedProject(ProjectPaths(folder.path), Config(), Deaf(), "0")
+    replies: list[Reply] = []
+    try:
+        project.start()
+        project._begin("m1", lambda *_: None, wait=False)
+        project._desk.answer(Stop(("m1",)), Ticket(1, replies.append))
+    finally:
+        assert project.close(30.0)
+    assert replies == [Reply(1, ok=True, result=(Named("m1", 0, "stopped"),))]
+
+
+def test_who_waits_for_the_end_of_a_role_is_answered_although_the_daemon_ends_meanwhile(
+    folder: Project, place: Path
+) -> None:
+    """Its supervisor is ended by force, and will not answer any more."""
+    folder.write("m1", milestone_of({"id": "a", "run": waits_for(place / "gate")}))
+    project = HostedProject(ProjectPaths(folder.path), Config(), Deaf(), "0")
+    answered: queue.SimpleQueue[object] = queue.SimpleQueue()
+    hold = threading.Event()
+
+    def wait() -> None:
+        hold.wait(60.0)
+
+    try:
+        project.start()
+        project._begin("m1", lambda *_: None, wait=False)
+        (run,) = project.live()
+        run.call_supervisor(wait)
+        run.order(lambda at, number: TerminateChild(at, number, "progress_monitor"), answered.put)
+        run._supervisor.stop(block=False)
+        hold.set()
+        wait_until(lambda: not run._supervisor.is_alive(), 60.0, "the supervisor was ended by force")
+    finally:
+        hold.set()
+        project.close(30.0)
+    assert answered.get(timeout=60.0) == Refused(Refusal.SHUTTING_DOWN)
 
 
 class Patient(Main):
