@@ -20,6 +20,12 @@ from actors.paths import ProjectPaths
 _ID: Final = re.compile(r"exec-(?P<milestone>.+)-(?P<begun>\d{8}_\d{6})-[0-9a-f]{8}")
 
 
+def milestone_of_session(session: str) -> str:
+    """Return the milestone that a session's id names; ``""`` for what is no such id."""
+    found = _ID.fullmatch(session)
+    return "" if found is None else found["milestone"]
+
+
 class _Sheet(msgspec.Struct, frozen=True):
     """The part of ``session.json`` that matters here."""
 
@@ -46,14 +52,14 @@ class PastSessions:
             session: Id of any session of the milestone.
             wall: Seconds of the epoch.
         """
-        found = _ID.fullmatch(session)
-        if found is None:
+        milestone = milestone_of_session(session)
+        if not milestone:
             return False
         if self._latest is None:
             self._latest = self._list()
-        latest = self._latest.get(found["milestone"])
+        latest = self._latest.get(milestone)
         sheet = None if latest is None else self._sheet(latest)
-        if sheet is None or sheet.milestone_id != found["milestone"] or sheet.ended_at is None:
+        if sheet is None or sheet.milestone_id != milestone or sheet.ended_at is None:
             return False
         return sheet.status == SessionStatus.COMPLETED.value and sheet.ended_at < timestamp(wall)
 

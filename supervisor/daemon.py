@@ -48,8 +48,8 @@ from supervisor.notify import Notifier
 from supervisor.opening import DAEMON
 from supervisor.protocol import Named
 from supervisor.pulse import Pulse
-from supervisor.role_orders import NOT_RUNNING
 from supervisor.shortage import refusal, starting_threads
+from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     import socket

@@ -21,6 +21,7 @@ from actors.events import Event, SessionPaused, SessionStatus, SessionUnpaused, 
 from actors.problems import closest, did_you_mean
 from actors.state import Phase
 from supervisor import protocol
+from supervisor.absent import is_past_session, why_absent
 from supervisor.control import RefusedCallError
 from supervisor.gathering import Gathering
 from supervisor.journal_reader import JournalReader
@@ -46,7 +47,6 @@ from supervisor.protocol import (
 )
 from supervisor.reports import Reports
 from supervisor.role_orders import (
-    NOT_RUNNING,
     Told,
     find_pid,
     restart_role,
@@ -55,7 +55,7 @@ from supervisor.role_orders import (
     start_role,
     stop_role,
 )
-from supervisor.targets import ALL, NO_SUCH_NAME, Target, find_targets, roles_of
+from supervisor.targets import ALL, NO_SUCH_NAME, NOT_RUNNING, Target, find_targets, roles_of
 from supervisor.updating import begin_update
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ BY_HAND: Final = "by a person, with milestonectl"
 
 HANGS: Final = "a thread of milestoned hangs: the project stays locked until this process has ended"
 """What those are told who wait for an end that does not come."""
+
+_NONE_LIVES: Final = "no session lives here"
+_BEGIN_ONE: Final = "begin one with: milestonectl start ID"
 
 _FAILED: Final = 1
 
@@ -141,7 +144,7 @@ class ProjectDesk:
             case Stop(names=names, wait=wait):
                 self._each_target(names, ticket, functools.partial(self._stop, wait=wait))
             case Restart(names=names, wait=wait):
-                self._each_target(names, ticket, functools.partial(self._restart, wait=wait))
+                self._restart_names(names, ticket, wait=wait)
             case Cancel(names=names, wait=wait):
                 self._each_target(names, ticket, functools.partial(self._cancel, wait=wait))
             case Signal(signal=signal, names=names):
@@ -238,7 +241,10 @@ class ProjectDesk:
         Raises:
             RefusedCallError: There is no name, and not one session alone that lives.
         """
-        return find_targets(names or (self._one("").milestone.id,), self._house.live())
+        return self._found(names or (self._one("").milestone.id,), self._house.live())
+
+    def _found(self, names: Sequence[str], live: Sequence[SessionRun]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+        return find_targets(names, live, functools.partial(why_absent, self._house.paths))
 
     def _each_target(self, names: Sequence[str], ticket: Ticket, work: Callable[[Target, Told], None]) -> None:
         """Have something done about everything that is named, and answer when all has happened."""
@@ -263,29 +269,28 @@ class ProjectDesk:
         """
         live = self._house.live()
         if name:
-            found, others = find_targets((name,), live)
+            found, others = self._found((name,), live)
             for other in others:
                 raise RefusedCallError(other.code, f"{other.name}: {other.text}")
             live = tuple(dict.fromkeys(target.run for target in found))
         if not live:
-            raise RefusedCallError(NOT_RUNNING, "no session lives here", "begin one with: milestonectl start ID")
+            raise RefusedCallError(NOT_RUNNING, _NONE_LIVES, _BEGIN_ONE)
         if len(live) > 1:
             ids = ", ".join(run.milestone.id for run in live)
             raise RefusedCallError(protocol.USAGE, f"several sessions live: name one of {ids}, or all")
         return live[0]
 
     def _start(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:
+        self._refuse_all_of_nothing(names)
         live = self._house.live()
-        if ALL in names and not live:
-            raise RefusedCallError(NOT_RUNNING, "no session lives here", "begin one with: milestonectl start ID")
         # `all` are the children that should run and do not, as for supervisorctl: sessions that live run already.
-        targets, others = find_targets([name for name in names if ":" in name or name == ALL], live)
+        sessions = self._beginnable(names)
+        targets, others = self._found([name for name in names if name not in sessions], live)
         roles = tuple({target.name: target for target in roles_of(targets)}.values())
-        sessions = [name for name in names if ":" not in name and name != ALL]
         gathering = Gathering(ticket, (*sessions, *(target.name for target in roles)), others)
         for name in dict.fromkeys(sessions):
             told = functools.partial(gathering.put, name)
-            if any(name in {run.session, run.milestone.id} for run in live):
+            if any(name in {run.session, run.milestone.id} and not run.is_ending for run in live):
                 told(0, "already started")
             else:
                 self._house.begin(name, told, wait=wait)
@@ -303,6 +308,32 @@ class ProjectDesk:
             told(protocol.USAGE, NOT_OF_A_ROLE)
         else:
             self._end(target.run, told, final=True, wait=wait)
+
+    def _refuse_all_of_nothing(self, names: Sequence[str]) -> None:
+        if ALL in names and not self._house.live():
+            raise RefusedCallError(NOT_RUNNING, _NONE_LIVES, _BEGIN_ONE)
+
+    def _beginnable(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names that stand, or may stand, for a session as a whole that lives or can be begun."""
+        live = {run.session for run in self._house.live()}
+        return tuple(
+            name
+            for name in dict.fromkeys(names)
+            if ":" not in name and name != ALL and (name in live or not is_past_session(self._house.paths, name))
+        )
+
+    def _restart_names(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:
+        """Stop what is named and start it again; a session that does not live is begun, or gone on with."""
+        self._refuse_all_of_nothing(names)
+        live = {name for run in self._house.live() for name in (run.session, run.milestone.id)}
+        begun = [name for name in self._beginnable(names) if name not in live]
+        rest = [name for name in names if name not in begun]
+        targets, others = self._targets(rest) if rest or not begun else ((), ())
+        gathering = Gathering(ticket, (*begun, *(target.name for target in targets)), others)
+        for name in begun:
+            self._house.begin(name, functools.partial(gathering.put, name), wait=wait)
+        for target in targets:
+            self._restart(target, functools.partial(gathering.put, target.name), wait=wait)
 
     def _restart(self, target: Target, told: Told, *, wait: bool) -> None:
         if target.role:

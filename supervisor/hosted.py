@@ -28,9 +28,10 @@ from supervisor.project import Project
 from supervisor.protocol import Named
 from supervisor.pulse import Loop
 from supervisor.reloading import change
-from supervisor.role_orders import NOT_RUNNING, Told
+from supervisor.role_orders import Told
 from supervisor.session_run import Over, RunNotice, SessionRun
 from supervisor.shortage import refusal
+from supervisor.targets import NOT_RUNNING
 from supervisor.told_secrets import secrets_told
 from supervisor.unfinished import Unfinished
 
@@ -94,7 +95,7 @@ class HostedProject:
         self._main = main
         self._runs: dict[str, SessionRun] = {}  # replaced as a whole: other threads read it
         self._starting: dict[str, Told] = {}
-        self._restarting: dict[str, list[Callable[[], None]]] = {}
+        self._again: dict[str, list[Callable[[], None]]] = {}  # what goes on when a session has ended
         self._logs: dict[str, Callable[[], None]] = {}
         self._is_started = self._is_ending = False
         self._unfinished = Unfinished()
@@ -183,7 +184,7 @@ class HostedProject:
             self._released(run)
         for told in self._starting.values():
             told(NOT_RUNNING, _IS_ENDING)
-        for again in [one for waiting in self._restarting.values() for one in waiting]:
+        for again in [one for waiting in self._again.values() for one in waiting]:
             again()  # which says that it does not happen
         is_free = self._project.close()
         if not is_free:
@@ -233,7 +234,12 @@ class HostedProject:
         if self._is_ending:
             told(NOT_RUNNING, _IS_ENDING)
             return
-        if any(run.milestone.id == milestone_id for run in self.live()):
+        run = next((one for one in self.live() if milestone_id in {one.session, one.milestone.id}), None)
+        if run is not None and run.is_ending:
+            again = functools.partial(self._begin, run.milestone.id, told, wait=wait)
+            self._again.setdefault(run.session, []).append(again)
+            return
+        if run is not None:
             told(0, "already started")
             return
         try:
@@ -273,7 +279,7 @@ class HostedProject:
             self._begin(run.milestone.id, told, wait=wait)
             return
         again = functools.partial(self._begin, run.milestone.id, told, wait=wait)
-        self._restarting.setdefault(run.session, []).append(again)
+        self._again.setdefault(run.session, []).append(again)
         # Marked as a shutdown: should the daemon die in between, the next one takes the session up.
         run.request_stop(f"restarted {BY_HAND}", shutdown=True)
 
@@ -301,7 +307,7 @@ class HostedProject:
             told(over.code, over.status.value + (f": {over.reason}" if over.reason else ""))
         self._desk.ended(session, over)
         self._server.recorded()
-        for again in self._restarting.pop(session, ()):
+        for again in self._again.pop(session, ()):
             again()
 
     def _released(self, run: SessionRun) -> None:

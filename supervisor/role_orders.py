@@ -16,6 +16,7 @@ from actors.events import ChildHeld, ChildReleased
 from supervisor.core_effects import Done, Refusal, Refused, Result, Started
 from supervisor.core_events import RestartChild, TerminateChild
 from supervisor.exits import describe
+from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     from supervisor.session_run import SessionRun
@@ -24,8 +25,7 @@ Told = Callable[[int, str], None]
 """Is called once, from any thread, with an exit code and a word or why not; must not block."""
 
 FAILED: Final = 1
-NOT_RUNNING: Final = 7
-"""Exit codes as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
+"""Exit code as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
 
 _ALREADY: Final = frozenset({Refusal.RUNNING, Refusal.RESTARTING, Refusal.ALREADY_STARTED})
 

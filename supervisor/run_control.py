@@ -45,6 +45,9 @@ class _RunHouse:
         self._is_over = True
 
     def begin(self, milestone_id: str, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
+        if milestone_id in {self._run.session, self._run.milestone.id}:
+            told(HELD, f"`{self.what}` is ending; when it has, run it again")
+            return
         told(HELD, f"`{self.what}` supervises this project and runs nothing else; several sessions need milestoned")
 
     def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it

@@ -151,6 +151,11 @@ class SessionRun:
         self._port = HubPort(self._hub, self.session, self._specs)
         self._supervisor = self._new_supervisor()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the session was told to end, or is at its end; from any thread."""
+        return self._stopping or self._ending or self._children_gone
+
     def start(self) -> None:
         """Start the session's threads and children, once the project's hub was started; returns at once.
 
@@ -178,8 +183,9 @@ class SessionRun:
             shutdown: Whether it is this process that is to end, and not the session: the next daemon takes it up.
             told: Is called in the hub's thread once the request is durable; must not block.
         """
+        self._stopping = True
         self._hub.state(self.session, StopRequested(reason, final, shutdown), told=told)
-        self._hub.call(self._stop_requested)
+        self._hub.call(self._stop_on_a_full_disk)
 
     def state(self, *events: Event, told: Callable[[Sequence[str]], None]) -> None:
         """State facts about the session, from any thread.
@@ -314,7 +320,6 @@ class SessionRun:
                 self._conclude()
                 self.stop_now()
             case StopRequested():
-                self._stopping = True
                 if self._stop is None or not self._stop.final:  # who cancelled is not overruled by a stop
                     self._stop = event
                 self._stop_without_those_who_settle()
@@ -333,10 +338,6 @@ class SessionRun:
         """End everything where an operator has stopped who would settle the session: nobody else can."""
         if self._held & SETTLERS:
             self.stop_now()
-
-    def _stop_requested(self) -> None:
-        self._stopping = True
-        self._stop_on_a_full_disk()
 
     def _stop_on_a_full_disk(self) -> None:
         # The roles cannot settle a session of which nothing can be journaled: whoever stops it does not wait.

@@ -17,14 +17,15 @@ from actors.state import ROLES, RUNNER
 from supervisor.protocol import Named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from supervisor.session_run import SessionRun
 
 ALL: Final = "all"
 
 NO_SUCH_NAME: Final = 1
-"""Exit code as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
+NOT_RUNNING: Final = 7
+"""Exit codes as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
 
 CHILDREN: Final = (RUNNER, *ROLES)
 """Ids of a session's children in the order in which they are started."""
@@ -45,8 +46,15 @@ class Target:
     role: str = ""
 
 
-def find_targets(names: Sequence[str], live: Sequence[SessionRun]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+def find_targets(
+    names: Sequence[str], live: Sequence[SessionRun], why_absent: Callable[[str], str] = lambda _: ""
+) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
     """Part names that stand for something from those that stand for nothing.
+
+    Args:
+        names: As they were typed.
+        live: The sessions that live.
+        why_absent: Says of a session or milestone of which nothing lives why that is; ``""`` where there is no such.
 
     Returns:
         What the names stand for, each once and in their order, and what to answer about the others.
@@ -58,6 +66,9 @@ def find_targets(names: Sequence[str], live: Sequence[SessionRun]) -> tuple[tupl
         session, colon, role = name.partition(":")
         if name == ALL:
             targets = tuple(Target(run.milestone.id, run) for run in live)
+        elif session not in known and (why := why_absent(session)):
+            others.append(Named(name, NOT_RUNNING, why))
+            continue
         elif session not in known:
             kind = "session" if not colon else "group" if role == "*" else "process"
             others.append(Named(name, NO_SUCH_NAME, f"no such {kind}{did_you_mean(closest(session, known))}"))

@@ -20,8 +20,8 @@ from actors.model import Milestone, Task
 from actors.preflight import without_statuses
 from actors.state import Phase
 from supervisor.beginning import IO_ERROR, USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
-from supervisor.role_orders import NOT_RUNNING
 from supervisor.shortage import refusal, starting_threads
+from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     from actors.state import SessionState

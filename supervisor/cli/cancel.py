@@ -19,6 +19,7 @@ def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the t
 
     What is completed stays so; running the milestone again begins a new session with the rest.
 
-    Exit codes: 0 cancelled; 1 no such session, or no answer in time; 69 nobody supervises this project.
+    Exit codes: 0 cancelled; 1 no such session, or no answer in time; 7 it does not live; 69 nobody supervises
+    this project.
     """
     return order(ctx, "cancel", **asked)

@@ -18,6 +18,7 @@ def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the t
 
     Running tasks finish and are committed. `milestonectl resume` goes on.
 
-    Exit codes: 0 paused; 1 no such session, or no answer in time; 69 nobody supervises this project.
+    Exit codes: 0 paused; 1 no such session, or no answer in time; 7 it does not live; 69 nobody supervises
+    this project.
     """
     return order(ctx, "pause", **asked)

@@ -17,7 +17,8 @@ def command(ctx: click.Context, tasks: tuple[str, ...], *, session: str, timeout
 
     For a session that lives: one that has ended is taken up with `milestonectl run`.
 
-    Exit codes: 0 done; 1 no such task, or one that neither failed nor was skipped; 69 nobody supervises this project.
+    Exit codes: 0 done; 1 no such task, or one that neither failed nor was skipped; 7 no session lives; 69 nobody
+    supervises this project.
     """
     results = ask(ctx, "retry", as_json=as_json, timeout=timeout, tasks=tasks, session=session)
     if not results and not as_json:

@@ -19,6 +19,7 @@ def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the t
 
     Its status in the milestone file becomes `cancelled`; `milestonectl retry` brings it back.
 
-    Exit codes: 0 done; 1 no such task, or one that runs or is completed; 69 nobody supervises this project.
+    Exit codes: 0 done; 1 no such task, or one that runs or is completed; 7 no session lives; 69 nobody supervises this
+    project.
     """
     return order(ctx, "skip", **asked)

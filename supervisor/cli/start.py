@@ -20,6 +20,7 @@ def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the t
     ID may also be a role of a live session that was stopped: SESSION:ROLE, or SESSION:*.
 
     Exit codes: 0 started, or it runs already; 1 no such name, or no answer in time; 2 invalid file; 7 it did not come
-    up; 69 nobody supervises this project; 75 a run of another milestone does; 78 configuration.
+    up, or the session of a role does not live; 69 nobody supervises this project; 75 a run of another
+    milestone does; 78 configuration.
     """
     return order(ctx, "start", **asked)

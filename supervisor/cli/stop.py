@@ -20,7 +20,7 @@ def command(ctx: click.Context, **asked: Any) -> int:  # noqa: ANN401 - of the t
     Running tasks are asked to end, and killed after their grace; `run` or `start` goes on. NAME may also be a role
     (SESSION:ROLE, SESSION:*), which stays stopped until it is started.
 
-    Exit codes: 0 stopped; 1 no such name, or no answer in time; 2 several sessions live and none was named; 7 no
-    session lives; 69 nobody supervises this project.
+    Exit codes: 0 stopped; 1 no such name, or no answer in time; 2 several sessions live and none was named; 7 it
+    does not live, or no session does; 69 nobody supervises this project.
     """
     return order(ctx, "stop", **asked)

@@ -20,7 +20,7 @@ def command(ctx: click.Context, session: str, *, apply: bool, timeout: float | N
     Tasks that are completed, and those that run, must be as they were.
 
     Exit codes: 0 shown, or taken in; 1 no such session, or no answer in time; 2 the file is not valid, or tasks changed
-    that must not; 69 nobody supervises this project.
+    that must not; 7 it does not live; 69 nobody supervises this project.
     """
     found = ask(ctx, "update", as_json=as_json, timeout=timeout, session=session, apply=apply)
     if as_json:

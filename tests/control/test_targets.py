@@ -1,10 +1,14 @@
 """Names as people type them, and what they stand for; sessions that live are only looked at."""
 
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from actors.paths import ProjectPaths
+from supervisor.absent import why_absent
 from supervisor.role_orders import signal_number
 from supervisor.targets import CHILDREN, find_targets, roles_of
 
@@ -41,6 +45,25 @@ def test_a_name_that_stands_for_nothing_is_told_as_supervisorctl_does(name: str,
     targets, others = find_targets((name,), LIVE)
     assert targets == ()
     assert [(one.name, one.code, one.text) for one in others] == [(name, 1, text)]
+
+
+def test_a_session_or_milestone_of_which_nothing_lives_is_told_apart_from_what_is_not_there(tmp_path: Path) -> None:
+    paths = ProjectPaths(tmp_path)
+    for folder in (paths.active, paths.completed, paths.session_dir("exec-idle-20260101_000000-0123abcd")):
+        folder.mkdir(parents=True)
+    paths.file("idle").touch()
+    paths.completed_file("done").touch()
+    begin = "not running; start it with: milestonectl start idle"
+    expected = {
+        "idle": (7, begin),
+        "idle:runner": (7, begin),
+        "exec-idle-20260101_000000-0123abcd": (7, begin),
+        "done": (7, "not running"),
+        "exec-idle-20260101_000000-0123abce": (1, "no such session"),
+        "../idle": (1, "no such session"),
+    }
+    _, others = find_targets(tuple(expected), LIVE, partial(why_absent, paths))
+    assert {one.name: (one.code, one.text) for one in others} == expected
 
 
 def test_a_session_stands_for_all_its_children_where_children_are_wanted() -> None:

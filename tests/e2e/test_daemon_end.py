@@ -15,6 +15,7 @@ import pytest
 
 from actors.events import AttemptStarted, SessionResumed
 from actors.paths import ProjectPaths
+from supervisor.client import CallFailedError, Client
 from supervisor.config import Config
 from supervisor.control import Ticket
 from supervisor.core_effects import Refusal, Refused
@@ -103,6 +104,26 @@ def test_two_restarts_at_once_are_both_answered(folder: Project, place: Path) ->
         thread.join()
     assert [answers.get(timeout=1).code for _ in threads] == [0, 0]
     assert 1 <= len(facts(folder, SessionResumed)) <= 2
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
+def test_what_is_stopped_or_about_to_be_is_started_again_by_start_and_by_restart(folder: Project, place: Path) -> None:
+    daemon = up(folder, waits_for(place / "gate"))
+    with Client(folder.path / ".milestones" / "run" / "control.sock", 60.0) as client:
+
+        def asked(verb: str, *names: str, **more: object) -> list[tuple[str, int, str]]:
+            return [(one["name"], one["code"], one["text"]) for one in client.ask(verb, names=names, **more)]
+
+        for lives, verb in enumerate(("start", "restart")):
+            assert asked("stop", "m1", wait=False) == [("m1", 0, "ending")]
+            assert asked(verb, "m1") == [("m1", 0, "started")]
+            assert len(facts(folder, SessionResumed)) == lives + 1
+        assert asked("stop", "m1") == [("m1", 0, "stopped")]
+        assert asked("restart", "m1:runner") == [("m1:runner", 7, "not running; start it with: milestonectl start m1")]
+        with pytest.raises(CallFailedError, match="no session lives here"):
+            asked("restart", "all")
+        assert asked("restart", "nosuch", "m1")[1] == ("m1", 0, "started")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
 
