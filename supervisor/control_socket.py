@@ -23,6 +23,9 @@ from actors.failpoints import at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DAEMON: Final = "milestoned"
+"""What a daemon calls itself in the lock, and to clients."""
+
 LONGEST: Final = 107
 """Bytes that the kernel takes for a Unix socket's path (unix(7))."""
 

@@ -40,12 +40,12 @@ from supervisor.cli import TRACEBACK_VARIABLE
 from supervisor.cli.fitness import complaints, look
 from supervisor.cli.output import escaped
 from supervisor.config import Config, ConfigError, load_config
+from supervisor.control_socket import DAEMON
 from supervisor.finding import shown
 from supervisor.hosted import HostedProject
 from supervisor.log_sinks import open_sinks
 from supervisor.metrics_address import parse_address
 from supervisor.notify import Notifier
-from supervisor.opening import DAEMON
 from supervisor.protocol import Named
 from supervisor.pulse import Pulse
 from supervisor.shortage import refusal, starting_threads

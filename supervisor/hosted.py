@@ -19,11 +19,10 @@ from supervisor.beginning import CONFIGURATION, IO_ERROR, RunRefusedError, Wish
 from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
-from supervisor.control_socket import bind_control
+from supervisor.control_socket import DAEMON, bind_control
 from supervisor.desk import BY_HAND, HANGS, ProjectDesk
 from supervisor.log_sinks import open_session_log
 from supervisor.notices import Escalated, FactRefused, Notice, Troubled
-from supervisor.opening import DAEMON
 from supervisor.project import Project
 from supervisor.protocol import Named
 from supervisor.pulse import Loop

@@ -7,7 +7,7 @@ know processes of its own, terminals and command lines.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -30,7 +30,7 @@ from supervisor.beginning import (
 )
 from supervisor.catching_up import catch_up
 from supervisor.commits_ahead import refuse_commits_ahead
-from supervisor.control_socket import is_listened
+from supervisor.control_socket import DAEMON, is_listened
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.leases import left_behind
 from supervisor.ledger import Latest, Ledger, without_collection
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
     from actors.events import Record, Settings
     from actors.model import Isolation
-
-DAEMON: Final = "milestoned"
-"""What a daemon calls itself in the lock."""
 
 
 @attrs.frozen

@@ -49,6 +49,7 @@ def _session_json(one: Wanted, answer: Answer) -> dict[str, object]:
         "reason": state.reason,
         "pid": state.pid,
         "supervised": view.lives,
+        "daemon": state.daemon,
         "branch": state.git.ready.branch if state.git.ready is not None else None,
         "commits": state.git.landed,
         "started_at": timestamp(state.started_wall),

@@ -11,6 +11,7 @@ import click
 
 from actors.wording import bar, duration_text, left_text
 from supervisor.cli.output import count, escaped, printable, visible
+from supervisor.control_socket import DAEMON
 from supervisor.finding import shown
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _nothing_yet(document: dict[str, Any]) -> str:
 
 
 def _session_lines(session: dict[str, Any], document: dict[str, Any], width: int, *, is_named: bool) -> Iterator[str]:
-    yield from _head(session)
+    yield from _head(session, document["supervisor"])
     if session["status"] in _QUIET and not is_named:
         return
     # Of a session that nobody supervises the stopped roles say nothing, unless one asks for them.
@@ -141,33 +142,45 @@ def progress_line(session: dict[str, Any]) -> str:
     return f"{drawn} {', '.join(said)}"
 
 
-def _head(session: dict[str, Any]) -> Iterator[str]:
+def _head(session: dict[str, Any], holder: dict[str, Any] | None) -> Iterator[str]:
     yield head_line(session)
     yield progress_line(session)
-    yield from _whereabouts(session)
+    yield from _whereabouts(session, _way_on(session, holder))
     if session["containment"] is not None and session["status"] not in _QUIET:
         yield f"containment {session['containment']['name']}: {session['containment']['detail']}"
 
 
-def _whereabouts(session: dict[str, Any]) -> Iterator[str]:
+def _way_on(session: dict[str, Any], holder: dict[str, Any] | None) -> str:
+    """Say what begins the session again: it was a daemon's, or is one's to take now, or is for who runs it."""
+    run, start = (f"milestonectl {verb} {session['milestone_id']}" for verb in ("run", "start"))
+    if holder is not None:
+        return start if holder["what"] == DAEMON else run
+    if not session["daemon"]:
+        return run
+    by_itself = session["ended_at"] is None and session["status"] == "interrupted"
+    started = "which takes it up, or" if by_itself else f"then: {start}; or"
+    return f"start {DAEMON}, {started} in the foreground: {run}"
+
+
+def _whereabouts(session: dict[str, Any], way_on: str) -> Iterator[str]:
     """Say who supervises the session, or why nobody does and what to do."""
     status, pid = session["status"], session["pid"]
-    again = f"milestonectl run {session['milestone_id']}"
     reason = f": {visible(session['reason'])}" if session["reason"] else ""
     if status == "running":
         yield f"supervised by process {pid}"
     elif status == "paused" and session["supervised"]:
         yield click.style(f"paused{reason}; supervised by process {pid}", fg="yellow")
     elif status == "interrupted" and session["ended_at"] is None:
-        yield click.style(f"process {pid}, which supervised it, is gone; go on with: {again}", fg="yellow")
+        who = f"{DAEMON} (process {pid})" if session["daemon"] else f"process {pid}"
+        yield click.style(f"{who}, which supervised it, is gone; to go on: {way_on}", fg="yellow")
         if left := session["left"]:
             still = "1 process of its tasks still runs" if len(left) == 1 else ""
             still = still or f"{len(left)} processes of its tasks still run"
             yield click.style(f"{still}; the next run ends them first: {', '.join(map(str, left))}", fg="red")
     elif status in {"interrupted", "paused"}:
-        yield click.style(f"{status}{reason}; go on with: {again}", fg="yellow")
+        yield click.style(f"{status}{reason}; to go on: {way_on}", fg="yellow")
     elif status in {"failed", "blocked"}:
-        yield click.style(f"{status}{reason}; when it is mended: {again}", fg="red")
+        yield click.style(f"{status}{reason}; when it is mended: {way_on}", fg="red")
 
 
 def _task_lines(session: dict[str, Any], *, is_named: bool) -> Iterator[str]:

@@ -60,7 +60,9 @@ def ctl(capsys: pytest.CaptureFixture[str]) -> Ctl:
 class Journalist(Protocol):
     """Writes a session's facts into a project's journal."""
 
-    def __call__(self, milestone: str, *facts: Event, session: str = "", pid: int | None = None) -> str:
+    def __call__(
+        self, milestone: str, *facts: Event, session: str = "", pid: int | None = None, daemon: bool = False
+    ) -> str:
         """Begin a session of a milestone and add the facts; return its id."""
         ...
 
@@ -70,14 +72,13 @@ def journal(project: Project) -> Journalist:
     """Return a function that journals a session of an active milestone."""
     numbers = iter(range(1, 1000))
 
-    def write(milestone: str, *facts: Event, session: str = "", pid: int | None = None) -> str:
+    def write(milestone: str, *facts: Event, session: str = "", pid: int | None = None, daemon: bool = False) -> str:
         paths = ProjectPaths(project.path)
         read = read_milestone_file(paths.file(milestone)).milestone
         assert read is not None
         name = session or f"exec-{milestone}-20260101_000000-{next(numbers):08x}"
-        begin = SessionStarted(
-            read, f".milestones/active/{milestone}.yaml", str(project.path), Settings(), "boot", pid or os.getpid()
-        )
+        source = f".milestones/active/{milestone}.yaml"
+        begin = SessionStarted(read, source, str(project.path), Settings(), "boot", pid or os.getpid(), daemon=daemon)
         opened = Journal.open(paths.state_db)
         try:
             opened.append(

@@ -18,6 +18,7 @@ from actors.events import (
     ChildHeld,
     ChildQuarantined,
     ChildReady,
+    Event,
     GitReady,
     Landed,
     Outcome,
@@ -27,10 +28,13 @@ from actors.events import (
     Severity,
     SlotPrepared,
     Step,
+    StopRequested,
     TaskCompleted,
     TaskFailed,
 )
+from actors.paths import ProjectPaths
 from actors.state import ROLES
+from supervisor.lock import ProjectLock
 from supervisor.sessions import RoleView
 from supervisor.status_words import describe, uptime
 from tests.cli.conftest import SMALL, Ctl, Journalist
@@ -92,11 +96,46 @@ def test_running_without_a_living_process_is_interrupted_and_its_tasks_were_too(
     journal("small", *READY, GIT, AttemptGranted("one.1", "one", 1, 0, STEPS), pid=gone.pid)
     done = ctl("status")
     assert done.code == 3
-    assert f"process {gone.pid}, which supervised it, is gone; go on with: milestonectl run small" in done.out
+    assert f"process {gone.pid}, which supervised it, is gone; to go on: milestonectl run small" in done.out
     assert re.search(r"^one +interrupted$", done.out, re.MULTILINE)
     assert "EXITED" not in done.out
     done = ctl("status", "small")
     assert len(re.findall(r" EXITED    \w{3} \d\d \d\d:\d\d [AP]M$", done.out, re.MULTILINE)) == 6
+
+
+GONE = subprocess.Popen([sys.executable, "-c", ""])
+GONE.wait()
+
+
+@pytest.mark.parametrize(
+    ("daemon", "holder", "facts", "way_on"),
+    [
+        (True, "", (), "start milestoned, which takes it up, or in the foreground: milestonectl run small"),
+        (
+            True,
+            "",
+            (StopRequested("by hand"), SessionEnded(SessionStatus.INTERRUPTED, "by hand")),
+            "start milestoned, then: milestonectl start small; or in the foreground: milestonectl run small",
+        ),
+        (False, "", (), "milestonectl run small"),
+        (False, "milestoned", (), "milestonectl start small"),
+        (True, "milestoned", (SessionEnded(SessionStatus.INTERRUPTED, "by hand"),), "milestonectl start small"),
+        (True, "milestonectl run other", (), "milestonectl run small"),
+    ],
+)
+def test_the_way_on_is_that_of_who_supervised_it_and_of_who_supervises_the_project_now(
+    project: Project, journal: Journalist, ctl: Ctl, daemon: bool, holder: str, facts: tuple[Event, ...], way_on: str
+) -> None:
+    journal("small", *READY, *facts, pid=GONE.pid, daemon=daemon)
+    lock = ProjectLock.acquire(ProjectPaths(project.path), holder) if holder else None
+    try:
+        done = ctl("status")
+    finally:
+        if lock is not None:
+            lock.close()
+    assert done.code == 3
+    assert f"; to go on: {way_on}\n" in done.out
+    assert (f"milestoned (process {GONE.pid}), which supervised it, is gone" in done.out) == (daemon and not facts)
 
 
 def test_a_living_process_that_does_not_hold_the_lock_supervises_nothing(journal: Journalist, ctl: Ctl) -> None:
