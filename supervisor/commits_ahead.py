@@ -11,57 +11,41 @@ Owns that comparison, the refusal and the mending of it. Refuses to change the b
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import time
 from collections.abc import Collection, Iterable
-from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Final
-
-import attrs
 
 from actors.editor import set_statuses
 from actors.events import AttemptEnded, Event, Fact, Outcome, TaskRetried, encode_event
 from actors.files import read_milestone_file, update_file
-from actors.git.plumbing import complaint, git, shown, split
-from actors.model import FileStatus
-from actors.programs import Finished, Program, environment_of
+from actors.git.plumbing import complaint, git
+from actors.git.repository import NotARepository, no_repository
+from actors.git.trailers import TaskCommit, task_commits
+from actors.model import FileStatus, Isolation
+from actors.programs import Finished
 from actors.state import Phase
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RESUMABLE, RunRefusedError, refuse_unreadable
 from supervisor.finding import known_ids
 from supervisor.journal import Journal
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Latest, latest_in
-from supervisor.shortage import refusal
+from supervisor.waited import NOT_STARTED, complete, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from actors.model import Milestone
     from actors.paths import ProjectPaths
+    from supervisor.beginning import Wish
     from supervisor.ledger import Ledger
 
 DEPTH: Final = 5_000
 """So many commits of a branch are looked at where it is not known at which one a session began."""
 
 _SECONDS: Final = 60.0
-_NO_SUCH_THING: Final = 128
-"""Exit code of a git that finds no repository, or no such branch in it."""
-
-_KEYS: Final = ("Milestone", "Task", "Session")
-
-
-@attrs.frozen
-class TaskCommit:
-    """A commit of a task.
-
-    Attributes:
-        task: Task id.
-        session: Session id.
-        sha: The commit.
-    """
-
-    task: str
-    session: str
-    sha: str
+_NO_SUCH_REF: Final = 1
+"""Exit code of ``git rev-parse --verify --quiet`` when there is no such ref, or, with a word of it, a broken one."""
 
 
 def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCommit, ...]:
@@ -73,30 +57,34 @@ def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCo
         base: Only what was committed since this commit; the latest :data:`DEPTH` when it is not given, or not there.
 
     Raises:
-        RunRefusedError: git cannot list them (74).
+        RunRefusedError: git cannot list them (74): nobody can tell then what the branch has.
     """
     if not any((folder / ".git").exists() for folder in (project, *project.parents)):
         return ()
-    trailers = "%x1f".join(f"%(trailers:key={key},valueonly,unfold,separator=%x1d)" for key in _KEYS)
-    limit = (f"^{base}",) if base else (f"--max-count={DEPTH}",)
-    done = _run(
-        git(
-            *("log", "-z", "--no-show-signature", "--no-color", f"--format=%H%x1f{trailers}"),
-            *(f"refs/heads/milestone/{milestone_id}", *limit, "--"),
-            cwd=str(project),
-            timeout=_SECONDS,
-        )
-    )
-    if done.code == _NO_SUCH_THING and base:
-        return commits_of(project, milestone_id)
-    if done.code not in {0, _NO_SUCH_THING}:
-        raise RunRefusedError(IO_ERROR, f"git cannot list the commits of milestone/{milestone_id}: {complaint(done)}")
-    entries = [shown(entry).strip("\n").split("\x1f") for entry in split(done.stdout)] if done.ok else []
-    return tuple(
-        TaskCommit(task, session, sha)
-        for sha, *values in entries
-        for milestone, task, session in ([values] if len(values) == len(_KEYS) else [])  # a message may hold anything
-        if milestone == milestone_id and task and session
+    branch = f"refs/heads/milestone/{milestone_id}"
+    asked = run(git("rev-parse", "--verify", "--quiet", branch, cwd=str(project), timeout=_SECONDS))
+    if (asked.code == _NO_SUCH_REF and not asked.stderr) or (asked.code == NOT_STARTED and which("git") is None):
+        return ()
+    if asked.code not in {0, _NO_SUCH_REF}:
+        found = no_repository(str(project), asked)
+        if isinstance(found, NotARepository):
+            return ()
+        raise RunRefusedError(IO_ERROR, *filter(None, (found.reason, found.cure)))
+    if not asked.ok:
+        raise _unreadable(project, milestone_id, asked)
+    listed = complete(task_commits(str(project), branch, f"^{base}", timeout=_SECONDS)) if base else None
+    if listed is None or isinstance(listed, Finished):  # what the session began from may be gone
+        listed = complete(task_commits(str(project), branch, f"--max-count={DEPTH}", timeout=_SECONDS))
+    if isinstance(listed, Finished):
+        raise _unreadable(project, milestone_id, listed)
+    return tuple(one for one in listed if one.milestone == milestone_id)
+
+
+def _unreadable(project: Path, milestone_id: str, done: Finished) -> RunRefusedError:
+    return RunRefusedError(
+        IO_ERROR,
+        f"git cannot read the branch milestone/{milestone_id} of the repository at {project}: {complaint(done)}",
+        "mend the repository, or run the tasks in place with --isolation none",
     )
 
 
@@ -129,14 +117,21 @@ def commits_ahead(
 
 
 def refuse_commits_ahead(
-    paths: ProjectPaths, milestone: Milestone, former: Ledger | None, known: Collection[str], *, as_journaled: bool
+    paths: ProjectPaths, milestone: Milestone, former: Ledger | None, known: Collection[str], wish: Wish
 ) -> None:
     """Refuse to execute a task again whose work is on the branch; arguments as of :func:`commits_ahead`.
+
+    Who wants tasks to run in place needs no repository that git can read.
 
     Raises:
         RunRefusedError: A task would be (78), or git cannot list the commits (74).
     """
-    ahead = commits_ahead(paths, milestone, former, known, as_journaled=as_journaled)
+    try:
+        ahead = commits_ahead(paths, milestone, former, known, as_journaled=wish.as_journaled)
+    except RunRefusedError:
+        if _isolation(former, wish) is Isolation.NONE:
+            return
+        raise
     if ahead:
         raise RunRefusedError(
             CONFIGURATION,
@@ -146,6 +141,12 @@ def refuse_commits_ahead(
             "nothing was changed; bring back a newer copy of .milestones, or run `milestonectl recover`, "
             "which marks these tasks as completed in the milestone file",
         )
+
+
+def _isolation(former: Ledger | None, wish: Wish) -> Isolation:
+    if former is not None and former.state.status in RESUMABLE:
+        return former.state.settings.isolation
+    return wish.isolation or wish.settings.isolation
 
 
 def mark_completed(
@@ -237,24 +238,3 @@ def _made_pending(ledger: Ledger, tasks: Iterable[str]) -> list[Event]:
         if task.phase in {Phase.FAILED, Phase.SKIPPED}:
             facts.append(TaskRetried(task_id))
     return facts
-
-
-def _run(program: Program) -> Finished:
-    """Run a git that only reads, and wait for it."""
-    try:
-        done = subprocess.run(
-            program.argv,
-            cwd=program.cwd,
-            env=environment_of(program, os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=program.timeout,
-            check=False,
-        )
-    except FileNotFoundError:
-        return Finished(_NO_SUCH_THING, b"", b"there is no git")
-    except OSError as error:
-        return Finished(1, b"", refusal(error).encode())
-    except subprocess.SubprocessError as error:
-        return Finished(1, b"", str(error).encode())
-    return Finished(done.returncode, done.stdout, done.stderr)

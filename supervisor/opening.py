@@ -119,7 +119,7 @@ def open_run(
         undo.callback(journal.close)
         _sweep(paths, journal)
         known = {summary.id for summary in journal.sessions()}
-        refuse_commits_ahead(paths, milestone, former, known, as_journaled=as_journaled)
+        refuse_commits_ahead(paths, milestone, former, known, wish)
         catch_up(paths, journal)
         ledger, events = decide(paths, milestone, former, wish)
         journal_beginning(journal, ledger, events)

@@ -137,7 +137,7 @@ class Project:
             return Beginning(moved[0].session, resumed=True, updated=False, ledger=moved[0], warnings=())
         refuse_what_cannot_run(milestone, wish.settings)
         former, known = self._fold_latest(wish.milestone_id)
-        refuse_commits_ahead(self.paths, milestone, former, known, as_journaled=wish.as_journaled)
+        refuse_commits_ahead(self.paths, milestone, former, known, wish)
         ledger, events = decide(self.paths, milestone, former, wish)
         self._journal(ledger, events)
         return Beginning(ledger.session, ledger is former, len(events) > 1, ledger, warnings)

@@ -78,6 +78,7 @@ DOING: Final = frozenset(
         "actors.git.repository",
         "actors.git.retention",
         "actors.git.slots",
+        "actors.git.trailers",
         "actors.git.watch",
         "actors.git_integration",
         "actors.host",

@@ -22,9 +22,9 @@ from actors.git.plumbing import (
     line_of,
     ref_paths,
     shown,
-    split,
 )
 from actors.git.reflock import abandoned, lock_path, look
+from actors.git.trailers import task_commits
 from actors.git.watch import uncommitted
 from actors.programs import Finished, Flow
 from actors.surroundings import OLDEST_GIT
@@ -147,7 +147,7 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
         return refusal
     kind = yield git("rev-parse", "--is-bare-repository", "--is-inside-work-tree", cwd=path)
     if not kind.ok:
-        return _no_repository(path, kind)
+        return no_repository(path, kind)
     bare, in_checkout = kind.stdout.split()
     if bare == b"true" or in_checkout == b"false":
         what = "a bare repository" if bare == b"true" else "inside a git directory"
@@ -229,15 +229,13 @@ def tip_with(repo: Repository, needed: str) -> Flow[Tip | Refusal]:
 
 
 def _has_twin(repo: Repository, tip: Tip, needed: str) -> Flow[bool]:
-    """Tell whether a branch has another commit of the same task and session."""
-    trailers = "%x1f".join(f"%(trailers:key={key},valueonly,unfold,separator=%x1d)" for key in ("Task", "Session"))
-    shape = (f"--format={trailers}", "-z", "--no-show-signature", "--no-color")
-    wanted = yield git("log", "-1", *shape, needed, "--", cwd=repo.common_dir)
-    sought = split(wanted.stdout)
-    if not wanted.ok or not sought or not all(sought[0].split(b"\x1f")):
+    """Tell whether a branch has another commit of the same task and session, made anew by a rebase."""
+    wanted = yield from task_commits(repo.common_dir, "-1", needed)
+    if isinstance(wanted, Finished) or not wanted:
         return False
-    listed = yield git("log", f"--max-count={_TWIN_DEPTH}", *shape, tip.sha, "--", cwd=repo.common_dir)
-    return listed.ok and sought[0] in split(listed.stdout)
+    listed = yield from task_commits(repo.common_dir, f"--max-count={_TWIN_DEPTH}", tip.sha)
+    names = {attrs.evolve(one, sha="") for one in (() if isinstance(listed, Finished) else listed)}
+    return attrs.evolve(wanted[0], sha="") in names
 
 
 def is_there(repo: Repository) -> bool:
@@ -347,7 +345,13 @@ def _dotted(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-def _no_repository(path: str, done: Finished) -> NotARepository | Refusal:
+def no_repository(path: str, done: Finished) -> NotARepository | Refusal:
+    """Say what there is where git has found no repository that it reads.
+
+    Args:
+        path: Where it was asked.
+        done: How it ended.
+    """
     said = complaint(done)
     if "dubious ownership" in said:
         cure = f"if you trust it: git config --global --add safe.directory {Path(path).absolute()}"

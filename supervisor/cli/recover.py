@@ -20,7 +20,7 @@ from supervisor.cli.output import (
     require_project,
 )
 from supervisor.cli.verbs import verb
-from supervisor.commits_ahead import TaskCommit, take_their_word
+from supervisor.commits_ahead import take_their_word
 from supervisor.finding import shown
 from supervisor.journal_errors import JournalBrokenError, JournalError, JournalFullError
 from supervisor.journal_recover import Found, Recovered, look, recover
@@ -28,6 +28,8 @@ from supervisor.lock import LockHeldError, ProjectLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from actors.git.trailers import TaskCommit
 
 HELD: Final = 75
 """Another process supervises the project."""

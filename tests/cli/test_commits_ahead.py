@@ -6,8 +6,12 @@ import shutil
 import signal
 from pathlib import Path
 
-from actors.events import AttemptStarted, MilestoneUpdated
+import pytest
+
+from actors.events import AttemptStarted, MilestoneUpdated, Settings
+from actors.model import Isolation
 from supervisor.commits_ahead import commits_of
+from supervisor.opening import open_run
 from tests.cli.conftest import Ctl
 from tests.e2e.stage import Project, facts, milestone_of, waits_for
 from tests.repositories import git
@@ -130,3 +134,41 @@ def test_a_daemon_does_not_begin_a_session_of_which_the_branch_knows_more(projec
     os.kill(daemon.process.pid, signal.SIGTERM)
     assert daemon.wait() == 0
     assert "t1" not in _executed(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["no HEAD", "no commit", "no name"])
+def test_a_repository_that_git_cannot_read_is_named_and_not_read_as_one_without_commits(
+    project: Project, ctl: Ctl, tmp_path: Path, damage: str
+) -> None:
+    """Else what landed would be executed again as soon as the repository is mended; in place nothing of it matters."""
+    project.write("m1", milestone_of(_counting("t1", tmp_path)))
+    sha = _commit(project, "t1")
+    inside = project.path / ".git"
+    match damage:
+        case "no HEAD":
+            (inside / "HEAD").rename(inside / "head.txt")
+        case "no commit":
+            (inside / "objects" / sha[:2] / sha[2:]).unlink()
+        case _:
+            (inside / "refs" / "heads" / "milestone" / "m1").write_text("nonsense\n", encoding="utf-8")
+
+    refused = ctl("run", "m1")
+
+    assert refused.code == 74, refused.out + refused.err
+    assert str(project.path) in refused.err
+    assert "--isolation none" in refused.err
+    in_place = open_run(project.path, "m1", Settings(), what="a test", isolation=Isolation.NONE)
+    in_place.journal.close()
+    in_place.lock.close()
+
+
+def test_a_directory_named_git_that_is_no_repository_is_none(project: Project) -> None:
+    shutil.rmtree(project.path / ".git")
+    (project.path / ".git").mkdir()
+    assert commits_of(project.path, "m1") == ()
+
+
+def test_commits_are_listed_where_the_one_that_the_session_began_from_is_gone(project: Project) -> None:
+    sha = _commit(project, "t1")
+    assert [one.sha for one in commits_of(project.path, "m1", "0" * 39 + "1")] == [sha]
+    assert commits_of(project.path, "m2") == ()
