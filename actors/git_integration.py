@@ -9,10 +9,7 @@ recognised by its trailers, one that had not gives the same commit again.
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import ClassVar, Final, TypeVar, assert_never
 
 from actors import git
@@ -27,6 +24,7 @@ from actors.events import (
     Pushed,
     PushRefused,
     SessionPaused,
+    SessionStatus,
     SessionUnpaused,
     SlotFailed,
     SlotPrepared,
@@ -40,6 +38,7 @@ from actors.past_sessions import PastSessions
 from actors.programs import Flow, redone
 from actors.role import RoleActor
 from actors.state import Attempt, Phase, Stage
+from actors.surroundings import slots_directory
 
 T = TypeVar("T")
 
@@ -63,15 +62,6 @@ MOST_NAMED: Final = 10
 
 HELD_SECONDS: Final = 1.0
 """Seconds between two tries while there is a passing obstacle."""
-
-
-def slots_directory(project: str, configured: str) -> str:
-    """Return where a project's worktree slots are: as configured, or in the user's cache directory."""
-    if configured:
-        return configured
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    name = hashlib.sha256(project.encode()).hexdigest()[:16]
-    return str(Path(cache) / "milestoned" / name)
 
 
 def _said(refusal: git.Refusal) -> str:
@@ -378,7 +368,7 @@ class GitIntegration(RoleActor):
             return
         if self._repo is None or found.ready is None:
             self.finish(found.idle or (found.refused.reason if found.refused is not None else ""))
-        elif waiting := [task for task, _ in self._attempts(Stage.ENDED)]:
+        elif (waiting := [task for task, _ in self._attempts(Stage.ENDED)]) and not self._is_cancelled:
             # The session was stopped before they could land: the next life lands them from their slots.
             self.finish(f"waiting to be landed: {', '.join(waiting)}")
         elif not self._clean:
@@ -386,6 +376,11 @@ class GitIntegration(RoleActor):
         else:
             commits = f"{found.landed} commit{'' if found.landed == 1 else 's'} on {found.ready.branch}"
             self.finish(f"{commits}; {self._left}" if self._left else commits)
+
+    @property
+    def _is_cancelled(self) -> bool:
+        """Whether no life of the session follows."""
+        return self.state.settled is not None and self.state.settled.status is SessionStatus.CANCELLED
 
     def _cleaned(self, results: tuple[git.Archived | git.SetAside | git.Refusal, ...]) -> None:
         self._clean = True

@@ -1,10 +1,13 @@
 """What roles and supervising process both have to know of the machine around them.
 
-Owns the oldest git that serves and the name of this boot. Refuses to know what follows from either.
+Owns the oldest git that serves, the name of this boot, and where worktree slots are. Refuses to know what follows from
+that.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -18,3 +21,12 @@ def boot_id() -> str:
     Process ids, start times and files that were never flushed mean nothing in another one.
     """
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def slots_directory(project: str, configured: str) -> str:
+    """Return where a project's worktree slots are: as configured, or in the user's cache directory."""
+    if configured:
+        return configured
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    name = hashlib.sha256(project.encode()).hexdigest()[:16]
+    return str(Path(cache) / "milestoned" / name)

@@ -99,7 +99,10 @@ class HostedProject:
         self._is_started = self._is_ending = False
         self._unfinished = Unfinished()
         self._is_lent = listener is not None
-        self._project = Project.open(paths, DAEMON, self._unfinished.tell, is_lent=self._is_lent)
+        slots = config.settings.slots_directory
+        self._project = Project.open(paths, DAEMON, self._unfinished.tell, slots=slots, is_lent=self._is_lent)
+        for line in self._project.cleared:
+            log().bind(what=line).info("tidied up")
         self._desk = ProjectDesk(self, version)
         try:
             self._server = ControlServer(self._desk, [listener or bind_control(paths.control)])

@@ -34,6 +34,7 @@ from supervisor.control_socket import DAEMON, is_listened
 from supervisor.journal import Journal, JournalBrokenError, JournalError, JournalFullError
 from supervisor.leases import left_behind
 from supervisor.ledger import Latest, Ledger, without_collection
+from supervisor.leftovers import clear_leftovers
 from supervisor.linux import SWEEP_SECONDS, kill_until_gone
 from supervisor.lock import LockHeldError, ProjectLock
 from supervisor.mounts import network_file_system
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from actors.events import Record, Settings
     from actors.model import Isolation
+    from supervisor.journal_reader import JournalReader
 
 
 @attrs.frozen
@@ -117,27 +119,33 @@ def open_run(
         paths.write_gitignore()
         journal, former = _take_up(paths, milestone_id)
         undo.callback(journal.close)
-        _sweep(paths, journal)
+        sweep(paths, journal)
         known = {summary.id for summary in journal.sessions()}
         refuse_commits_ahead(paths, milestone, former, known, wish)
         catch_up(paths, journal)
+        cleared = clear_leftovers(paths, journal, settings.slots_directory)
         ledger, events = decide(paths, milestone, former, wish)
         journal_beginning(journal, ledger, events)
         undo.pop_all()
     resumed, updated = ledger is former, len(events) > 1
-    return Opening(ledger.session, resumed, updated, ledger, warnings, paths, lock, journal)
+    said = (*warnings, *cleared)
+    return Opening(ledger.session, resumed, updated, ledger, said, paths, lock, journal)
 
 
 def open_project(
-    paths: ProjectPaths, what: str, told: Callable[[Record], object], *, is_lent: bool = False
-) -> tuple[ProjectLock, Journal]:
+    paths: ProjectPaths, what: str, told: Callable[[Record], object], *, slots: str = "", is_lent: bool = False
+) -> tuple[ProjectLock, Journal, tuple[str, ...]]:
     """Take a project: its lock, and its journal, verified; end what a former life left running.
 
     Args:
         paths: Of the project, which has a ``.milestones`` directory.
         what: What takes the lock, for who finds it held.
         told: Is called with each event of the journal, in order; void when this raises.
+        slots: The slots directory as configured, ``""`` for the user's cache directory.
         is_lent: Whether the control socket that stands there was handed over to this process.
+
+    Returns:
+        Both, and a line for people for each thing that sessions which are over had left.
 
     Raises:
         RunRefusedError: It cannot be had; nothing was changed.
@@ -150,10 +158,11 @@ def open_project(
         paths.write_gitignore()
         journal = Journal.open(paths.state_db, seen=seen_by(paths), told=told)
         undo.callback(journal.close)
-        _sweep(paths, journal)
+        sweep(paths, journal)
         catch_up(paths, journal)
+        cleared = clear_leftovers(paths, journal, slots)
         undo.pop_all()
-    return lock, journal
+    return lock, journal, cleared
 
 
 def _refuse_listened(paths: ProjectPaths) -> None:
@@ -217,21 +226,24 @@ def _open_moved(paths: ProjectPaths, wish: Wish, what: str) -> Opening | None:
         undo.callback(lock.close)
         journal, former = _take_up(paths, wish.milestone_id)
         undo.callback(journal.close)
-        _sweep(paths, journal)
+        sweep(paths, journal)
         catch_up(paths, journal)
+        cleared = clear_leftovers(paths, journal, wish.settings.slots_directory)
         decided = decide_moved(former, wish)
         if decided is None:
             return None
         ledger, events = decided
         journal_beginning(journal, ledger, events)
         undo.pop_all()
-    return Opening(
-        ledger.session, resumed=True, updated=False, ledger=ledger, warnings=(), paths=paths, lock=lock, journal=journal
-    )
+    return Opening(ledger.session, True, False, ledger, cleared, paths, lock, journal)  # noqa: FBT003 - as above
 
 
-def _sweep(paths: ProjectPaths, journal: Journal) -> None:
-    """Kill what tasks and roles of former sessions left: nobody supervises it, since the project's lock is ours."""
+def sweep(paths: ProjectPaths, journal: JournalReader) -> None:
+    """Kill what tasks and roles of former sessions left: nobody supervises it, since the project's lock is ours.
+
+    Raises:
+        RunRefusedError: Something of it cannot be killed (75).
+    """
     sessions = frozenset(summary.id for summary in journal.sessions())
     left = kill_until_gone(lambda: left_behind(sessions, str(paths.project)), SWEEP_SECONDS)
     if left:

@@ -70,6 +70,7 @@ class Project:
         sampler: Measures what its children use.
         printout: File that children print to.
         lock_lost: Whether somebody took the lock's file away.
+        cleared: What sessions that are over had left when the project was taken, a line each.
 
     Raises:
         OSError: The file cannot be made; lock and journal were given back.
@@ -78,6 +79,7 @@ class Project:
     def __init__(self, paths: ProjectPaths, lock: ProjectLock, journal: Journal, printout: Path) -> None:
         self.paths = paths
         self.lock_lost = False
+        self.cleared: tuple[str, ...] = ()
         self.printout = printout
         self._lock = lock
         self._closed = False
@@ -92,20 +94,30 @@ class Project:
         self.sampler = Sampler()
 
     @classmethod
-    def open(cls, paths: ProjectPaths, what: str, told: Callable[[Record], object], *, is_lent: bool = False) -> Self:
+    def open(
+        cls,
+        paths: ProjectPaths,
+        what: str,
+        told: Callable[[Record], object],
+        *,
+        slots: str = "",
+        is_lent: bool = False,
+    ) -> Self:
         """Take a project; see :func:`supervisor.opening.open_project`.
 
         Raises:
             RunRefusedError: It cannot be had.
         """
-        lock, journal = open_project(paths, what, told, is_lent=is_lent)
+        lock, journal, cleared = open_project(paths, what, told, slots=slots, is_lent=is_lent)
         try:
             paths.all_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls(paths, lock, journal, paths.all_logs / "children.log")
+            project = cls(paths, lock, journal, paths.all_logs / "children.log")
         except OSError as error:
             journal.close()
             lock.close()
             raise RunRefusedError(IO_ERROR, f"{paths.all_logs} cannot be used: {error}") from error
+        project.cleared = cleared
+        return project
 
     def start(self) -> None:
         """Start the threads and the fork server; returns at once.

@@ -198,7 +198,7 @@ class SharedProject(threading.Thread):
         for live in self.live():
             if live.milestone.id == wish.milestone_id:
                 raise RunRefusedError(HELD, f"this program runs {wish.milestone_id} already, as {live.session}")
-        held = self._opened()
+        held = self._opened(wish)
         beginning = held.project.begin(wish)
         run = SessionRun(held.project, beginning, functools.partial(self._notified, beginning.session, client))
         held.desk.began(run.session)
@@ -212,11 +212,13 @@ class SharedProject(threading.Thread):
             raise
         return run
 
-    def _opened(self) -> _Held:
+    def _opened(self, wish: Wish) -> _Held:
         if self._held is not None:
             return self._held
         desk = ProjectDesk(self, version("milestoned"))
-        project = Project.open(self._paths, self.what, _heedless)
+        project = Project.open(self._paths, self.what, _heedless, slots=wish.settings.slots_directory)
+        for line in project.cleared:
+            _log().info("%s", line)
         with contextlib.ExitStack() as undo:
             undo.callback(project.close)
             undo.callback(project.end, END_SECONDS)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from actors.git_integration import slots_directory
 from actors.paths import ProjectPaths
+from actors.surroundings import slots_directory
 from supervisor.cli import fitness, machine_checks, project_checks
 from supervisor.cli.diagnosis import Finding, Level, exit_code, warning
 from supervisor.cli.output import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -21,9 +22,13 @@ from supervisor.cli.output import (
 )
 from supervisor.cli.verbs import verb
 from supervisor.commits_ahead import take_their_word
+from supervisor.config import ConfigError, load_config
 from supervisor.finding import shown
 from supervisor.journal_errors import JournalBrokenError, JournalError, JournalFullError
+from supervisor.journal_reader import JournalReader
 from supervisor.journal_recover import Found, Recovered, look, recover
+from supervisor.leases import left_behind
+from supervisor.leftovers import clear_leftovers
 from supervisor.lock import LockHeldError, ProjectLock
 
 if TYPE_CHECKING:
@@ -42,8 +47,9 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     Nothing is deleted: the damaged files and the projections that knew more stay beside the journal, with names that
     end in .lost-N. What is lost is said, by event and by task. Then the commits of the milestones' branches are
     compared: a task that has one, and that the journal does not know as done, is marked as completed in its milestone
-    file, so that it is not executed again. A journal that is whole and up to date is left alone. Cut short at any
-    moment, it can be run again.
+    file, so that it is not executed again. Worktrees that sessions which are over have left are removed, as any start
+    does, and what had not landed in them is archived. A journal that is whole and up to date is left alone. Cut short
+    at any moment, it can be run again.
 
     Exit codes: 0 done; 74 reading or writing failed; 75 another process runs here; 78 written by a newer version.
     """
@@ -53,6 +59,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
             found = look(paths)
             recovered = recover(paths) if found.fault else Recovered(found.last, found.last)
             marked = take_their_word(paths)
+            tidied = _tidied(paths)
     except LockHeldError as error:
         raise CommandError(HELD, str(error), as_json=as_json) from error
     except RunRefusedError as error:
@@ -62,10 +69,24 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     except JournalError as error:
         raise CommandError(CONFIGURATION, str(error), as_json=as_json) from error
     if as_json:
-        print_json(_document(found, recovered, marked))
+        print_json({**_document(found, recovered, marked), "tidied": list(tidied)})
         return
-    for line in _lines(paths, found, recovered, marked):
+    for line in (*_lines(paths, found, recovered, marked), *tidied):
         click.echo(escaped(line))
+
+
+def _tidied(paths: ProjectPaths) -> tuple[str, ...]:
+    """Remove what sessions that are over have left; return what came of it, or why it was not looked for."""
+    if not paths.state_db.exists():
+        return ()
+    try:
+        slots = load_config(paths.project, os.environ).settings.slots_directory
+    except ConfigError as error:
+        return (f"worktrees were not looked for: {error.problems[0]}",)
+    with JournalReader.open(paths.state_db) as journal:
+        if left_behind({one.id for one in journal.sessions()}, str(paths.project)):
+            return ("worktrees were not looked for: processes of former sessions live; the next run ends them",)
+        return clear_leftovers(paths, journal, slots)
 
 
 def _document(found: Found, recovered: Recovered, marked: Mapping[str, tuple[TaskCommit, ...]]) -> dict[str, object]:

@@ -10,21 +10,20 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import msgspec
 
-from actors.events import Record, RoleFinished, SessionEnded, SessionResumed, SessionStatus, task_of
+from actors.events import Record, task_of
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.journal_errors import JournalError
 from supervisor.journal_reader import JournalReader
 from tests.chaos.arena import Arena
 from tests.chaos.history import Commit, Fault, Kept, Mark, Seen
 from tests.chaos.processes import now
-from tests.chaos.story import sessions_of
 from tests.repositories import git
 
 OURS: Final = ("refs/heads/milestone/", "refs/milestone-archive/")
@@ -120,38 +119,14 @@ def marks_of(path: Path) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def cut_off_at_the_end(records: Iterable[Record]) -> frozenset[str]:
-    """Return the milestones whose session had its result said by a later start: nobody was left to clean up then."""
-    found: set[str] = set()
-    for session in sessions_of(records).values():
-        is_clean = False
-        for told in session.facts:
-            match told.event:
-                case SessionResumed():
-                    is_clean = False
-                case RoleFinished(role="git_integration"):
-                    is_clean = True
-                case SessionEnded(status=SessionStatus.COMPLETED) if not is_clean:
-                    found.add(session.milestone.id)
-                case _:
-                    pass
-    return frozenset(found)
-
-
-def kept_on_disk(arena: Arena, cut_off: frozenset[str]) -> Kept:
-    """Return what there is on the disk that should be bounded, or not be there at all.
-
-    Args:
-        arena: Where.
-        cut_off: Milestones whose worktrees may be left.
-    """
+def kept_on_disk(arena: Arena) -> Kept:
+    """Return what there is on the disk that should be bounded, or not be there at all."""
     logs = {
         f"{path.parents[1].name}/{path.name}": path.stat().st_size
         for path in (arena.milestones / "logs").glob("*/tasks/*.log")
     }
     listed = git(arena.project, "worktree", "list", "--porcelain").splitlines()
-    paths = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
-    slots = sum(path.name.rpartition("-slot-")[0] not in cut_off for path in paths[1:])
+    slots = sum(line.startswith("worktree ") for line in listed) - 1
     allowed = {arena.base / "home" / "cache", arena.base / "home" / ".gitconfig"}
     outside = [arena.base / "home", arena.base / "tmp"]
     stray = [str(arena.stray)] if arena.stray.exists() else []

@@ -141,6 +141,7 @@ class Chaos:
             arena.stop()
             pause(max(0.0, min(arena.last_kill + self._plan.bounds.orphan - now() + 0.1, 30.0)))
             arena.look()
+            self._tidy()
         finally:
             arena.end()
             self._follower.end()
@@ -150,6 +151,15 @@ class Chaos:
         tasks = evidence.tasks_with_marks(history.marks)
         missed = self._nemesis.missed
         return Result(history, violations, arena.killed, missed, tasks, self._containment, now() - began)
+
+    def _tidy(self) -> None:
+        """Do what any next start would do about what cut-off sessions have left; the journal is whole, and stays."""
+        arena = self._arena
+        words = arena.command("recover")
+        done = subprocess.run(
+            words, cwd=arena.project, env=arena.environment(), capture_output=True, timeout=90, check=False
+        )
+        self._tell(f"recover: {done.returncode} {done.stdout.decode(errors='replace')}")
 
     # --- a round -------------------------------------------------------------------------------------------------
 
@@ -302,7 +312,7 @@ class Chaos:
             after=after,
             typed=nemesis.typed,
             final=final,
-            kept=evidence.kept_on_disk(arena, evidence.cut_off_at_the_end(records)),
+            kept=evidence.kept_on_disk(arena),
             changing=tuple(self._changing),
             stuck=self._stuck,
         )

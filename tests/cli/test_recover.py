@@ -59,6 +59,7 @@ def test_a_whole_journal_is_left_alone_and_one_that_never_was_is_not_made(projec
         "aside": [],
         "tasks": [],
         "marked": [],
+        "tidied": [],
     }
     assert "nothing to repair" in ctl("recover").out
 

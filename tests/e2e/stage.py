@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 
 from actors.events import AttemptStarted, ChildReady, Event, Record, SessionResumed, TaskCompleted
-from actors.git_integration import slots_directory
 from actors.state import ROLES, SessionState
+from actors.surroundings import slots_directory
 from supervisor.environment import SESSION_MARK
 from supervisor.journal_reader import JournalReader
 from supervisor.linux import find_marked, is_alive

@@ -43,7 +43,7 @@ from actors.events import (
     TaskStalled,
     UncommittedSeen,
 )
-from actors.git_integration import GitIntegration
+from actors.git_integration import STUCK, GitIntegration
 from actors.messages import ProgramEnded
 from actors.model import Isolation, Milestone, Task
 from actors.programs import Finished
@@ -193,6 +193,26 @@ def test_at_the_end_the_slots_are_removed_and_the_role_has_finished_once(reposit
         bench.run_programs()
         assert bench.of(RoleFinished) == [RoleFinished("git_integration", "1 commit on milestone/m1")]
         assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize("status", [SessionStatus.CANCELLED, SessionStatus.INTERRUPTED])
+def test_what_could_not_land_waits_in_its_slot_for_the_next_life_and_is_archived_where_there_is_none(
+    repository: Path, status: SessionStatus
+) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        bench.happen(grant("a"))
+        bench.run_programs()
+        bench.happen(SessionPaused(f"{STUCK}a disk has failed"))
+        work(bench, "a", {"a": "made\n"})
+        cancelled = status is SessionStatus.CANCELLED
+        bench.happen(StopRequested("the operator", final=cancelled), SessionSettled(status))
+        bench.run_programs()
+        (finished,) = bench.of(RoleFinished)
+        assert finished.summary.startswith("0 commits" if cancelled else "waiting to be landed: a")
+        kept = git(repository, "for-each-ref", "--format=%(refname)", "refs/milestone-archive/").splitlines()
+        assert [name.rpartition("/")[2] for name in kept] == (["a.1"] if cancelled else [])
+        assert len(git(repository, "worktree", "list").splitlines()) == (1 if cancelled else 2)
 
 
 @pytest.mark.row("F16")
