@@ -20,7 +20,6 @@ import faulthandler
 import functools
 import math
 import os
-import queue
 import signal
 import sys
 import time
@@ -44,6 +43,7 @@ from supervisor.control_socket import DAEMON
 from supervisor.finding import shown
 from supervisor.hosted import HostedProject
 from supervisor.log_sinks import open_sinks
+from supervisor.loop import Loop
 from supervisor.metrics_address import parse_address
 from supervisor.notify import Notifier
 from supervisor.protocol import Named
@@ -101,7 +101,7 @@ class Daemon:
         self._status = ""
         self._why = ""
         self._next_check = time.monotonic()
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._loop = Loop()
         self._projects: list[HostedProject] = []
         self._metrics: Metrics | None = None
         self._scraped: MetricsServer | None = None
@@ -116,7 +116,7 @@ class Daemon:
 
     def post(self, call: Callable[[], None]) -> None:
         """Have a function called in the main thread, soon; never blocks."""
-        self._calls.put(call)
+        self._loop.call(call)
 
     def reload(self, ticket: Ticket | None) -> None:
         """Read the configuration of all projects again, and answer with what came of it."""
@@ -134,6 +134,7 @@ class Daemon:
         """Heed signals from here on; in the main thread of the process."""
         for number in (*_ENDING, signal.SIGHUP):
             signal.signal(number, self._signalled)
+        self._loop.heed_signals()
 
     # --- in the main thread --------------------------------------------------------------------------------------
 
@@ -206,11 +207,8 @@ class Daemon:
         self._is_heeding = True
         while not self._is_over():
             self._check()
-            try:
-                call = self._calls.get(timeout=max(0.0, min(self._give_up_at, self._next_check) - time.monotonic()))
-            except queue.Empty:
-                continue
-            call()
+            self._loop.wait(min(self._give_up_at, self._next_check))
+            self._loop.run_calls()
         self._is_heeding = False
         return self._code
 
@@ -255,6 +253,7 @@ class Daemon:
         self._projects.clear()
         if self._why:
             self._notifier.status(f"ended: {self._why}")
+        self._loop.close()
 
     def _is_over(self) -> bool:
         if time.monotonic() >= self._give_up_at:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import threading
 import time
 from collections import deque
@@ -16,11 +17,15 @@ from typing import Final
 
 _MAX_WAIT: Final = 60.0
 
+_WAKEUPS: Final = 4096
+"""Bytes of wake-ups that are taken at once, more than ever wait."""
+
 
 class Loop:
     """What a thread waits with.
 
-    ``call`` and ``call_at`` may be called from any thread, everything else only from the loop's own.
+    ``call`` and ``call_at`` may be called from any thread and from signal handlers, everything else only from the
+    loop's own.
 
     Attributes:
         selector: For descriptors; ``None`` as a key's data is the loop's own.
@@ -28,10 +33,12 @@ class Loop:
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
-        self._lock = threading.Lock()  # of the two below, which other threads reach too
+        # Of the two below, which other threads reach too; and a signal handler, that interrupts whoever holds it.
+        self._lock = threading.RLock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls: deque[Callable[[], None]] = deque()
         self._alarms: dict[Hashable, tuple[float, Callable[[], None]]] = {}
+        self._signal_pipe: tuple[int, ...] = ()
         self.selector.register(self._wake, selectors.EVENT_READ)
 
     # --- from other threads --------------------------------------------------------------------------------------
@@ -59,6 +66,16 @@ class Loop:
         """Have a function run at a moment of the monotonic clock, instead of the alarm of this name before."""
         self._alarms[name] = (mono, function)
 
+    def heed_signals(self) -> None:
+        """Return from :meth:`wait` for signals too, whichever thread they meet; only in the process's main thread.
+
+        Handlers run in the main thread alone, but a system call of it is interrupted only if the system has picked it.
+        Of two signals at once the second goes to another thread: its handler would run whenever something else comes.
+        """
+        reading, writing = self._signal_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.selector.register(reading, selectors.EVENT_READ)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
     def wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait until something is ready, somebody calls, an alarm is due, or a moment has come.
 
@@ -66,14 +83,14 @@ class Loop:
             due: The moment, in seconds of the monotonic clock; infinite for none.
 
         Returns:
-            What the selector found, without the loop's own wake-up.
+            What the selector found, without the loop's own wake-ups.
         """
         moment = min([due, *(mono for mono, _ in self._alarms.values())])
         timeout = min(max(0.0, moment - time.monotonic()), _MAX_WAIT)
         found = self.selector.select(timeout)
         for key, _ in found:
             if key.data is None:
-                os.eventfd_read(self._wake)
+                os.read(key.fd, _WAKEUPS)
         return [(key, events) for key, events in found if key.data is not None]
 
     def run_calls(self) -> None:
@@ -108,6 +125,10 @@ class Loop:
             What was called and has not run yet: it never will.
         """
         self.selector.close()
+        if self._signal_pipe:
+            signal.set_wakeup_fd(-1)
+        for descriptor in self._signal_pipe:
+            os.close(descriptor)
         with self._lock:
             wake, self._wake = self._wake, -1
             os.close(wake)

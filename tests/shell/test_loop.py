@@ -1,6 +1,9 @@
 """A thread's loop: calls, alarms and descriptors each have their turn, whoever asks how often."""
 
 import math
+import signal
+import threading
+from time import monotonic
 
 from supervisor.loop import Loop
 
@@ -18,4 +21,40 @@ def test_a_call_that_asks_for_another_leaves_the_others_their_turn() -> None:
         assert loop.wait(math.inf) == []
         loop.run_calls()
         assert len(ran) == turn
+    loop.close()
+
+
+def test_a_signal_that_meets_another_thread_ends_the_wait_of_the_main_one() -> None:
+    """The system gives the second of two signals at once to whichever thread it likes; handlers run in the main one."""
+    loop = Loop()
+    heard: list[int] = []
+    waits = threading.Event()
+
+    def take_it() -> None:
+        waits.wait(60.0)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+
+    former = signal.signal(signal.SIGUSR2, lambda number, _: heard.append(number))
+    loop.heed_signals()
+    other = threading.Thread(target=take_it)
+    other.start()
+    due = monotonic() + 30.0
+    try:
+        loop.call(waits.set)
+        while not heard and monotonic() < due:
+            assert loop.wait(due) == []
+            loop.run_calls()
+        assert heard == [signal.SIGUSR2]
+        assert monotonic() < due
+    finally:
+        loop.close()
+        other.join()
+        signal.signal(signal.SIGUSR2, former)
+
+
+def test_a_signal_handler_may_call_while_its_thread_is_calling() -> None:
+    """It interrupts at any instruction, so also where the lock is held."""
+    loop = Loop()
+    with loop._lock:
+        assert loop.call(lambda: None)
     loop.close()
