@@ -29,9 +29,9 @@ TASKS: Final = [f"task-{number:03}" for number in range(1, 17)]
 OUTPUT: Final = {
     "embed_script": [
         "total: 5",
-        "clock: 0 s; you said 'hello'",
+        "clock: N s; you said 'hello'",
         "counter ended: crashed (exit code 70): ValueError: what is {'add': 'a text'}?",
-        "counter runs again, within a second",
+        "counter runs again",
         "total: 0",
         "it knows: True",
         "nothing is left",
@@ -47,6 +47,12 @@ OUTPUT: Final = {
         "nothing is left",
     ],
 }
+
+
+def timeless(lines: list[str]) -> list[str]:
+    """Return what an example says, but for how long it took."""
+    return [re.sub(r"clock: \d+ s", "clock: N s", line).removesuffix(", within a second") for line in lines]
+
 
 # Runs a script as the interpreter would, and looks at the process before and after.
 LOOKING: Final = """
@@ -121,7 +127,7 @@ def test_each_example_says_how_it_is_run() -> None:
 
 @pytest.mark.parametrize("name", sorted(OUTPUT))
 def test_an_example_does_what_it_says_and_leaves_the_process_as_it_was(name: str, checkout: Path) -> None:
-    lines = typed(commands(name), checkout)
+    lines = timeless(typed(commands(name), checkout))
     # What is watched and what is asked for are two stories; each is told in its order.
     for mark in (True, False):
         wanted = [line for line in OUTPUT[name] if line.startswith("  ") is mark]
@@ -247,7 +253,7 @@ def test_two_supervisors_run_in_one_process_at_once(capsys: pytest.CaptureFixtur
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(capsys.readouterr().out.splitlines()) == sorted(OUTPUT["embed_script"] * 2)
+    assert sorted(timeless(capsys.readouterr().out.splitlines())) == sorted(OUTPUT["embed_script"] * 2)
 
 
 def blocks() -> list[str]:
