@@ -19,7 +19,7 @@ import stat
 import subprocess
 import sys
 import termios
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -27,7 +27,7 @@ from supervisor.cli.history import History, history_path
 from supervisor.cli.output import INVALID, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PROMPT: Final = "milestonectl> "
 ENDS: Final = ("exit", "quit")
@@ -191,7 +191,7 @@ def _keeping_terminal() -> Iterator[None]:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, former)
 
 
-def _editing(ctx: click.Context) -> Any:  # noqa: ANN401 - a function of a line
+def _editing(ctx: click.Context) -> Callable[[str], None]:
     """Have lines edited, completed and remembered, and return what remembers one; without readline nothing does."""
     try:
         import readline  # noqa: PLC0415

@@ -54,6 +54,7 @@ class Offering:
         word = begun + "".join(split_arg_string(text))
         if words[:1] == ["milestonectl"]:
             words = words[1:]
+        option = word[: word.index("=") + 1] if word.startswith("-") and "=" in word else ""
         found: list[str] = []
         if not words:
             found += [own for own in OWN if own.startswith(word)]
@@ -61,7 +62,8 @@ class Offering:
             words = words[1:]
         try:
             for item in self._answers.get_completions([*self._words, *words], word):
-                found += [item.value] if item.type == _PLAIN else _paths(word)
+                values = [item.value] if item.type == _PLAIN else _paths(word.removeprefix(option))
+                found += [f"{option}{value}" for value in values]
         except Exception:  # noqa: BLE001 - whoever types wants no message in the line
             return found
         typed = len(_written(begun))

@@ -192,6 +192,8 @@ def test_where_nobody_types_and_nothing_is_to_be_read_the_help_is_shown(project:
         ("milestonectl ", "ver", ["version "]),
         ("stop ", "m1:git", ["m1:git_integration "]),
         ("signal ", "USR", ["USR1", "USR2"]),
+        ("retry ", "--session=m", ["--session=m1 "]),
+        ("validate ", "--config=.milestones/a", ["--config=.milestones/active/"]),
         ("validate --config ", "no-such", []),
         ("validate --config ", ".milestones/a", [".milestones/active/"]),
         ("validate --config ", "a", ["a\\ dir/"]),
