@@ -28,7 +28,7 @@ import attrs
 import msgspec
 import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from supervisor import AsyncMilestoneRun, MilestoneOutcome, NotRunningError, RunRefusedError
@@ -68,16 +68,12 @@ def service(project: str) -> FastAPI:
         runs[milestone] = run
         return {"events": f"/runs/{milestone}/events"}
 
-    @app.get("/runs/{milestone}/events", response_class=EventSourceResponse)
+    @app.get("/runs/{milestone}/events")
     async def events(
         run: Annotated[AsyncMilestoneRun, Depends(found)], last_event_id: Annotated[int, Header(ge=0)] = 0
-    ) -> AsyncIterator[ServerSentEvent]:
+    ) -> StreamingResponse:
         """Stream the events of its session, those that have been first; the last one is called `end`."""
-        async for happened in run.events(after=last_event_id):
-            name = type(happened.event).__name__
-            text = msgspec.json.encode(happened.event).decode()
-            yield ServerSentEvent(id=str(happened.seq), event=name, raw_data=text)
-        yield ServerSentEvent(event="end", data=shown(await run.wait()))
+        return StreamingResponse(stream(run, last_event_id), media_type="text/event-stream")
 
     @app.get("/runs/{milestone}")
     async def status(run: Annotated[AsyncMilestoneRun, Depends(found)]) -> dict[str, Any]:
@@ -94,6 +90,14 @@ def service(project: str) -> FastAPI:
         return shown(outcome) if outcome is not None else {}
 
     return app
+
+
+async def stream(run: AsyncMilestoneRun, after: int) -> AsyncIterator[bytes]:
+    """Yield events as server-sent ones; it is cancelled when its reader goes away."""
+    async for happened in run.events(after=after):
+        name = type(happened.event).__name__
+        yield f"id: {happened.seq}\nevent: {name}\ndata: ".encode() + msgspec.json.encode(happened.event) + b"\n\n"
+    yield b"event: end\ndata: " + msgspec.json.encode(shown(await run.wait())) + b"\n\n"
 
 
 def shown(outcome: MilestoneOutcome) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -191,6 +192,14 @@ class Served:
             text: str = answer.read().decode()
         return text
 
+    def ask_and_leave(self, line: str) -> None:
+        """Ask as a curl command would, and go away when the answer has begun."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        path = line.rpartition(":8000")[2]
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as reader:
+            reader.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert reader.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+
 
 @pytest.fixture
 def served(checkout: Path) -> Iterator[Served]:
@@ -241,6 +250,8 @@ def test_the_service_starts_a_milestone_and_streams_its_events_from_wherever_its
     assert '"status":"completed"' in every
     assert len(re.findall(r"^event: TaskCompleted$", every, re.MULTILINE)) == len(TASKS)
     assert seqs(every) == sorted(set(seqs(every)))
+    for _ in range(20):
+        served.ask_and_leave(events)
     assert seqs(served.ask(rest)) == [seq for seq in seqs(every) if seq > 20]
     assert '"percentage":100' in served.ask(status)
     assert '"status":"completed"' in served.ask(delete)
