@@ -97,6 +97,17 @@ def _of_the_daemon(section: Section) -> Iterator[Loss]:
     for key, cure in _OF_THE_DAEMON.items():
         if (value := section.values.get(key)) is not None:
             yield Loss(value.path, value.line, "", f"{key} = {value.text}", cure)
+    for key in ("environment", "directory"):
+        if (value := section.values.get(key)) is not None:
+            yield from _of_variables("", key, value)
+
+
+def _of_variables(name: str, key: str, value: Value, known: frozenset[str] = frozenset()) -> Iterator[Loss]:
+    """Yield the variables whose values were written as they are now."""
+    named = dict.fromkeys(word.partition(")")[0] for word in value.text.split("%(ENV_")[1:])
+    for variable in (one for one in named if one not in known):
+        cure = "the value of now was written; change it where another is meant"
+        yield Loss(value.path, value.line, name, f"{key}: %(ENV_{variable})s", cure)
 
 
 def losses_of_program(name: str, options: Options, known: frozenset[str]) -> Iterator[Loss]:
@@ -111,10 +122,7 @@ def losses_of_program(name: str, options: Options, known: frozenset[str]) -> Ite
         why = _lost(key, value, options)
         if why is not None:
             yield Loss(value.path, value.line, name, *why)
-        named = dict.fromkeys(word.partition(")")[0] for word in value.text.split("%(ENV_")[1:])
-        for variable in (one for one in named if one not in known):
-            cure = "the value of now was written; change it where another is meant"
-            yield Loss(value.path, value.line, name, f"{key}: %(ENV_{variable})s", cure)
+        yield from _of_variables(name, key, value, known)
 
 
 def _lost(key: str, value: Value, options: Options) -> tuple[str, str] | None:

@@ -387,7 +387,7 @@ def test_programs_start_where_a_supervisord_that_daemonizes_stands(
 
 def test_what_supervisord_takes_is_taken(ctl: Ctl, tmp_path: Path) -> None:
     text = (
-        "[supervisord]\nminfds=65536\n"
+        '[supervisord]\nminfds=65536\nenvironment=PATH="/x:%(ENV_PATH)s"\n'
         "[program:none]\ncommand=x\nnumprocs=0\n"
         "[program: a ]\ncommand=x\nexitcodes=\nstdout_logfile=off\n"
         "[fcgi-program:php]\ncommand=php\nsocket=tcp://127.0.0.1:9000\n"
@@ -409,7 +409,14 @@ def test_what_supervisord_takes_is_taken(ctl: Ctl, tmp_path: Path) -> None:
     assert program is not None
     assert (program.success_codes, program.output) == (frozenset(), os.devnull)
     assert flags.intensity == 999_999_999
-    for lost in ("minfds = 65536", "none: not carried over: numprocs = 0", "[fcgi-program:php]", "[include] of a file"):
+    assert program.env["PATH"] == f"/x:{os.environ['PATH']}"
+    for lost in (
+        "minfds = 65536",
+        "environment: %(ENV_PATH)s",
+        "none: not carried over: numprocs = 0",
+        "[fcgi-program:php]",
+        "[include] of a file",
+    ):
         assert lost in done.err
 
 
