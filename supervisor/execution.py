@@ -191,11 +191,15 @@ class Execution:
         if self._run is not None and not self.over.done():
             self._run.kill_now()
 
-    def join(self) -> None:
-        """Wait for the project's thread, if it was given back: it does nothing more."""
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the project's thread, if it was given back: it does nothing more.
+
+        Args:
+            timeout: Seconds at most; ``None`` for as long as it takes.
+        """
         project = self._project
         if os.getpid() == self._pid and project is not None and project.is_left:
-            project.join()
+            project.join(timeout)
 
     def check_process(self) -> None:
         """Refuse to act in a process that was forked from the one that runs the milestone.

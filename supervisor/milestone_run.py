@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
@@ -117,25 +118,29 @@ class MilestoneRun:
             timeout: Seconds; ``None`` for as long as it takes.
 
         Raises:
-            TimeoutError: It is still there.
+            TimeoutError: It is still there, or ``on_event`` has not returned.
             RunRefusedError: Its beginning was refused.
             NotRunningError: It was not started.
         """
         self._execution.check_waiting()
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             outcome = self._execution.over.result(timeout)
         except FutureTimeoutError:
             raise TimeoutError(f"the milestone still runs after {timeout:g} s") from None
-        self._execution.join()
+        self._execution.join(_left(until))
         if self._caller is not None and self._caller is not threading.current_thread():
-            self._caller.join()
+            self._caller.join(_left(until))
+            if self._caller.is_alive():
+                raise TimeoutError(f"on_event has not returned after {timeout:g} s")
         return outcome
 
     def stop(self, timeout: float | None = None) -> MilestoneOutcome | None:
         """End it in order: running tasks are ended, the session is taken up by the next run.
 
         Args:
-            timeout: Seconds after which everything that is left is killed; ``None`` for never.
+            timeout: Seconds after which everything that is left is killed, and ``on_event`` is not waited for any
+                more; ``None`` for never.
 
         Returns:
             How it ended; ``None`` when it was never started, and in a process that was forked from its own.
@@ -157,7 +162,9 @@ class MilestoneRun:
             return self.wait(timeout)
         except TimeoutError:
             self._execution.kill()
-            return self.wait()
+            outcome = self._execution.over.result()
+            self._execution.join()
+            return outcome
 
     # --- what can be asked of it ---------------------------------------------------------------------------------
 
@@ -221,3 +228,8 @@ class MilestoneRun:
                 threading.excepthook(
                     threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
                 )
+
+
+def _left(until: float | None) -> float | None:
+    """Return the seconds up to a moment of the monotonic clock; ``None`` where there is no such moment."""
+    return None if until is None else max(0.0, until - time.monotonic())

@@ -83,6 +83,7 @@ class SharedProject(threading.Thread):
     def __init__(self, paths: ProjectPaths, former: SharedProject | None) -> None:
         super().__init__(name="project", daemon=True)
         self.users = 0
+        self._is_left = False
         self._paths = paths
         self._former = former
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -115,8 +116,8 @@ class SharedProject(threading.Thread):
 
     @property
     def is_left(self) -> bool:
-        """Whether nobody counts on it any more: its thread ends."""
-        return not self.users
+        """Whether nobody counts on it any more and it was given back: its thread ends at once."""
+        return self._is_left
 
     def disown(self) -> None:
         """Let go of everything, in a process that was forked from ours: our end is to be seen by who looks for it."""
@@ -258,6 +259,7 @@ class SharedProject(threading.Thread):
             if is_last:
                 self._close()
         finally:
+            self._is_left = is_last
             tell()  # whatever went wrong: who waits for the end waits for nothing else
 
     def _close(self) -> None:

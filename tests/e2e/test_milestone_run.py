@@ -113,6 +113,48 @@ def test_a_start_without_a_thread_for_the_function_ends_what_it_began(project: P
     assert run.wait(SECONDS).status is SessionStatus.INTERRUPTED
 
 
+def test_a_wait_and_a_stop_keep_their_time_although_the_function_does_not_return(project: Project) -> None:
+    written(project, task("a", "true"))
+    go_on = threading.Event()
+    run = MilestoneRun(project.path, "m1", on_event=lambda _: go_on.wait(SECONDS))
+    try:
+        run.start()
+        run._execution.over.result(SECONDS)
+        with pytest.raises(TimeoutError, match=r"^on_event has not returned after 0\.1 s$"):
+            run.wait(0.1)
+        outcome = run.stop(0.1)
+        assert outcome is not None
+        assert outcome.is_completed
+    finally:
+        go_on.set()
+    assert run.wait(SECONDS).is_completed
+
+
+class _SlowAtTheEnd(SharedProject):
+    def __init__(self, paths: ProjectPaths) -> None:
+        super().__init__(paths, None)
+        self.at_it, self.go_on = threading.Event(), threading.Event()
+
+    def _close(self) -> None:
+        self.at_it.set()
+        self.go_on.wait(SECONDS)
+
+
+def test_who_has_ended_before_does_not_wait_until_the_project_is_given_back_after_another(tmp_path: Path) -> None:
+    slow, told = _SlowAtTheEnd(ProjectPaths(tmp_path)), threading.Event()
+    slow.users = 1
+    leaving = threading.Thread(target=slow._leave, args=(told.set,))
+    leaving.start()
+    try:
+        assert slow.at_it.wait(SECONDS)
+        assert not slow.is_left
+    finally:
+        slow.go_on.set()
+        leaving.join()
+    assert told.is_set()
+    assert slow.is_left
+
+
 class _BrokenAtTheEnd(SharedProject):
     def _close(self) -> None:
         raise OSError("what nobody foresaw")
