@@ -170,6 +170,16 @@ class Daemon:
             line = f"no metrics: nobody can listen on {listen}: {refusal(error)}"
             raise RunRefusedError(IO_ERROR, line, "choose another for metrics.listen") from error
 
+    def start_figures(self) -> None:
+        """Start the thread that answers, where there is one.
+
+        Raises:
+            OSError: The system lets no more threads be started.
+        """
+        if self._scraped is not None:
+            with starting_threads():
+                self._scraped.start()
+
     def open(self, directory: Path, config: Config, listener: socket.socket | None = None) -> None:
         """Take a project.
 
@@ -198,9 +208,7 @@ class Daemon:
             if not self._signals:
                 self._notifier.extend(OPEN_SECONDS)
                 project.start()
-        if self._scraped is not None:
-            with starting_threads():
-                self._scraped.start()
+        self.start_figures()
         if not self._signals:
             log().bind(pid=os.getpid(), projects=[str(one.paths.project) for one in self._projects]).info("ready")
             self._notifier.ready(self._summary())
@@ -223,9 +231,22 @@ class Daemon:
             ended = project.ended_threads()
             if ended and not self._is_stopping:
                 self._failed(BROKEN, f"{project.paths.project}: a thread has ended: {', '.join(ended)}")
+        self._look_to_figures()
         silent = self._pulse.begin({name: loop for one in self._projects for name, loop in one.loops().items()})
         if silent:
             log().bind(silent=sorted(silent)).warning("did not answer")
+
+    def _look_to_figures(self) -> None:
+        """Have another thread answer Prometheus where one has ended: a defect, and no reason to end sessions."""
+        if self._scraped is None or self._scraped.is_alive() or self._is_stopping:
+            return
+        log().error("the thread that answers Prometheus has ended: another one takes its place")
+        self._scraped.close()
+        try:
+            self.serve_figures()
+            self.start_figures()
+        except (RunRefusedError, OSError) as error:  # tried again at the next check
+            log().bind(error=str(error)).error("nobody answers Prometheus")
 
     def _all_answered(self) -> None:
         self._notifier.beat()

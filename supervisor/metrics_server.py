@@ -1,27 +1,33 @@
 """Answers Prometheus over HTTP, on the loopback or a Unix socket, in a thread of its own.
 
-One request after the other, each within its time: who is slow keeps other scrapes waiting, and nobody else, not even
-the end. Where no descriptor is left, who comes is answered once there is one. There is one page, and nothing that a
-client sends is used for anything else. Owns the socket. Refuses to know what is measured.
+One request after the other, each within its time as a whole, however little of it comes at a time: who is slow keeps
+other scrapes waiting, and nobody else, not even the end. Where no descriptor is left, who comes is answered once there
+is one. There is one page, and nothing that a client sends is used for anything else. Owns the socket.
+Refuses to know what is measured.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from actors.log import log
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 REQUEST_SECONDS: Final = 5.0
-"""Longest time that a client has for each part of its request, and to take the answer."""
+"""Longest time that a client has for its request as a whole, and as long again to take the answer."""
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -82,14 +88,18 @@ class MetricsServer(threading.Thread):
     Args:
         address: See :func:`supervisor.metrics_address.parse_address`.
         text: Returns the page; called in this thread.
+        seconds: Longest time that a client has for its request, and as long again to take the answer.
 
     Raises:
         OSError: The socket cannot be made.
     """
 
-    def __init__(self, address: tuple[str, int] | Path, text: Callable[[], bytes]) -> None:
+    def __init__(
+        self, address: tuple[str, int] | Path, text: Callable[[], bytes], *, seconds: float = REQUEST_SECONDS
+    ) -> None:
         super().__init__(name="metrics", daemon=True)
         self.text = text
+        self.seconds = seconds
         self._address = address
         self._socket = bind(address)
         self._closing = threading.Event()
@@ -108,7 +118,6 @@ class MetricsServer(threading.Thread):
             with client, contextlib.suppress(OSError):  # who has gone is not missed
                 self._client = client
                 if not self._closing.is_set():  # else nobody may have seen this client, to send it away
-                    client.settimeout(REQUEST_SECONDS)
                     _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
 
     def close(self) -> None:
@@ -127,13 +136,44 @@ class MetricsServer(threading.Thread):
             self._address.unlink(missing_ok=True)
 
 
+class _Patience(io.RawIOBase):
+    """What a client sends, as long as its time lasts: however often it sends something, there is no more of it.
+
+    Args:
+        client: Connected.
+        seconds: From now on.
+    """
+
+    def __init__(self, client: socket.socket, seconds: float) -> None:
+        self._client = client
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._client.settimeout(left)
+        return self._client.recv_into(buffer)
+
+
 class _Request(BaseHTTPRequestHandler):
     """One connection, one request."""
 
     server_version = "milestoned"
     sys_version = ""
-    timeout = REQUEST_SECONDS
     server: MetricsServer  # type: ignore[assignment]  # it is not one of the library's
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Patience(self.connection, self.server.seconds))
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.connection.settimeout(self.server.seconds)
+        super().send_response(code, message)
 
     def do_GET(self) -> None:
         self._answer(with_body=True)

@@ -5,7 +5,9 @@ import functools
 import os
 import queue
 import signal
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ from supervisor.lock import ProjectLock
 from supervisor.notify import Notifier
 from supervisor.protocol import Named, Reply, Shutdown, Stop
 from tests.e2e.stage import Done, Project, Running, facts, milestone_of, ready_pid, waits_for
+from tests.e2e.test_metrics import scrape
 from tests.waiting import wait_until
 
 DEAF: Final = "trap '' TERM; while :; do sleep 0.1; done"
@@ -201,6 +204,29 @@ def fill(ballast: Path) -> None:
             with contextlib.suppress(OSError):
                 while True:
                     file.write(b"x" * size)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_answers_prometheus_no_more_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.sock"
+    daemon = Daemon(lambda _: Config(), Notifier())
+    daemon.measure(str(path))
+    try:
+        daemon.serve_figures()
+        daemon.start_figures()
+        first = daemon._scraped
+        assert first is not None
+        first.text = sys.exit  # a defect, such as nobody foresees
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            first.join(60.0)
+        assert not first.is_alive()
+        daemon._check()
+        assert "milestoned_build_info" in scrape(path)
+    finally:
+        daemon.close()
+    assert not path.exists()
 
 
 class Main:

@@ -202,6 +202,34 @@ def test_who_comes_while_no_descriptor_is_left_is_answered_once_there_is_one(tmp
         assert answer.endswith(PAGE)
 
 
+@pytest.mark.parametrize("start", [b"GET /", b"GET /metrics HTTP/1.0\r\nX: "])
+def test_who_dribbles_a_request_has_the_time_of_one_however_often_it_says_something(
+    tmp_path: Path, start: bytes
+) -> None:
+    """It says something before each tenth of its time is over, and goes on until it is sent away."""
+    path, was_cut_off = tmp_path / "m.sock", threading.Event()
+    one = MetricsServer(path, lambda: PAGE, seconds=1.0)
+    with contextlib.closing(one), socket.socket(socket.AF_UNIX) as client:
+        one.start()
+        client.connect(str(path))
+        client.sendall(start)
+
+        def dribble() -> None:
+            with contextlib.suppress(OSError):
+                while not was_cut_off.wait(0.1):
+                    client.sendall(b"a")
+            was_cut_off.set()
+
+        dribbling = threading.Thread(target=dribble)
+        dribbling.start()
+        try:
+            assert PAGE in asked(path, b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert was_cut_off.wait(60.0)
+        finally:
+            was_cut_off.set()
+            dribbling.join()
+
+
 def test_who_dribbles_a_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
     path, ended, was_cut_off = tmp_path / "m.sock", threading.Event(), threading.Event()
     one = MetricsServer(path, lambda: PAGE)
