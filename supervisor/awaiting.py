@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from supervisor.news import News
 
 T = TypeVar("T")
 
@@ -44,6 +47,22 @@ async def whatever_comes(stopping: Coroutine[object, object, object], kill: Call
     if cancelled is not None:
         raise cancelled
     task.result()
+
+
+@contextlib.contextmanager
+def told_of(news: News) -> Iterator[asyncio.Event]:
+    """Hand out what is set, in the running loop, at each change of the news."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed under an iterator that nobody has ended
+            loop.call_soon_threadsafe(changed.set)
+
+    news.on_change(wake)
+    try:
+        yield changed
+    finally:
+        news.forget(wake)
 
 
 def _look_at(future: asyncio.Future[T]) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from supervisor.api_errors import AskTimeoutError, SupervisionError
-from supervisor.awaiting import shielded, whatever_comes
+from supervisor.awaiting import shielded, told_of, whatever_comes
 from supervisor.core_effects import Ended, Started
 from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, found
 from supervisor.spec import ChildSpec, SupervisorFlags
@@ -184,15 +184,7 @@ class AsyncSupervisor:
     async def events(self) -> AsyncGenerator[PublicEvent, None]:
         """Iterate over the events of the tree; see :meth:`supervisor.embedding.Supervisor.events`."""
         self._tree.check_process()
-        loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed under an iterator that nobody has ended
-                loop.call_soon_threadsafe(changed.set)
-
-        self._tree.log.on_change(wake)
-        try:
+        with told_of(self._tree.log.news) as changed:
             position = 0
             while True:
                 changed.clear()
@@ -203,8 +195,6 @@ class AsyncSupervisor:
                     return
                 if not events:
                     await changed.wait()
-        finally:
-            self._tree.log.forget(wake)
 
     @property
     def fork_server_pid(self) -> int:

@@ -1,14 +1,14 @@
 """The last public events of a tree of supervisors, for any number of readers.
 
 One buffer for all, bounded: who reads too slowly is told how many it has missed, and nobody is ever waited for. Any
-thread may call anything. Owns keeping and waking. Refuses to know what events mean.
+thread may call anything. Owns keeping. Refuses to know what events mean.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -16,6 +16,7 @@ import attrs
 
 from supervisor.core_effects import SupervisorEvent
 from supervisor.exits import ExitReason
+from supervisor.news import News
 
 CAPACITY: Final = 1024
 """Events that are kept."""
@@ -105,27 +106,28 @@ class EventLog:
 
     Args:
         capacity: Events that are kept.
+
+    Attributes:
+        news: Of the events, by how many there have been.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
+        self.news = News()
         self._kept: deque[KeptEvent] = deque(maxlen=capacity)
         self._count = 0
-        self._closed = False
-        self._changed = threading.Condition()
-        self._wakers: list[Callable[[], None]] = []
+        self._lock = threading.Lock()  # of the two above
 
     def put(self, event: KeptEvent) -> None:
         """Add an event."""
-        with self._changed:
+        with self._lock:
             self._kept.append(event)
             self._count += 1
-            self._wake()
+            count = self._count
+        self.news.put(count)
 
     def close(self) -> None:
         """Let readers end once they have read everything."""
-        with self._changed:
-            self._closed = True
-            self._wake()
+        self.news.close()
 
     def read(self, position: int) -> tuple[list[PublicEvent], int, bool]:
         """Take what is there after a position.
@@ -137,16 +139,12 @@ class EventLog:
             The events, beginning with :class:`EventsLost` if some are gone; the position after them; and whether no
             other will come.
         """
-        with self._changed:
+        is_closed = self.news.is_closed  # before the look, or what came between the two would be missed
+        with self._lock:
             first = self._count - len(self._kept)
             lost: list[PublicEvent] = [EventsLost(first - position)] if position < first else []
             found = islice(self._kept, max(0, position - first), None)
-            return [*lost, *found], self._count, self._closed
-
-    def wait(self, position: int, timeout: float | None) -> bool:
-        """Wait until there is something after a position, or nothing will come; False when the time is over."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._count > position or self._closed, timeout)
+            return [*lost, *found], self._count, is_closed
 
     def follow(self, timeout: float | None) -> Iterator[PublicEvent]:
         """Yield the events that are kept, and then those that come, until no other will.
@@ -155,23 +153,8 @@ class EventLog:
             timeout: Seconds without an event after which to end; ``None`` for never.
         """
         position = 0
-        while self.wait(position, timeout):
+        while self.news.wait(position, timeout):
             events, position, closed = self.read(position)
             yield from events
             if closed and not events:
                 return
-
-    def on_change(self, waker: Callable[[], None]) -> None:
-        """Have a function called at each change, in whatever thread makes it; it must not block."""
-        with self._changed:
-            self._wakers.append(waker)
-
-    def forget(self, waker: Callable[[], None]) -> None:
-        """Call this function no more."""
-        with self._changed:
-            self._wakers.remove(waker)
-
-    def _wake(self) -> None:
-        self._changed.notify_all()
-        for waker in self._wakers:
-            waker()

@@ -244,7 +244,7 @@ def kill_until_gone(find: Callable[[], Iterable[int]], seconds: float) -> tuple[
     come to stand for somebody else between. Waits for pidfds, not for time. Blocks the calling thread.
 
     Args:
-        find: Names living processes, for example with `members_of_session` or `find_marked`.
+        find: Names living processes, for example with `find_marked`.
         seconds: Longest time to spend.
 
     Returns:
@@ -335,10 +335,6 @@ def all_pids() -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _all_stats() -> Iterator[Stat]:
-    return (found for pid in all_pids() if (found := stat_of(pid)) is not None)
-
-
 @functools.cache
 def _lists_children() -> bool:
     # The kernel may be built without it (CONFIG_PROC_CHILDREN).
@@ -352,7 +348,7 @@ def children_of(pid: int) -> tuple[int, ...]:
     missing while its neighbours end: look again before believing that there is none.
     """
     if not _lists_children():
-        return tuple(found.pid for found in _all_stats() if found.parent == pid)
+        return tuple(one for one in all_pids() if (found := stat_of(one)) is not None and found.parent == pid)
     try:
         with os.scandir(f"/proc/{pid}/task") as listing:
             threads = [entry.name for entry in listing]
@@ -375,16 +371,6 @@ def descendants(pid: int) -> tuple[int, ...]:
                 if is_alive(child):
                     found.append(child)
     return tuple(found)
-
-
-def members_of_group(group: int) -> tuple[int, ...]:
-    """Name the living processes of a process group."""
-    return tuple(found.pid for found in _all_stats() if found.group == group and found.alive)
-
-
-def members_of_session(session: int) -> tuple[int, ...]:
-    """Name the living processes of a session."""
-    return tuple(found.pid for found in _all_stats() if found.session == session and found.alive)
 
 
 def environment_of(pid: int) -> dict[bytes, bytes]:

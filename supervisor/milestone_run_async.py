@@ -11,14 +11,13 @@ waiting in an event loop. Refuses to know how anything is done.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from supervisor.awaiting import shielded, whatever_comes
+from supervisor.awaiting import shielded, told_of, whatever_comes
 from supervisor.execution import Execution, MilestoneEvent, MilestoneOutcome, Options
 
 if TYPE_CHECKING:
@@ -131,15 +130,7 @@ class AsyncMilestoneRun:
     async def events(self, after: int = 0) -> AsyncGenerator[MilestoneEvent, None]:
         """Iterate over what happens in the session; see :meth:`MilestoneRun.events`."""
         self._execution.check_process()
-        loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed under an iterator that nobody has ended
-                loop.call_soon_threadsafe(changed.set)
-
-        self._execution.news.on_change(wake)
-        try:
+        with told_of(self._execution.news) as changed:
             while True:
                 changed.clear()
                 events, is_last = await asyncio.to_thread(self._execution.page, after)
@@ -150,5 +141,3 @@ class AsyncMilestoneRun:
                     return
                 if not events:
                     await changed.wait()
-        finally:
-            self._execution.news.forget(wake)

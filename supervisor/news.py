@@ -1,4 +1,4 @@
-"""That something is new, for any number of readers of a journal: a number that grows, and an end.
+"""That something is new, for any number of readers: a number that grows, and an end.
 
 Any thread may call anything. Owns the number and the waking. Refuses to know what is new.
 """
@@ -26,7 +26,7 @@ class News:
     def put(self, seq: int) -> None:
         """Say that there are events up to this one."""
         with self._changed:
-            self._last = seq
+            self._last = max(seq, self._last)  # several threads may say so, the later one first
             self._wake()
 
     def close(self) -> None:
@@ -35,10 +35,15 @@ class News:
             self._closed = True
             self._wake()
 
-    def wait(self, after: int) -> None:
-        """Wait until there is an event after this one, or none will come."""
+    def wait(self, after: int, timeout: float | None = None) -> bool:
+        """Wait until there is an event after this one, or none will come; False when the time is over.
+
+        Args:
+            after: Number of the event.
+            timeout: Seconds; ``None`` for ever.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._last > after or self._closed)
+            return self._changed.wait_for(lambda: self._last > after or self._closed, timeout)
 
     def on_change(self, waker: Callable[[], None]) -> None:
         """Have a function called at each change, in whatever thread makes it; it must not block."""

@@ -102,10 +102,6 @@ class Notifier:
         """Ask for that much time from now on, for a start or stop that goes on; to be repeated before it is over."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
-    def main_pid(self, pid: int) -> None:
-        """Say which process is the service's main one."""
-        self._send(f"MAINPID={pid}", keep=True)
-
     def close(self) -> None:
         """Give the socket back; later messages go nowhere."""
         if self._socket is not None:

@@ -57,12 +57,10 @@ class Landed:
 
     Attributes:
         sha: The commit.
-        tip_before: Its parent.
-        files: How many paths differ between the two.
+        files: How many paths differ between it and its parent.
     """
 
     sha: str
-    tip_before: str
     files: int = 0
 
 
@@ -205,7 +203,7 @@ def _try(landing: Landing) -> Flow[LandOutcome | None]:
     at("git.branch.moved")
     unsafe = yield from flush(ref_paths(repo.common_dir, repo.ref))
     at("git.landed")
-    return attrs.evolve(unsafe, passing=True) if unsafe else Landed(sha, tip.sha, len(change.changed))
+    return attrs.evolve(unsafe, passing=True) if unsafe else Landed(sha, len(change.changed))
 
 
 def _search(landing: Landing, tip: Tip) -> Flow[AlreadyLanded | Refusal | None]:

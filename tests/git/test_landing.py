@@ -45,7 +45,7 @@ def test_a_task_becomes_one_commit_with_its_trailers_dates_and_author(project: P
     write(ready.path, "new/three.txt", "3\n")
     Path(ready.path, "src/two.txt").unlink()
     landed = _landed(project.land("task-1", base=ready.base))
-    assert landed.tip_before == project.base
+    assert git(project.folder, "rev-parse", f"{landed.sha}^") == project.base
     assert landed.files == 3
     assert landed.sha == project.tip
     shown = git(project.folder, "show", "--format=%an <%ae> %at %ct%n%B", "--name-status", project.repo.branch)

@@ -24,9 +24,10 @@ from supervisor.core_effects import (
     FailedToStart,
 )
 from supervisor.exits import Crashed, OverLimit, Shutdown, Silent, Unkillable, Unready
-from supervisor.linux import is_alive, members_of_group
+from supervisor.linux import is_alive
 from supervisor.printout import Printout
 from supervisor.spec import Backoff, SupervisorFlags
+from tests.families import members_of_group
 from tests.health.trees import Tree, spec
 from tests.test_architecture import LAYERS, MODULES
 from tests.waiting import wait_until

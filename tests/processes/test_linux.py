@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor import linux
+from tests.families import members_of_session
 from tests.waiting import wait_until
 
 _WAITING = "import signal; print('here', flush=True); signal.pause()"
@@ -40,19 +41,17 @@ def program(code: str = _WAITING, **environment: str) -> Iterator[tuple[subproce
     with process.stdout:
         line = process.stdout.readline()
         yield process, line.strip()
-        linux.kill_until_gone(lambda: linux.members_of_session(process.pid), 10.0)
+        linux.kill_until_gone(lambda: members_of_session(process.pid), 10.0)
         process.wait()
 
 
-def test_a_family_is_found_by_parent_group_and_session() -> None:
+def test_a_family_is_found_by_parent() -> None:
     with program(_FAMILY) as (process, line):
         child = int(line)
         assert process.pid in linux.children_of(os.getpid())
         assert linux.children_of(process.pid) == (child,)
         assert linux.descendants(process.pid) == (child,)
         assert child in linux.descendants(os.getpid())
-        assert sorted(linux.members_of_group(process.pid)) == sorted([process.pid, child])
-        assert sorted(linux.members_of_session(process.pid)) == sorted([process.pid, child])
 
 
 def test_children_are_found_without_the_kernels_list_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +67,6 @@ def test_a_zombie_is_a_child_but_not_alive() -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert pid in linux.children_of(os.getpid())
         assert not linux.is_alive(pid)
-        assert linux.members_of_group(pid) == ()
         assert pid not in linux.descendants(os.getpid())
     finally:
         os.waitpid(pid, 0)

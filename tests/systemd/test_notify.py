@@ -40,14 +40,12 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_the_messages_of_a_life_arrive_in_their_order(notifier: Notifier, manager: socket.socket) -> None:
-    notifier.main_pid(41)
     notifier.ready("2 sessions")
     notifier.beat()
     notifier.status("3 sessions")
     notifier.extend(2.5)
     notifier.stopping("ending tasks")
     assert heard(manager) == [
-        "MAINPID=41",
         "READY=1\nSTATUS=2 sessions",
         "WATCHDOG=1",
         "STATUS=3 sessions",
