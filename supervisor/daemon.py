@@ -80,6 +80,9 @@ QUIET_CHECK_SECONDS: Final = 30.0
 EXTEND_SECONDS: Final = 30.0
 """Seconds by which the time to stop is extended at each check, as long as everything answers."""
 
+ENDED_BY: Final = 128
+"""Exit code of a daemon that waited for nothing: this, and the number of the signal."""
+
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _HEEDED: Final = 2
@@ -288,7 +291,7 @@ class Daemon:
         self._signals += 1
         if self._signals > _HEEDED or (self._signals == _HEEDED and not self._is_heeding):
             os.write(2, f"{DAEMON}: ended without waiting for anything\n".encode())
-            os._exit(self._code)
+            os._exit(self._code or ENDED_BY + number)
         self.post(functools.partial(self._ask_to_end, signal.Signals(number).name, self._signals))
 
     def _ask_to_end(self, name: str, count: int) -> None:
@@ -378,8 +381,9 @@ def milestoned(projects: tuple[str, ...], config: Path | None) -> int:
     Signals: TERM and INT end everything in order, a second one at once, and a third waits for nothing; HUP reads the
     configuration again; USR1 writes the stacks of all threads to standard error.
 
-    Exit codes: 0 ended as told; 1 no such project; 2 usage; 70 a defect; 74 reading or writing failed; 75 another
-    process supervises a project; 78 configuration, journal or machine.
+    Exit codes: 0 ended as told; 1 a PROJECT has no `.milestones`; 2 usage, such as a PROJECT that is no directory; 70 a
+    defect; 74 reading or writing failed; 75 another process supervises a project; 78 configuration, journal or machine;
+    130 and 143 a signal more by INT or TERM, after which nothing was waited for.
     """
     notifier = Notifier.from_environment(os.environ)  # before anything is started that would inherit its variables
     try:

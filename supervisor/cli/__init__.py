@@ -90,6 +90,20 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say of an option of a command that stands before it where it belongs."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = next((word for word in typed if word in COMMANDS), "COMMAND")
+            command = self.get_command(ctx, name)
+            known = {"--json"} if command is None else {option for one in command.params for option in one.opts}
+            if error.option_name in known:
+                line = f"{error.option_name} stands behind the command: milestonectl {name} {error.option_name}"
+                raise click.UsageError(line, ctx) from error
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -114,7 +114,8 @@ def command(  # noqa: PLR0913 - one parameter per option
     running tasks in order and leaves a session that the next run resumes.
 
     Exit codes: 0 completed; 1 failed, blocked or not found; 2 invalid file; 75 another process runs here;
-    78 configuration or journal; 130 and 143 interrupted, resumable.
+    78 configuration or journal; 129, 130 and 143 interrupted by HUP, INT or TERM, resumable; 130 also by `stop` and
+    `shutdown`.
     """
     refuse_unfit(needs_git=isolation != "none", as_json=as_json)
     project = require_project(ctx, as_json=as_json)

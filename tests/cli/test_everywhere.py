@@ -66,6 +66,23 @@ def test_what_was_probably_meant_is_named_for_commands_options_and_milestones(pr
     assert json.loads(ctl("valdate", "--json").out)["error"]["code"] == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--json", "status"), "--json stands behind the command: milestonectl status --json"),
+        (("-f", "tail", "a"), "-f stands behind the command: milestonectl tail -f"),
+        (("--json",), "--json stands behind the command: milestonectl COMMAND --json"),
+        (("--jsn", "status"), "No such option '--jsn'"),
+    ],
+)
+def test_an_option_of_a_command_that_stands_before_it_is_said_to_belong_behind_it(
+    ctl: Ctl, words: tuple[str, ...], said: str
+) -> None:
+    done = ctl(*words)
+    assert done.code == 2
+    assert said in (json.loads(done.out)["error"]["lines"][0] if "--json" in words else done.err)
+
+
 def test_a_completed_milestone_is_not_run_again_by_accident(project: Project, ctl: Ctl) -> None:
     completed = project.path / ".milestones" / "completed"
     completed.mkdir(parents=True)

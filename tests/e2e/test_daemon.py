@@ -10,6 +10,7 @@ import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionResumed, SessionStarted, TaskCompleted
 from supervisor.client import Client
+from supervisor.daemon import run_daemon
 from supervisor.linux import is_alive
 from tests.e2e.stage import (
     Done,
@@ -171,6 +172,13 @@ def test_a_directory_without_milestones_and_a_wrong_configuration_are_refused(fo
     assert wrong.wait() == 78
     assert "milestoned.yaml:1:" in wrong.text()
     assert "Traceback" not in lost.text() + wrong.text()
+
+
+def test_an_argument_that_is_not_there_is_wrong_usage(folder: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = folder.path / "missing"
+    for words in ((str(missing),), ("--config", str(missing), str(folder.path)), ("--nosuch",)):
+        assert run_daemon(words) == 2
+        assert ("missing" in capsys.readouterr().err) == (str(missing) in words)
 
 
 def test_a_reload_is_taken_by_what_lives_as_far_as_that_goes_and_a_wrong_one_changes_nothing(
