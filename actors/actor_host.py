@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
@@ -42,6 +43,10 @@ CRASHED: Final = 70
 
 MOST_MESSAGES: Final = 1000
 """Messages in the mailbox above which the link is not read: so they wait at the sender's, who is told so in the end."""
+
+_SHORT: Final = Repr()
+"""How a message is named: by its beginning and end."""
+_SHORT.maxother = _SHORT.maxstring = 40
 
 _CHUNK: Final = 1 << 18
 _LOOK_AGAIN: Final = 0.02
@@ -127,9 +132,14 @@ class _Hosted(pykka.Actor):
 
     def _answer(self, ticket: int, body: object) -> Word:
         try:
-            return Answer(ticket, msgspec.Raw(msgspec.json.encode(self._receive(body))))
+            answer = self._receive(body)
         except Exception as error:  # noqa: BLE001 - it is for who asked
             return Fault(ticket, type(error).__name__, one_line(error))
+        try:
+            return Answer(ticket, msgspec.Raw(msgspec.json.encode(answer)))
+        except (TypeError, ValueError, RecursionError) as error:
+            what = f"{type(self).__qualname__} answered {_SHORT.repr(body)} with a value that is no plain data, which"
+            return Fault(ticket, type(error).__name__, f"{what} JSON would carry: {error}")
 
 
 class ActorHost:

@@ -161,6 +161,10 @@ class _Client:
         return not (self.open or self.following or self.backlog or self.received)
 
 
+def _log_defect(error: Exception, count: int) -> None:
+    log().opt(exception=error).bind(defects=count).error("control: a defect")
+
+
 class ControlServer(threading.Thread):
     """Serves clients on listening sockets.
 
@@ -168,12 +172,21 @@ class ControlServer(threading.Thread):
         desk: Answers.
         listeners: Bound and listening, non-blocking; the server owns them from here on.
         patience: Seconds that a client has to finish a call, and after which one that is silent makes room for others.
+        defect: Is told of each defect that the server survives, and how many there were; in the server's thread.
     """
 
-    def __init__(self, desk: Desk, listeners: Iterable[socket.socket], *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        listeners: Iterable[socket.socket],
+        *,
+        patience: float = PATIENCE,
+        defect: Callable[[Exception, int], None] = _log_defect,
+    ) -> None:
         super().__init__(name="control", daemon=True)
         self._desk = desk
         self._patience = patience
+        self._tell_defect = defect
         self._loop = Loop()
         self._listeners = list(listeners)
         self._clients: set[_Client] = set()
@@ -243,7 +256,7 @@ class ControlServer(threading.Thread):
             Exception: The defect, when it comes again and again.
         """
         self._defects += 1
-        log().opt(exception=error).bind(defects=self._defects).error("control: a defect")
+        self._tell_defect(error, self._defects)
         line = f"a defect of milestoned: {type(error).__name__}: {error}"
         for client in tuple(self._clients):
             for call in (*client.open, *client.following):

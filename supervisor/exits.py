@@ -50,9 +50,11 @@ class Normal:
 
     Attributes:
         code: Its exit code.
+        error: What was missing all the same, one line: that it said that it is ready, say; empty when nothing was.
     """
 
     code: int = 0
+    error: str = attrs.field(default="", converter=bounded)
 
 
 @attrs.frozen
@@ -260,8 +262,8 @@ def describe(reason: ExitReason) -> str:
         reason: Why it ended.
     """
     match reason:
-        case Normal(code):
-            return f"ended normally (exit code {code})"
+        case Normal(code, error):
+            return f"ended (exit code {code}): {error}" if error else f"ended normally (exit code {code})"
         case Shutdown():
             return "shut down"
         case ShutdownTerm(detail):

@@ -25,6 +25,7 @@ from supervisor.spec import ChildSpec, SupervisorFlags
 
 if TYPE_CHECKING:
     from supervisor.api_errors import SupervisionError
+    from supervisor.program_spec import ProgramSpec
 
 LOOKS: Final = 4
 """Heartbeats within a heartbeat timeout."""
@@ -137,12 +138,25 @@ class KeptChild:
 
     def explain(self, reason: ExitReason) -> ExitReason:
         """Return why it ended, with its success codes and its last word."""
-        code = reason.code if isinstance(reason, Normal | Crashed) else None
-        if code is not None and self.spec.program is not None:
-            reason = Normal(code) if code in self.spec.program.success_codes else Crashed(code=code)
-        if isinstance(reason, Crashed) and self.error:
-            return attrs.evolve(reason, error=self.error)
-        return reason
+        program = self.spec.program
+        match reason:
+            case Crashed() if program is None and self.error:
+                return attrs.evolve(reason, error=self.error)
+            case Normal(code=int(code)) | Crashed(code=int(code)) if program is not None:
+                missing = self._missing(program)
+                return Normal(code, missing) if code in program.success_codes else Crashed(code, error=missing)
+            case Crashed() if program is not None:
+                return attrs.evolve(reason, error=self._missing(program))
+            case _:
+                return reason
+
+    def _missing(self, program: ProgramSpec) -> str:
+        """Return by what the program had not yet said that it is ready, ``""`` when it had, or need not."""
+        if self.ready or self.early or not self.says_ready or (self.relay is not None and self.relay.has_found):
+            return ""
+        if program.notify:
+            return "ended before it announced itself with READY=1"
+        return f"ended before the line it announces itself with: {program.ready_line!r}"
 
     def fail_asks(self, error: Callable[[], SupervisionError]) -> None:
         """Fail every question that it has not answered."""

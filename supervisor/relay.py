@@ -61,6 +61,11 @@ class Relay:
                 self.thread.start()
             opened.pop_all()
 
+    @property
+    def has_found(self) -> bool:
+        """Whether the line has come; from any thread."""
+        return self._finder is None
+
     def handed_over(self) -> None:
         """Close our copy of the program's end: its end is seen by that."""
         os.close(self.writing)

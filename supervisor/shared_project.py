@@ -224,7 +224,7 @@ class SharedProject(threading.Thread):
             undo.callback(project.close)
             undo.callback(project.end, END_SECONDS)
             try:
-                server = ControlServer(desk, [bind_control(self._paths.control)])
+                server = ControlServer(desk, [bind_control(self._paths.control)], defect=_defect)
             except OSError as error:
                 line = f"no control socket: {self._paths.control}: {refusal(error)}"
                 raise RunRefusedError(IO_ERROR, line) from error
@@ -296,7 +296,14 @@ class SharedProject(threading.Thread):
 
 def _log() -> logging.Logger:
     """Return where the host reads what goes wrong without ending a session; made when there is something to say."""
-    return logging.getLogger("supervisor")
+    logger = logging.getLogger("supervisor")
+    if not logger.handlers:  # where the host has configured nothing, Python would print on its standard error
+        logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def _defect(error: Exception, count: int) -> None:
+    _log().error("control: a defect (%d)", count, exc_info=error)
 
 
 def _heedless(_: Record) -> None:

@@ -24,6 +24,7 @@ from supervisor import (
     SupervisorFlags,
     Unready,
 )
+from supervisor.exits import describe
 from supervisor.linux import is_alive
 from supervisor.ready_line import LONGEST_LINE, LineFinder
 from tests.api.stage import CAST, MANY, TIMEOUT, expect, running
@@ -157,9 +158,34 @@ def test_a_program_that_never_prints_its_line_is_killed_after_its_start_timeout(
 def test_a_program_that_ends_before_its_line_has_not_started_and_its_last_words_are_kept(tmp_path: Path) -> None:
     output = tmp_path / "out"
     program = ProgramSpec(["sh", "-c", "echo no table; exit 7"], ready_line="^ready$", output=str(output))
-    with pytest.raises(StartError, match="exit code 7"):
+    with pytest.raises(StartError) as failed:
         Supervisor([ChildSpec("brief", program=program)]).start()
+    said = "(exit code 7): ended before the line it announces itself with: '^ready$'"
+    assert said in str(failed.value)
     assert output.read_text(encoding="utf-8") == "no table\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"ready_line": "^ready$"}, "(exit code 0): ended before the line it announces itself with: '^ready$'"),
+        ({"notify": True}, "(exit code 0): ended before it announced itself with READY=1"),
+    ],
+)
+def test_a_program_that_ends_well_before_it_is_ready_has_not_started_and_it_is_said_why(
+    more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(StartError) as failed:
+        Supervisor([ChildSpec("brief", program=ProgramSpec(["true"], **more))]).start()
+    assert said in str(failed.value)
+
+
+def test_a_program_that_ends_after_its_line_is_not_said_to_have_missed_it(tmp_path: Path) -> None:
+    argv = ["sh", "-c", f"echo ready; until test -e '{tmp_path / 'go'}'; do sleep 0.02; done; exit 3"]
+    program = ProgramSpec(argv, ready_line="^ready$", output=os.devnull)
+    with Supervisor([ChildSpec("server", program=program, restart=Restart.TEMPORARY)]) as supervisor:
+        (tmp_path / "go").touch()
+        assert describe(expect(supervisor, ChildExited).reason) == "crashed (exit code 3)"
 
 
 def test_a_file_that_cannot_be_written_is_a_start_that_failed(tmp_path: Path) -> None:

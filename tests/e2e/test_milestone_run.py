@@ -1,13 +1,14 @@
 """A milestone in a host program: from threads and from an event loop, several at once, and the host stays as it is."""
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -31,8 +32,9 @@ from supervisor import (
 )
 from supervisor.beginning import Wish
 from supervisor.linux import is_alive
+from supervisor.notices import FactRefused
 from supervisor.session_run import Over, SessionRun
-from supervisor.shared_project import SharedProject
+from supervisor.shared_project import Client, SharedProject
 from tests.api.test_hosts import state_of_the_host
 from tests.e2e.stage import Project, assert_done_once, facts, milestone_of, pid_in, waits_for
 from tests.waiting import wait_until
@@ -237,6 +239,24 @@ def test_who_comes_while_a_project_fails_is_told_so_at_once_or_has_it_opened_ane
         starting.join()
         assert other.wait(SECONDS).is_completed
         assert run.wait(SECONDS).reason == "the disk is on fire"
+
+
+def test_what_is_refused_late_is_not_printed_by_a_host_that_configured_no_logging(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    logger = logging.getLogger("supervisor")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    project, client = SharedProject(ProjectPaths(tmp_path), None), cast("Client", None)
+    late = FactRefused("exec-m1", "task_executor", "TaskCompleted: the session has ended")
+    project._notified("exec-m1", client, late)
+    assert capsys.readouterr().err == ""
+    listener = logging.Handler()
+    monkeypatch.setattr(listener, "emit", lambda record: heard.append(record.getMessage()))
+    logger.addHandler(listener)
+    project._notified("exec-m1", client, late)
+    assert heard == ["session exec-m1: TaskCompleted: the session has ended"]
 
 
 def test_leaving_early_ends_it_in_order_and_the_next_run_goes_on(project: Project, place: Path) -> None:
