@@ -77,7 +77,7 @@ def _take_up(paths: ProjectPaths, milestone_id: str) -> tuple[Journal, Ledger | 
     return journal, latest.ledger
 
 
-def open_run(
+def open_run(  # noqa: PLR0913 - one parameter per wish
     project: Path,
     milestone_id: str,
     settings: Settings,
@@ -85,6 +85,7 @@ def open_run(
     what: str,
     isolation: Isolation | None = None,
     as_journaled: bool = False,
+    may_begin: Callable[[], None] = lambda: None,
 ) -> Opening:
     """Take the project and journal the beginning of a session, or of its next life.
 
@@ -96,6 +97,7 @@ def open_run(
             with another.
         what: What takes the lock, for who finds it held (``milestonectl run milestone-001``).
         as_journaled: Go on with the journaled snapshot although the file was edited.
+        may_begin: Is called right before anything is journaled, and raises what keeps it from that.
 
     Raises:
         RunRefusedError: It cannot start; nothing was changed.
@@ -105,7 +107,7 @@ def open_run(
     try:
         locate(paths, milestone_id)
     except AlreadyCompletedError:
-        opening = _open_moved(paths, wish, what)
+        opening = _open_moved(paths, wish, what, may_begin)
         if opening is None:
             raise
         return opening
@@ -125,6 +127,7 @@ def open_run(
         catch_up(paths, journal)
         cleared = clear_leftovers(paths, journal, settings.slots_directory)
         ledger, events = decide(paths, milestone, former, wish)
+        may_begin()
         journal_beginning(journal, ledger, events)
         undo.pop_all()
     resumed, updated = ledger is former, len(events) > 1
@@ -183,6 +186,21 @@ def _refuse_listened(paths: ProjectPaths) -> None:
 
 
 def _acquire(paths: ProjectPaths, what: str, milestone_id: str = "") -> ProjectLock:
+    try:
+        return _lock(paths, what)
+    except LockHeldError as error:
+        hint = (f"begin it there with: milestonectl start {milestone_id}",)
+        is_daemon = bool(milestone_id) and error.holder.what == DAEMON
+        raise RunRefusedError(HELD, str(error), *(hint if is_daemon else ())) from error
+
+
+def _lock(paths: ProjectPaths, what: str) -> ProjectLock:
+    """Take the project's lock, where locks can be relied upon.
+
+    Raises:
+        LockHeldError: Somebody else has it.
+        RunRefusedError: It cannot be had here at all.
+    """
     if kind := network_file_system(paths.milestones):
         raise RunRefusedError(
             CONFIGURATION,
@@ -191,10 +209,6 @@ def _acquire(paths: ProjectPaths, what: str, milestone_id: str = "") -> ProjectL
         )
     try:
         return ProjectLock.acquire(paths, what)
-    except LockHeldError as error:
-        hint = (f"begin it there with: milestonectl start {milestone_id}",)
-        is_daemon = bool(milestone_id) and error.holder.what == DAEMON
-        raise RunRefusedError(HELD, str(error), *(hint if is_daemon else ())) from error
     except OSError as error:
         raise RunRefusedError(IO_ERROR, f"{paths.milestones} cannot be used: {error}") from error
 
@@ -210,7 +224,7 @@ def _refusals() -> Iterator[None]:
         raise RunRefusedError(CONFIGURATION, str(error)) from error
 
 
-def _open_moved(paths: ProjectPaths, wish: Wish, what: str) -> Opening | None:
+def _open_moved(paths: ProjectPaths, wish: Wish, what: str, may_begin: Callable[[], None]) -> Opening | None:
     """Go on with a session that was killed after its milestone was moved to the completed ones, before it had ended.
 
     Returns:
@@ -219,11 +233,13 @@ def _open_moved(paths: ProjectPaths, wish: Wish, what: str) -> Opening | None:
     if not paths.state_db.exists():
         return None
     try:
-        lock = ProjectLock.acquire(paths, what)
+        lock = _lock(paths, what)
     except LockHeldError:
         return None
     with _refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
+        if is_listened(paths.control):  # a service manager will start milestoned, which goes on with it
+            return None
         journal, former = _take_up(paths, wish.milestone_id)
         undo.callback(journal.close)
         sweep(paths, journal)
@@ -233,6 +249,7 @@ def _open_moved(paths: ProjectPaths, wish: Wish, what: str) -> Opening | None:
         if decided is None:
             return None
         ledger, events = decided
+        may_begin()
         journal_beginning(journal, ledger, events)
         undo.pop_all()
     return Opening(ledger.session, True, False, ledger, cleared, paths, lock, journal)  # noqa: FBT003 - as above

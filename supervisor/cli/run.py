@@ -15,7 +15,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -73,10 +73,25 @@ class _Signals:
     def __init__(self) -> None:
         self.first: signal.Signals | None = None
         self.count = 0
+        self._former: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
-        for number in SIGNAL_CODES:
-            signal.signal(number, self._seen)
+        """Have signals counted from here on."""
+        self._former = {number: signal.signal(number, self._seen) for number in SIGNAL_CODES}
+
+    def restore(self) -> None:
+        """Let signals do what they did before: there is nothing to be ended in order."""
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def refuse(self) -> None:
+        """Let nothing begin once a signal has come.
+
+        Raises:
+            RunRefusedError: One has.
+        """
+        if self.first is not None:
+            raise RunRefusedError(SIGNAL_CODES[self.first], f"{self.first.name} received before anything had begun")
 
     def _seen(self, number: int, _: FrameType | None) -> None:
         self.count += 1
@@ -127,6 +142,8 @@ def command(  # noqa: PLR0913 - one parameter per option
         fail_fast=fail_fast,
     )
     what = f"milestonectl run {milestone}"
+    signals = _Signals()
+    signals.install()  # a session that has begun ends in order
     try:
         opening = open_run(
             project,
@@ -135,24 +152,26 @@ def command(  # noqa: PLR0913 - one parameter per option
             what=what,
             isolation=None if isolation is None else Isolation(isolation),
             as_journaled=as_journaled,
+            may_begin=signals.refuse,
         )
     except AlreadyCompletedError as error:
+        signals.restore()
         return _nothing_to_do(error, as_json=as_json)
     except RunRefusedError as error:
+        signals.restore()
         lines = (_typed(line, project) for line in error.lines)
         raise CommandError(error.code, *lines, as_json=as_json) from error
-    signals = _Signals()
-    signals.install()
     run = SoleRun(opening)
     open_log_late(run.paths.logs(run.session) / "supervisor.log", loaded.log_level.value.upper())
-    view: View
+    return _conduct(run, what, _view_of(run, plain=plain, as_json=as_json), signals)
+
+
+def _view_of(run: SoleRun, *, plain: bool, as_json: bool) -> View:
     if as_json:
-        view = JsonView(run)
-    elif plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        view = PlainView(run)
-    else:
-        view = live_view(run)
-    return _conduct(run, what, view, signals)
+        return JsonView(run)
+    if plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return PlainView(run)
+    return live_view(run)
 
 
 def _typed(line: str, project: Path) -> str:
@@ -261,15 +280,6 @@ def _follow(run: SoleRun, audience: _Audience, signals: _Signals) -> Over:
     stopped = False
     give_up_at = math.inf
     while True:
-        notices = _next_notices(run)
-        audience.tell(functools.partial(_show, audience.view, notices))
-        for notice in notices:
-            log_notice(notice)
-            if isinstance(notice, Over):
-                return notice
-        if audience.is_gone and not stopped:
-            stopped = True
-            run.request_stop("nobody reads the output any more; running tasks are ended")
         if signals.count > asked:
             asked = signals.count
             if asked == 1 and signals.first is not None:
@@ -280,6 +290,15 @@ def _follow(run: SoleRun, audience: _Audience, signals: _Signals) -> Over:
                 run.kill_now()
         if asked >= _ENOUGH or time.monotonic() >= give_up_at:
             return Over(SessionStatus.INTERRUPTED, _GIVEN_UP, SIGNAL_CODES[signal.SIGINT])
+        notices = _next_notices(run)
+        audience.tell(functools.partial(_show, audience.view, notices))
+        for notice in notices:
+            log_notice(notice)
+            if isinstance(notice, Over):
+                return notice
+        if audience.is_gone and not stopped:
+            stopped = True
+            run.request_stop("nobody reads the output any more; running tasks are ended")
 
 
 def _show(view: View, notices: Sequence[RunNotice]) -> None:

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,6 +311,24 @@ def test_a_session_that_was_killed_after_its_milestone_was_moved_is_gone_on_with
     given_up(opening)
     assert (opening.session, opening.resumed) == (former.session, True)
     assert isinstance(journaled(half_done)[-1], SessionResumed)
+
+
+def test_a_session_whose_milestone_was_moved_is_taken_up_as_carefully_as_any_other(half_done: Path) -> None:
+    former = _moved(half_done)
+    lock = former.lock.path
+    lock.unlink()
+    lock.mkdir()
+    refused = refusal(half_done)
+    assert (refused.code, str(former.paths.milestones) in refused.lines[0]) == (74, True)
+    lock.rmdir()
+    former.paths.control.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as manager:
+        manager.bind(str(former.paths.control))
+        manager.listen()
+        with pytest.raises(AlreadyCompletedError):
+            opened(half_done)
+    former.paths.control.unlink()
+    assert isinstance(journaled(half_done)[-1], SessionSettled)
 
 
 def test_a_daemon_goes_on_with_a_session_that_was_killed_after_its_milestone_was_moved(half_done: Path) -> None:

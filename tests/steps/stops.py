@@ -35,12 +35,14 @@ class Target:
         process: Whose: a role's id, ``runner``, ``fork-server``; ``""`` for whoever reaches it first.
         everything: Whether all processes of ours are killed, and not only the one that is there.
         hit: Which time it is reached, 1 for the first; by one of these processes.
+        number: What the process that is there is sent; after anything but SIGKILL it is let go on.
     """
 
     step: str
     process: str = ""
     everything: bool = False
     hit: int = 1
+    number: signal.Signals = signal.SIGKILL
 
     def __str__(self) -> str:
         who = self.process or "first"
@@ -151,7 +153,11 @@ class Stops:
         self.targets.remove(target)
         for pid in doomed:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, target.number)
+        if target.number is not signal.SIGKILL:
+            line.sendall(b"g")
+            self.killed.append((target, len(doomed)))
+            return
         # It waits in its step until this end: the kernel closes its end, or the kill did not happen.
         if line.recv(1) == b"":
             self.killed.append((target, len(doomed)))

@@ -1,17 +1,18 @@
 """The named steps that no ordinary run goes through: a journal of an older form, and completions that are made up."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from actors.events import SessionPaused, encode_event
+from actors.events import SessionEnded, SessionPaused, SessionStatus, encode_event
 from actors.failpoints import VARIABLE
 from supervisor import journal_file
 from supervisor.journal import Journal
 from supervisor.journal_file import Form
-from tests.e2e.stage import Project, facts, milestone_of
+from tests.e2e.stage import Project, facts, milestone_of, waits_for
 from tests.isolation import World
 from tests.journal.samples import SESSION, STARTED
 from tests.steps.stops import Stops, Target
@@ -63,3 +64,28 @@ def test_completions_that_are_made_up_are_made_up_again_after_a_kill(
     completed = file.parent.parent / "completed" / "m1.yaml"
     assert completed.read_text(encoding="utf-8").count("completed") == 2
     assert len(facts(project, type(STARTED))) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [("lock.taken", signal.SIGINT), ("session.begun", signal.SIGTERM), ("session.begun", signal.SIGHUP)],
+)
+def test_a_run_that_is_told_to_end_before_it_has_begun_anything_ends_in_order(
+    project: Project,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    number: signal.Signals,
+) -> None:
+    """What is journaled as begun is journaled as interrupted; before that nothing is begun."""
+    project.write("m1", milestone_of({"id": "one", "run": waits_for(tmp_path / "gate")}))
+    with Stops(world.home / "stops", [Target(step, number=number)]) as stops:
+        monkeypatch.setenv(VARIABLE, str(stops.place))
+        done = project.ctl("run", "m1")
+    assert [target.step for target, _ in stops.killed] == [step]
+    assert done.code == 128 + number, done.out + done.err
+    assert number.name in done.out + done.err
+    begun = step == "session.begun"
+    assert [end.status for end in facts(project, SessionEnded)] == [SessionStatus.INTERRUPTED] * begun
+    assert len(facts(project, type(STARTED))) == begun
