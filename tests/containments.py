@@ -37,7 +37,7 @@ def outside(inner: int) -> int:
                 return pid
         return 0
 
-    return wait_until(found, 10.0, f"a process with the inner number {inner}")
+    return wait_until(found, 60.0, f"a process with the inner number {inner}")
 
 
 def namespace_of(pid: int) -> str:

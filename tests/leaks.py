@@ -26,7 +26,7 @@ from attrs import field, frozen
 
 from tests.isolation import MARK, World
 
-GRACE: Final = 5.0
+GRACE: Final = 30.0
 """Seconds that remain for ending: nothing of a session may outlive its end by more."""
 
 _PAUSE: Final = 0.02

@@ -147,7 +147,7 @@ def test_waiting_in_vain_fails_with_what_was_waited_for() -> None:
     began = time.monotonic()
     with pytest.raises(AssertionError, match=r"not so after 0\.05 s: the moon is full \(last value: False\)"):
         wait_until(lambda: False, timeout=0.05, message="the moon is full")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def _make(folder: Path, *arguments: str, path: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ _LONGEST_PAUSE: Final = 0.05
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10.0, message: str = "") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 60.0, message: str = "") -> T:
     """Wait until the predicate is true, and return what it returned.
 
     Args:

@@ -9,7 +9,7 @@ from supervisor.event_log import PublicEvent
 from tests.waiting import wait_until
 
 CAST = "tests.api.cast"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 MANY = SupervisorFlags(intensity=10, period=60)
 
 E = TypeVar("E")

@@ -184,7 +184,7 @@ def first_line(process: subprocess.Popen[str]) -> tuple[str, list[int]]:
 
 def assert_gone(pids: list[int]) -> None:
     for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), 5.0, f"process {pid} is gone")  # type: ignore[misc]
+        wait_until(lambda pid=pid: not is_alive(pid), 60.0, f"process {pid} is gone")  # type: ignore[misc]
 
 
 @pytest.mark.row("F29")
@@ -317,7 +317,7 @@ def test_a_module_that_starts_a_thread_is_named_and_can_be_left_to_the_children(
     with pytest.raises(StartError, match=r"preloading left 1 thread\(s\) running"):
         Supervisor([spec]).start()
     with Supervisor([spec], preload=[]) as supervisor:
-        assert supervisor.ask("own", 1) == 1
+        assert supervisor.ask("own", 1, timeout=TIMEOUT) == 1
 
 
 def test_a_child_without_a_name_is_told_what_comes_first() -> None:

@@ -229,7 +229,7 @@ def test_whatever_pattern_is_taken_is_searched_in_the_worst_line_within_a_second
     for line in ("a" * MOST_CHARACTERS, "ab" * (MOST_CHARACTERS // 2), "a1" * 100 + "!"):
         began = monotonic()
         compiled(pattern).search(line)
-        assert monotonic() - began < 5
+        assert monotonic() - began < 10
 
 
 @given(

@@ -202,7 +202,7 @@ class Arena:
             return True
         return False
 
-    def client(self, timeout: float = 20.0) -> Client:
+    def client(self, timeout: float = 60.0) -> Client:
         """Connect to who supervises.
 
         Raises:

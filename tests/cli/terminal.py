@@ -42,7 +42,7 @@ class Terminal:
                 self.raw += chunk
         return without_escapes(self.raw)
 
-    def wait_for(self, words: str, timeout: float = 30.0) -> str:
+    def wait_for(self, words: str, timeout: float = 60.0) -> str:
         """Wait until this was drawn, and return everything that was."""
         wait_until(lambda: words in self.text() or self.process.poll() is not None, timeout, f"{words!r} on the screen")
         assert words in self.text(), self.text()

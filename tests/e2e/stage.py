@@ -29,7 +29,7 @@ COMMAND: Final = (sys.executable, "-m", "supervisor.cli")
 
 T = TypeVar("T")
 
-GONE_SECONDS: Final = 5.0
+GONE_SECONDS: Final = 30.0
 """Seconds after which nothing of a session may live once its supervising process is gone."""
 
 
@@ -200,7 +200,7 @@ class Running:
     def kill(self) -> None:
         """Kill the process itself, nothing else."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10.0)
+        self.process.wait(60.0)
 
 
 def pids_of_children(records: list[tuple[Record, Event]]) -> dict[str, int]:
@@ -334,7 +334,7 @@ def milestone_of(*tasks: Mapping[str, object], **keys: object) -> str:
 
 def pid_in(path: Path) -> int:
     """Return the pid that a task writes to a file, once it has."""
-    return wait_until(lambda: int(path.read_text() or 0) if path.exists() else 0, 30.0, f"a pid in {path.name}")
+    return wait_until(lambda: int(path.read_text() or 0) if path.exists() else 0, 60.0, f"a pid in {path.name}")
 
 
 def ready_pid(project: Project, child: str, incarnation: int = 1) -> int:
@@ -350,7 +350,7 @@ def ready_pid(project: Project, child: str, incarnation: int = 1) -> int:
             0,
         )
 
-    return wait_until(find, 30.0, f"{child} is ready for the {incarnation}. time")
+    return wait_until(find, 60.0, f"{child} is ready for the {incarnation}. time")
 
 
 def waits_for(gate: Path) -> str:

@@ -39,7 +39,7 @@ def _kill_everything(running: Running) -> None:
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
             os.kill(pid, number)
-    running.process.wait(10.0)
+    running.process.wait(60.0)
 
 
 def _start(project: Project, place: Path) -> Running:
@@ -83,7 +83,7 @@ def test_where_it_is_swept_the_next_start_ends_it_before_anything_runs(project: 
     pids = stubborn_pids(place)
 
     # The sheet follows the journal in its own time, and is not what this test is about.
-    wait_until(lambda: project.session_json()["containment"], 10.0, "session.json says what holds")
+    wait_until(lambda: project.session_json()["containment"], 60.0, "session.json says what holds")
     _kill_everything(running)
 
     assert all(map(linux.is_alive, pids))

@@ -123,7 +123,7 @@ def test_a_second_signal_ends_everything_at_once(folder: Project, place: Path) -
     daemon.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "ending" in daemon.text(), 30.0, "it heeds the first one")
     daemon.process.send_signal(signal.SIGINT)
-    assert daemon.wait(20.0) == 0
+    assert daemon.wait(60.0) == 0
     assert_nothing_lives(folder, [])
 
 

@@ -206,7 +206,7 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
 
     os.kill(first, signal.SIGKILL)
     pids = [ready_pid(project, role, 2) for role in ROLES]
-    second = wait_until(lambda: fork_server_of(running.process.pid), 10.0)
+    second = wait_until(lambda: fork_server_of(running.process.pid), 60.0)
     os.kill(second, signal.SIGKILL)
 
     assert running.wait() == 1, running.text()
@@ -233,7 +233,7 @@ def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place
     pids = [ready_pid(project, role, 2) for role in ROLES]
     assert not is_alive(stopped)
     (place / "go").touch()
-    assert running.wait(20.0) == 0, running.text()
+    assert running.wait(60.0) == 0, running.text()
     assert [fact.attempt for fact in facts(project, AttemptStarted)] == ["t1.1"]
     assert_done_once(project, "m1", {"t1": ()})
     assert_nothing_lives(project, pids)
@@ -250,7 +250,7 @@ def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(projec
 
     os.kill(running.process.pid, signal.SIGINT)
 
-    assert running.wait(25.0) == 130, running.text()
+    assert running.wait(60.0) == 130, running.text()
     assert_nothing_lives(project, pids)
     assert_resumes(project, place / "go", {"t1": ()})
 
@@ -287,7 +287,7 @@ def test_tasks_that_outlived_everything_are_ended_by_the_next_start(
         os.kill(pid, signal.SIGSTOP)
     for pid in everything:
         os.kill(pid, signal.SIGKILL)
-    running.process.wait(10.0)
+    running.process.wait(60.0)
     _assert_gone(everything[2:])
     assert all(map(is_alive, pids)), "somebody was left to end the tasks"
 
@@ -334,11 +334,11 @@ def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(proje
 
     wait_until(
         lambda: [fact for fact in facts(project, BlockerRaised) if fact.claim == "quarantined:progress_monitor"],
-        10.0,
+        60.0,
         "the blocker is raised",
     )
     agent = project.path / ".milestones" / "sessions" / project.session() / "agents" / "progress_monitor.json"
-    wait_until(lambda: '"FATAL"' in agent.read_text(encoding="utf-8"), 10.0, "the sheet says FATAL")
+    wait_until(lambda: '"FATAL"' in agent.read_text(encoding="utf-8"), 60.0, "the sheet says FATAL")
     (place / "go").touch()
     assert running.wait() == 0, running.text()
     assert "Progress Monitor is left out (FATAL)" in running.text()

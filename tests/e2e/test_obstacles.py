@@ -70,7 +70,7 @@ def test_an_edit_while_it_runs_is_alerted_and_kept_and_the_snapshot_is_executed(
     text = path.read_text(encoding="utf-8").replace("title: One", "title: One and a half  # mine")
 
     path.write_text(text, encoding="utf-8")
-    wait_until(lambda: _alerts(project, "edited"), 20.0, "the edit is alerted")
+    wait_until(lambda: _alerts(project, "edited"), 60.0, "the edit is alerted")
     (place / "go").touch()
 
     assert running.wait() == 0, running.text()
@@ -90,7 +90,7 @@ def test_a_file_broken_or_deleted_while_it_runs_does_not_stop_the_run(project: P
         path.write_text("id: m1\ntasks: [\n", encoding="utf-8")
     else:
         path.unlink()
-    wait_until(lambda: facts(project, DependencyAlert), 20.0, "it is alerted")
+    wait_until(lambda: facts(project, DependencyAlert), 60.0, "it is alerted")
     (place / "go").touch()
 
     assert running.wait() == 0, running.text()
@@ -144,7 +144,7 @@ def test_nothing_lands_while_another_worktree_has_the_branch_checked_out(
     assert git(project.path, "rev-parse", "milestone/m1") == tip
     assert running.process.poll() is None, running.text()
     assert f"Paused: landing has to wait: milestone/m1 is checked out in {other}" in wait_until(
-        lambda: running.text() if "Paused" in running.text() else "", 10.0, "the view says why"
+        lambda: running.text() if "Paused" in running.text() else "", 60.0, "the view says why"
     )
     git(project.path, "worktree", "remove", str(other))
     assert running.wait() == 0, running.text()
@@ -165,7 +165,7 @@ def test_a_stop_while_landing_has_to_wait_leaves_a_session_that_resumes(
 
     os.kill(running.process.pid, signal.SIGINT)
 
-    assert running.wait(20.0) == 130, running.text()
+    assert running.wait(60.0) == 130, running.text()
     git(project.path, "worktree", "remove", str(other))
     assert_resumes(project, place / "go", {"t1": ()})
 
@@ -236,14 +236,14 @@ def test_a_second_ctrl_c_ends_stubborn_tasks_at_once_and_the_session_resumes(pro
     running = project.start("run", "m1")
     pids = stubborn_pids(place)
     os.kill(running.process.pid, signal.SIGINT)
-    wait_until(lambda: facts(project, StopRequested), 10.0, "the first was heard")
+    wait_until(lambda: facts(project, StopRequested), 60.0, "the first was heard")
     assert is_alive(pids[-1])
 
     asked = monotonic()
     os.kill(running.process.pid, signal.SIGINT)
 
     assert running.wait() == 130, running.text()
-    assert monotonic() - asked < 5.0
+    assert monotonic() - asked < 30.0
     assert not any(map(is_alive, pids))
     assert WAITS in running.text()
     assert project.session_json()["status"] == "interrupted"
@@ -270,7 +270,7 @@ def test_a_terminal_that_goes_away_interrupts_the_run_in_order(project: Project,
     wait_until(shown, 30.0, "the terminal shows the task")
     os.close(ours)
 
-    assert running.wait(20.0) == 129
+    assert running.wait(60.0) == 129
     assert project.session_json()["status"] == "interrupted"
     assert project.session_json()["tasks"] == {"t1": "interrupted"}
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
@@ -290,7 +290,7 @@ def test_a_reader_that_goes_away_interrupts_the_run_in_order(
     assert os.read(ours, 10)
     os.close(ours)
 
-    assert running.wait(20.0) == 141
+    assert running.wait(60.0) == 141
     assert running.text() == ""
     assert project.session_json()["status"] == "interrupted"
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
@@ -375,7 +375,7 @@ def test_a_run_that_ends_on_a_full_disk_is_resumed_when_there_is_space(
 
     os.kill(running.process.pid, how)
 
-    assert running.wait(20.0) == (130 if how is signal.SIGINT else -how), running.text()
+    assert running.wait(60.0) == (130 if how is signal.SIGINT else -how), running.text()
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
     ballast.unlink()
     assert_resumes(project, place / "go", tasks)
@@ -423,7 +423,7 @@ def test_a_run_whose_lock_was_replaced_ends_everything(project: Project, place: 
         milestones.rename(project.path / "aside")
         milestones.mkdir()
 
-    assert running.wait(20.0) == 75, running.text()
+    assert running.wait(60.0) == 75, running.text()
 
     assert "lock was removed or replaced while the project was held" in running.text()
     wait_until(lambda: not any(map(is_alive, pids)), GONE_SECONDS, "nothing of it lives")

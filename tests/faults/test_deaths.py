@@ -98,7 +98,7 @@ def test_of_run_fork_server_and_runner_the_one_that_is_left_ends_the_tasks(
     _kill_in_the_same_moment(_victims(running, names))
 
     if "run" in names:
-        running.process.wait(10.0)
+        running.process.wait(60.0)
         assert_nothing_lives(project, [*pids, *children])
         assert_resumes(project, place / "go", {"t1": ()})
     else:
@@ -128,7 +128,7 @@ def test_a_task_that_was_started_and_not_journaled_is_ended_and_runs_again_alone
 
     children = list(pids_of_children(project.records()).values())
     _kill_in_the_same_moment([fork_server_of(running.process.pid), running.process.pid, *children])
-    running.process.wait(10.0)
+    running.process.wait(60.0)
 
     assert all(map(is_alive, pids)), "somebody was left to end the tasks"
     assert_resumes(project, place / "go", {"t1": ()})

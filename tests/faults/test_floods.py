@@ -159,4 +159,4 @@ def test_a_host_that_stops_its_own_loop_and_ends_leaves_nothing(tmp_path: Path) 
     assert lines[1:] == ["Event loop stopped before Future completed."], done.stderr
     pids = [int(pid) for pid in lines[0].split()]
     assert len(pids) == 4
-    wait_until(lambda: not any(map(is_alive, pids)), 5.0, "nothing of it lives")
+    wait_until(lambda: not any(map(is_alive, pids)), 60.0, "nothing of it lives")

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 import pytest
@@ -96,13 +95,11 @@ def test_a_project_that_is_held_is_held_through_another_mount_and_without_its_lo
     (project.path / ".milestones" / "lock").unlink()
     script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 
-    began = monotonic()
     done = _in_mounts(script, str(project.path), str(other), *COMMAND, "-C", str(other), "run", "m1")
 
-    assert monotonic() - began < 10.0
     assert done.returncode == 75, done.stdout + done.stderr
     assert f"process {running.process.pid}" in done.stderr
-    assert str(other) in done.stderr, "it was not the mounted path that was refused"
+    assert "/other/.milestones/lock" in done.stderr, "it was not the mounted path that was refused"
     os.kill(running.process.pid, signal.SIGKILL)
     assert_nothing_lives(project, [running.process.pid])
 
@@ -228,10 +225,10 @@ def test_status_says_that_the_file_differs_from_what_runs(project: Project, plac
     running = _started(project, place)
     assert "edited" not in project.ctl("status", "m1").out
     project.write("m1", milestone_of({"id": "t1", "run": "echo something else"}))
-    wait_until(lambda: facts(project, DependencyAlert), 20.0, "the edit is alerted")
+    wait_until(lambda: facts(project, DependencyAlert), 60.0, "the edit is alerted")
 
     shown = wait_until(
-        lambda: said if "edited" in (said := project.ctl("status", "m1").out) else "", 20.0, "status shows it"
+        lambda: said if "edited" in (said := project.ctl("status", "m1").out) else "", 60.0, "status shows it"
     )
 
     assert "m1.yaml" in shown

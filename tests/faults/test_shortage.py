@@ -146,7 +146,7 @@ def memory_group() -> Iterator[Path]:
                 (group / name).write_text(str(LIMIT), encoding="ascii")
                 yield group / "cgroup.procs"
             finally:
-                wait_until(lambda group=group: not _members(group), 20.0, "the group is empty")  # type: ignore[misc]
+                wait_until(lambda group=group: not _members(group), 60.0, "the group is empty")  # type: ignore[misc]
                 group.rmdir()
             return
     pytest.skip("no control group limits memory here (v1 memory controller, or v2 with it enabled at the root)")

@@ -142,7 +142,7 @@ def rage_in(directory: Path, strikes: int, seed: int) -> tuple[list[str], Counte
         storm.rage(strikes)
         storm.settle()
         mistakes = storm.mistakes()
-        wait_until(lambda: _no_more(tree.descriptors(), before), 5.0, f"no descriptor more than {before}")
+        wait_until(lambda: _no_more(tree.descriptors(), before), 60.0, f"no descriptor more than {before}")
         return mistakes, Counter(how.name for how in storm.strikes.values())
 
 

@@ -32,7 +32,7 @@ class Listener:
     def round_with(self, *children: str) -> dict[str, Sample]:
         """Wait for a round in which exactly these were measured."""
         while True:
-            found = self.rounds.get(timeout=10.0)
+            found = self.rounds.get(timeout=60.0)
             if found.keys() == set(children):
                 return found
 
@@ -73,11 +73,11 @@ def test_a_child_over_its_limit_is_named_with_its_incarnation_and_the_figures(sa
         assert listener.over.empty()
         one.tell("child")
         one.tell(f"tell memory {100 * MIB}")
-        told = listener.over.get(timeout=10.0)
+        told = listener.over.get(timeout=60.0)
         assert (told.child, told.incarnation, told.hard) == ("one", 7, False)
         assert told.what.endswith("MiB of memory, its soft limit is 60 MiB")
         one.tell("threads 100")
-        assert listener.over.get(timeout=10.0).what == "ran 102 threads, its limit is 100"
+        assert listener.over.get(timeout=60.0).what == "ran 102 threads, its limit is 100"
         one.tell("reap")
 
 

@@ -27,7 +27,7 @@ from tests.shell.hubs import Stage
 from tests.waiting import wait_until
 
 PUPPETS: Final = "tests.health.puppets"
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 E = TypeVar("E", bound=SupervisorEvent)
 

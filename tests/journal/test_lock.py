@@ -108,7 +108,7 @@ def test_the_death_of_the_holder_frees_the_lock(paths: ProjectPaths, number: sig
             ProjectLock.acquire(paths, "me")
         assert caught.value.holder.what == "the other"
         other.send_signal(number)
-        other.wait(10)
+        other.wait(60)
         with ProjectLock.acquire(paths, "me") as lock:
             assert lock.still_ours()
 

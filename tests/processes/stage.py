@@ -16,7 +16,7 @@ from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace
 from supervisor.launcher import Launched, Launcher, Report, ServerGone
 
 PUPPETS: Final = "tests.processes.puppets"
-TIMEOUT: Final = 20.0
+TIMEOUT: Final = 60.0
 
 R = TypeVar("R", Launched, LaunchFailed, ChildExited, ServerGone)
 

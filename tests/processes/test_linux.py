@@ -41,7 +41,7 @@ def program(code: str = _WAITING, **environment: str) -> Iterator[tuple[subproce
     with process.stdout:
         line = process.stdout.readline()
         yield process, line.strip()
-        linux.kill_until_gone(lambda: members_of_session(process.pid), 10.0)
+        linux.kill_until_gone(lambda: members_of_session(process.pid), 60.0)
         process.wait()
 
 
@@ -121,7 +121,7 @@ def test_only_the_process_that_started_then_gets_the_signal() -> None:
 
 def test_killing_goes_on_until_nothing_is_found_and_says_what_is_left() -> None:
     with program(_FAMILY) as (process, line):
-        found = linux.kill_until_gone(lambda: [pid for pid in (process.pid, int(line)) if linux.is_alive(pid)], 10.0)
+        found = linux.kill_until_gone(lambda: [pid for pid in (process.pid, int(line)) if linux.is_alive(pid)], 60.0)
         assert found == ()
         assert process.wait() == -signal.SIGKILL
     assert linux.kill_until_gone(lambda: [1 << 22], 0.02) == (1 << 22,)

@@ -91,7 +91,7 @@ def test_everything_killed_at_once_leaves_nothing(stage: Stage) -> None:
         for pid in (stage.launcher.pid, puppet.pid):
             os.kill(pid, signal.SIGKILL)
         # Nobody of ours looks after them any more: the kernel does.
-        wait_until(lambda: not members_of(namespace), 5.0)
+        wait_until(lambda: not members_of(namespace), 60.0)
 
 
 def test_children_forked_later_are_outside(stage: Stage) -> None:

@@ -114,7 +114,7 @@ class Stage:
         assert self.link is not None
         left = memoryview(encode_frame(frame))
         while left:
-            select.select([], [self.link], [], 5.0)
+            select.select([], [self.link], [], 60.0)
             left = left[self.link.send(left) :]
 
     def hang_up(self) -> None:
@@ -123,7 +123,7 @@ class Stage:
             self.link.close()
             self.link = None
 
-    def wait_for_exit(self, timeout: float = 10.0) -> int:
+    def wait_for_exit(self, timeout: float = 60.0) -> int:
         """Wait until the runner has exited, answering it meanwhile; return its exit status."""
         assert self.runner is not None
         runner = self.runner
@@ -142,11 +142,11 @@ class Stage:
         self.hang_up()
         if self.runner is not None:
             try:
-                self.runner.wait(10.0)
+                self.runner.wait(60.0)
             except subprocess.TimeoutExpired:
                 self.runner.kill()
                 self.runner.wait()
-                linux.kill_until_gone(self.marked, 5.0)
+                linux.kill_until_gone(self.marked, 30.0)
                 raise
 
     # --- the journal ----------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class Stage:
         """Return the journaled facts of a kind."""
         return [event for _, event in self.records if isinstance(event, kind)]
 
-    def ended(self, attempt: str, timeout: float = 10.0) -> AttemptEnded:
+    def ended(self, attempt: str, timeout: float = 60.0) -> AttemptEnded:
         """Wait until the attempt has ended."""
         return self.until(
             lambda: next((event for event in self.facts(AttemptEnded) if event.attempt == attempt), None),
@@ -209,7 +209,7 @@ class Stage:
 
     # --- waiting --------------------------------------------------------------------------------------------
 
-    def until(self, predicate: Callable[[], T | None], timeout: float = 10.0) -> T:
+    def until(self, predicate: Callable[[], T | None], timeout: float = 60.0) -> T:
         """Play the hub until the predicate is true; return what it returned."""
 
         def pumped() -> T | None:

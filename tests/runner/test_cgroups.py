@@ -16,10 +16,10 @@ from tests.runner.harness import SESSION, Stage, sh
 from tests.runner.programs import DAEMON, RUNAWAY, program
 from tests.waiting import wait_until
 
-# Doubles itself six times; then each of the 64 forks and leaves its parent, for at most ten seconds.
+# Doubles itself six times; then each of the 64 forks and leaves its parent, for at most a minute.
 BOMB = """\
 import os, time
-end = time.monotonic() + 10.0
+end = time.monotonic() + 60.0
 for _ in range(6):
     if os.fork() == 0:
         os.setsid()
@@ -76,7 +76,7 @@ def test_a_forker_that_doubles_itself_is_ended(grouped: Stage) -> None:
     ended = grouped.run(sh(program(BOMB)), timeout=0.5)
     assert ended.outcome in {Outcome.TIMEOUT, Outcome.OK}
     assert grouped.standing_here() == []
-    assert ended.seconds < 6.0
+    assert ended.seconds < 30.0
 
 
 def test_one_without_any_mark_is_known_by_its_group(grouped: Stage) -> None:
@@ -91,7 +91,7 @@ def test_the_groups_are_gone_when_the_runner_is(grouped: Stage, group: Path) -> 
     grouped.run(sh(program(RUNAWAY, "0.001")))
     grouped.hang_up()
     assert grouped.runner is not None
-    assert grouped.runner.wait(5.0) == 0
+    assert grouped.runner.wait(60.0) == 0
     assert [path for path in group.iterdir() if path.is_dir()] == []
 
 

@@ -23,7 +23,7 @@ from actors.state import SessionState, encode_state
 from supervisor.fork_protocol import ChildExited
 from supervisor.launcher import Launched, Launcher
 
-TIMEOUT: Final = 20.0
+TIMEOUT: Final = 60.0
 SESSION: Final = "exec-m1-20260301_120000-0badcafe"
 ROLE: Final = "progress_monitor"
 MILESTONE: Final = Milestone("m1", "One", tasks=(Task("a", "A", run="true"),))
@@ -121,6 +121,12 @@ class Hosted:
         assert isinstance(event, RoleFinished)
         self.say(Deliver(self.record(event), (proposal.ticket,)))
         return json.loads(event.summary)
+
+    def expect_beat_after(self, seconds: float) -> None:
+        """Wait for a heartbeat that was sent at least so much later than now; all before are left out."""
+        moment = monotonic() + seconds
+        while self.expect(Beat).mono < moment:
+            pass
 
     def beats_within(self, seconds: float) -> int:
         """Count the heartbeats that come within a time."""

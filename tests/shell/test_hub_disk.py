@@ -72,7 +72,7 @@ def large(number: int) -> UncommittedSeen:
 
 
 def shown(stage: Stage, *events: Event) -> None:
-    wait_until(lambda: set(events) <= set(stage.recorded()), 15.0, f"{events} were journaled")
+    wait_until(lambda: set(events) <= set(stage.recorded()), 60.0, f"{events} were journaled")
 
 
 @pytest.mark.row("F11")
@@ -147,14 +147,14 @@ def test_facts_of_the_supervising_process_that_find_no_room_are_not_tried_at_eve
     stage.journal._connection.set_trace_callback(note)
     own = [large(number) for number in range(2, 8)]  # more than what may be left of the log's last page
     stage.hub.state(SESSION, *own)
-    wait_until(lambda: tries, 10.0, "it is tried")
+    wait_until(lambda: tries, 60.0, "it is tried")
     assert stage.hub.is_full
     for number in range(60):
         relay.say(Beat(float(number)))
         relay.read(0.05)
     assert 2 <= len(tries) <= 10
     ballast.unlink()
-    wait_until(lambda: {UNPAUSED, *own} <= set(stage.recorded()), 15.0, "it goes on")
+    wait_until(lambda: {UNPAUSED, *own} <= set(stage.recorded()), 60.0, "it goes on")
     assert not stage.hub.is_full
 
 
@@ -163,7 +163,7 @@ def test_that_not_even_the_pause_finds_room_is_told(stage: Stage, small_disk: Pa
     (small_disk / "state.reserve").unlink()
     ballast = fill(small_disk)
     ticket = relay.propose(large(1))
-    (trouble,) = wait_until(stage.troubled, 10.0, "it is told")
+    (trouble,) = wait_until(stage.troubled, 60.0, "it is told")
     assert trouble.reason == "the disk is full: not even the pause can be journaled"
     ballast.unlink()
     assert relay.settle(ticket)[1] == ()
@@ -174,7 +174,7 @@ def test_a_disk_that_fills_up_again_pauses_again(stage: Stage, small_disk: Path)
     for count in (1, 2):
         ballast = fill(small_disk)
         ticket = relay.propose(large(count))
-        wait_until(lambda count=count: stage.recorded().count(PAUSED) == count, 10.0, "paused")  # type: ignore[misc]
+        wait_until(lambda count=count: stage.recorded().count(PAUSED) == count, 60.0, "paused")  # type: ignore[misc]
         ballast.unlink()
         relay.settle(ticket)
     assert stage.durable()[1:] == [PAUSED, UNPAUSED, large(1), PAUSED, UNPAUSED, large(2)]

@@ -22,7 +22,7 @@ for number in range(2):
 def said(path: Path) -> subprocess.CompletedProcess[str]:
     """Log two lines in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", SAY, str(path)], capture_output=True, text=True, check=True, timeout=20.0
+        [sys.executable, "-c", SAY, str(path)], capture_output=True, text=True, check=True, timeout=60.0
     )
 
 

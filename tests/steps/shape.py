@@ -41,7 +41,7 @@ TASKS: Final = {
 }
 """Tasks and what each depends on."""
 
-GONE_SECONDS: Final = 30.0
+GONE_SECONDS: Final = 60.0
 """Longest wait for what has to go by itself; how soon it goes is measured elsewhere."""
 
 _MILESTONE: Final = """\

@@ -19,7 +19,7 @@ from attrs import field, frozen
 from actors.failpoints import VARIABLE
 from supervisor.linux import find_marked, is_alive
 
-ANSWER_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 60.0
 """Longest time for a process that has connected to say where it is, and for one that was killed to be gone."""
 
 _COMM_BYTES: Final = 15

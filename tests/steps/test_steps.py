@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 MOST_MILESTONES: Final = 4
 """So many milestones at most are executed until every step of a group was reached."""
 
-GONE_SECONDS: Final = 30.0
+GONE_SECONDS: Final = 60.0
 """Longest wait for what has to go by itself; how soon it goes is measured elsewhere."""
 
 EVERY: Final = os.environ.get("MILESTONED_TEST_STEPS") == "every"

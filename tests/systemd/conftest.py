@@ -136,7 +136,7 @@ class Place:
         """Signal the main process alone."""
         self.systemctl("kill", "--kill-who=main", f"--signal={name}", self.unit)
 
-    def wait_for(self, name: str, value: str, timeout: float = 20.0) -> None:
+    def wait_for(self, name: str, value: str, timeout: float = 60.0) -> None:
         """Wait until a property has a value."""
         wait_until(lambda: self.has(name) == value, timeout, f"{name}={value}")
 

@@ -187,7 +187,7 @@ def test_a_reexecuted_systemd_is_told_as_before(place: MakePlace) -> None:
     there.start()
     first = there.pid
     there.systemctl("daemon-reexec")
-    wait_until(lambda: there.systemctl("is-active", there.unit, check=False)[0] == 0, 20, "systemd is back")
+    wait_until(lambda: there.systemctl("is-active", there.unit, check=False)[0] == 0, 60.0, "systemd is back")
     there.begin()
     there.wait_for("StatusText", "1 session: m1")
     assert (there.pid, there.has("NRestarts")) == (first, "0")

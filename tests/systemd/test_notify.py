@@ -99,7 +99,7 @@ def test_a_manager_that_never_reads_stops_nothing_and_misses_no_change(
     notifier.ready("up")
     notifier.status("lost")
     notifier.stopping("down")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     queued = heard(manager)
     assert queued == [f"STATUS={number}" for number in range(len(queued))]
     notifier.status("later")
