@@ -50,7 +50,7 @@ from actors.programs import Finished
 from actors.progress_monitor import ProgressMonitor
 from actors.reader import read
 from actors.state import Phase
-from actors.task_executor import TaskExecutor
+from actors.task_executor import WRITE_SHARE, TaskExecutor
 from tests.repositories import MakeRepository, git
 from tests.roles import SESSION, RoleBench, write_milestone
 
@@ -573,6 +573,10 @@ class Executor(RoleBench):
     def run(self, name: str, outcome: Outcome = OK) -> None:
         self.happen(AttemptStarted(name, 7), AttemptEnded(name, outcome, "run", int(outcome is not OK)))
 
+    def pass_writings(self) -> None:
+        """Let as much time pass as the file is left alone after a writing that took half a minute of the machine's."""
+        self.pass_time(30.0 * WRITE_SHARE, step=50.0)
+
     def statuses(self, path: Path | None = None) -> list[str]:
         """Return the statuses as they stand in the file."""
         text = (path or self.file).read_text(encoding="utf-8")
@@ -591,7 +595,7 @@ def test_tasks_are_granted_in_order_completed_and_written_back(executor: Executo
     assert executor.by_role == []
     executor.open()
     executor.run("a.1")
-    executor.pass_time(1.0)
+    executor.pass_writings()
     assert executor.statuses() == ["completed", "in_progress"]
     executor.run("b.1")
     stated = [type(event) for event in executor.by_role]
@@ -641,12 +645,12 @@ def test_a_failed_task_is_written_as_blocked_and_the_file_stays_where_it_is(exec
 @pytest.mark.row("F18")
 def test_what_a_person_edits_between_two_writings_is_kept(executor: Executor) -> None:
     executor.open()
-    executor.pass_time(1.0)
+    executor.pass_writings()
     assert executor.statuses() == ["in_progress", "pending"]
     edited = executor.file.read_text(encoding="utf-8").replace("First   # a note", "First, and better")
     write_milestone(executor.project, "m1", edited + "notes: mine\n")
     executor.run("a.1")
-    executor.pass_time(1.0)
+    executor.pass_writings()
     text = executor.file.read_text(encoding="utf-8")
     assert "title: First, and better\n" in text
     assert text.endswith("notes: mine\n")
@@ -655,15 +659,15 @@ def test_what_a_person_edits_between_two_writings_is_kept(executor: Executor) ->
 
 def test_a_file_that_cannot_be_read_for_a_while_is_left_alone_and_written_when_it_can_be(executor: Executor) -> None:
     executor.open()
-    executor.pass_time(1.0)
+    executor.pass_writings()
     broken = "id: m1\ntasks: [\n"
     write_milestone(executor.project, "m1", broken)
     executor.run("a.1")
-    executor.pass_time(3.0)
+    executor.pass_writings()
     assert executor.file.read_text(encoding="utf-8") == broken
     assert len(executor.of(AttemptGranted)) == 2
     write_milestone(executor.project, "m1", TEXT)
-    executor.pass_time(2.0)
+    executor.pass_writings()
     assert executor.statuses() == ["completed", "in_progress"]
 
 
