@@ -51,7 +51,10 @@ def test_an_actor_runs_in_a_process_of_its_own_and_answers(tmp_path: Path) -> No
         assert (answer["name"], answer["incarnation"], answer["last_exit"]) == ("echo", 1, "")
         assert answer["thread"] != "MainThread"
         supervisor.tell("echo", {"n": 1, "deep": [None, 1.5, "x"]})
-        assert supervisor.ask("echo", {"do": "seen"})[1:] == [{"n": 1, "deep": [None, 1.5, "x"]}, {"do": "seen"}]
+        assert supervisor.ask("echo", {"do": "seen"}, TIMEOUT)[1:] == [
+            {"n": 1, "deep": [None, 1.5, "x"]},
+            {"do": "seen"},
+        ]
         supervisor.tell("echo", {"last": True})
     assert note.read_text(encoding="utf-8") == "stopped in order"
     assert not is_alive(answer["pid"])
@@ -75,10 +78,10 @@ def test_an_exception_ends_the_process_and_the_next_incarnation_knows_it(tmp_pat
 def test_a_question_that_raises_fails_for_who_asked_and_the_actor_goes_on() -> None:
     with Supervisor([echo()]) as supervisor:
         with pytest.raises(AnswerError, match="ValueError: no") as raised:
-            supervisor.ask("echo", {"do": "raise", "text": "no"})
+            supervisor.ask("echo", {"do": "raise", "text": "no"}, TIMEOUT)
         assert (raised.value.kind, raised.value.child) == ("ValueError", "echo")
         with pytest.raises(AnswerError) as unsendable:
-            supervisor.ask("echo", {"do": "unsendable"})
+            supervisor.ask("echo", {"do": "unsendable"}, TIMEOUT)
         said = str(unsendable.value)
         assert "Echo answered {'do': 'unsendable'} with a value that is no plain data" in said
         assert re.search(r"[Oo]bjects of type _?(thread\.)?lock", said)
@@ -181,7 +184,7 @@ def test_stop_with_a_limit_kills_what_is_left() -> None:
 
 def test_what_an_actor_has_started_ends_with_it() -> None:
     with Supervisor([echo()], MANY) as supervisor:
-        left = supervisor.ask("echo", {"do": "start", "argv": ["sleep", "1000"]})
+        left = supervisor.ask("echo", {"do": "start", "argv": ["sleep", "1000"]}, TIMEOUT)
         supervisor.tell("echo", {"do": "raise", "text": "x"})
         running(supervisor, "echo", 2)
         assert not is_alive(left)

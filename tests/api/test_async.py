@@ -55,7 +55,7 @@ async def next_running(supervisor: AsyncSupervisor, incarnation: int) -> ChildRu
 def test_every_verb_can_be_awaited() -> None:
     async def main() -> None:
         async with AsyncSupervisor([echo(), nested("inner", echo())], MANY) as supervisor:
-            assert await supervisor.ask("echo", {"x": 1}) == {"x": 1}
+            assert await supervisor.ask("echo", {"x": 1}, timeout=TIMEOUT) == {"x": 1}
             supervisor.tell("echo", {"do": "raise", "text": "x"})
             assert (await asyncio.wait_for(next_running(supervisor, 2), TIMEOUT)).child == "echo"
             assert (await supervisor.start_child(echo("more"), under="inner")).child == "more"
@@ -82,9 +82,9 @@ def test_questions_fail_as_they_do_in_threads() -> None:
     async def main() -> None:
         async with AsyncSupervisor([echo(shutdown=0)], MANY) as supervisor:
             with pytest.raises(AnswerError, match="ValueError: no"):
-                await supervisor.ask("echo", {"do": "raise", "text": "no"})
+                await supervisor.ask("echo", {"do": "raise", "text": "no"}, timeout=TIMEOUT)
             with pytest.raises(ChildGoneError, match="exit code 3"):
-                await supervisor.ask("echo", {"do": "exit", "code": 3})
+                await supervisor.ask("echo", {"do": "exit", "code": 3}, timeout=TIMEOUT)
             await next_running(supervisor, 2)
             supervisor.tell("echo", {"do": "hang"})
             with pytest.raises(AskTimeoutError, match=r"within 0\.05 s"):
@@ -154,7 +154,7 @@ def test_a_cancelled_body_ends_its_children_and_a_second_cancellation_kills_them
 
         async def body() -> None:
             async with AsyncSupervisor([ChildSpec("stubborn", f"{CAST}:Stubborn", shutdown=600.0)]) as supervisor:
-                pids.append((await supervisor.ask("stubborn", {"do": "who"}))["pid"])
+                pids.append((await supervisor.ask("stubborn", {"do": "who"}, timeout=TIMEOUT))["pid"])
                 inside.set()
                 await asyncio.Event().wait()
 

@@ -89,7 +89,7 @@ def test_a_callback_may_use_its_supervisor_but_not_wait_for_its_end() -> None:
 
     def use(event: object) -> None:
         if isinstance(event, SupervisorStarted):
-            answers.append(supervisor.ask("echo", "x"))
+            answers.append(supervisor.ask("echo", "x", TIMEOUT))
             answers.append(supervisor.start_child(echo("more")).child)
             for call in (supervisor.stop, supervisor.wait):
                 with pytest.raises(SupervisionError, match="cannot wait for the end"):

@@ -150,7 +150,7 @@ class Own(pykka.ThreadingActor):
 if __name__ == "__main__":
     supervisor = Supervisor([ChildSpec("own", Own), ChildSpec("program", program=["sleep", "1000"])])
     supervisor.start()
-    module, pid = supervisor.ask("own", {})
+    module, pid = supervisor.ask("own", {}, 60.0)
     print(module, pid, supervisor.fork_server_pid, supervisor.which_children()[0].pid, flush=True)
 """
 

@@ -150,7 +150,7 @@ def test_a_standby_loads_the_module_that_the_server_has_not_loaded(
         assert str(ready) in note.read_text(encoding="utf-8").split()
         kill(supervisor, "own")
         running(supervisor, "own", 2)
-        assert supervisor.ask("own", {}) == ready
+        assert supervisor.ask("own", {}, timeout=TIMEOUT) == ready
 
 
 def test_in_strict_mode_nobody_waits() -> None:

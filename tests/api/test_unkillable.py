@@ -104,4 +104,4 @@ def test_an_end_goes_on_without_a_child_that_cannot_be_killed_and_ends_the_other
     ends = [(one.child, one.reason) for one in supervisor.events() if isinstance(one, ChildExited)]
     assert ends == [("after", Shutdown()), ("stuck", Unkillable(0.5)), ("before", Shutdown())]
     for pid in pids.values():
-        wait_until(lambda pid=pid: not is_alive(pid), 30.0, "nothing is left")  # type: ignore[misc]
+        wait_until(lambda pid=pid: not is_alive(pid), 60.0, "nothing is left")  # type: ignore[misc]

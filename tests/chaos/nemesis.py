@@ -154,7 +154,7 @@ class Nemesis:
         hit = kill([pid for pids in chosen.values() for pid in pids])
         names = tuple(name for name, pids in chosen.items() if set(pids) & set(hit))
         if "supervisor" in who:
-            wait_until(lambda: not arena.supervisor, 30.0, "the supervising process was waited for")
+            wait_until(lambda: not arena.supervisor, 60.0, "the supervising process was waited for")
         if not hit:
             return None
         arena.killed += len(hit)
@@ -186,7 +186,7 @@ class Nemesis:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-                wait_until(lambda pid=pid: stopped(pid) or not Path(f"/proc/{pid}").exists(), 30.0)  # type: ignore[misc]
+                wait_until(lambda pid=pid: stopped(pid) or not Path(f"/proc/{pid}").exists(), 60.0)  # type: ignore[misc]
                 if stopped(pid):
                     pause(trouble.seconds)
                     with contextlib.suppress(ProcessLookupError):

@@ -78,7 +78,7 @@ def kill(pids: list[int]) -> list[int]:
         return stat is None or not stat.alive or stat.start_ticks != stats[pid].start_ticks  # type: ignore[union-attr]
 
     for pid in hit:
-        wait_until(lambda pid=pid: dead(pid), 30.0, f"process {pid} is dead")  # type: ignore[misc]
+        wait_until(lambda pid=pid: dead(pid), 60.0, f"process {pid} is dead")  # type: ignore[misc]
     return hit
 
 

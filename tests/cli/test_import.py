@@ -301,7 +301,7 @@ def test_what_was_imported_runs(ctl: Ctl, tmp_path: Path) -> None:
     with Supervisor(*load_specs(specs)):
         pids = [pid_in(tmp_path / name) for name in "01"]
         os.kill(pids[0], signal.SIGKILL)
-        again = wait_until(lambda: (pid := pid_in(tmp_path / "0")) != pids[0] and pid, 30.0, "it is started again")
+        again = wait_until(lambda: (pid := pid_in(tmp_path / "0")) != pids[0] and pid, 60.0, "it is started again")
         assert is_alive(again)
     assert not any(is_alive(pid) for pid in (again, pids[1]))
     assert not (tmp_path / "never").exists()

@@ -47,7 +47,7 @@ def at_terminal(
 def drawn_again(terminal: Terminal) -> None:
     """Wait until something was drawn that was not there before."""
     drawn = len(terminal.raw)
-    wait_until(lambda: terminal.text() and len(terminal.raw) > drawn + 200, 30.0, "it is drawn again")
+    wait_until(lambda: terminal.text() and len(terminal.raw) > drawn + 200, 60.0, "it is drawn again")
 
 
 def test_a_run_takes_no_notice_of_keys_follows_the_size_and_ends_in_order(project: Project, gate: Path) -> None:

@@ -185,8 +185,8 @@ def test_follow_of_a_session_that_lives_with_this_process_waits_for_its_end(
 ) -> None:
     supervised()
     tail = project.start("tail", "-f", f"{session}:git_integration")
-    wait_until(lambda: "of git\n" in tail.text(), 30.0, "it follows")
+    wait_until(lambda: "of git\n" in tail.text(), 60.0, "it follows")
     with (ProjectPaths(project.path).logs(session) / "git_integration.log").open("a") as log:
         log.write("more of git\n")
-    wait_until(lambda: "more of git\n" in tail.text(), 30.0, "what was written later")
+    wait_until(lambda: "more of git\n" in tail.text(), 60.0, "what was written later")
     assert tail.process.poll() is None

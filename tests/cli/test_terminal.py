@@ -109,7 +109,7 @@ def _is_on(terminal: Terminal, row: str) -> bool:
 def test_many_running_tasks_never_push_the_bar_off_a_screen_that_becomes_small(project: Project) -> None:
     project.write("many", MANY)
     with on_terminal([*COMMAND, "run", "many", "-j", "16"], project.path, size=(40, 120)) as terminal:
-        wait_until(lambda: len(_board(terminal)) == 7 + 16 + 1, 30.0)
+        wait_until(lambda: len(_board(terminal)) == 7 + 16 + 1, 60.0)
         assert all(re.match(r"> task-\d\d +\d+s  长标题", row) for row in _board(terminal)[7:-1])
         for rows, columns, rest in ((24, 80, 9), (20, 50, 12), (8, 40, 14)):
             terminal.resize(rows, columns)
@@ -156,7 +156,7 @@ def test_a_dumb_terminal_and_plain_get_lines_only(project: Project, term: str, o
 def test_a_signal_ends_a_run_in_order_with_its_code(project: Project, number: signal.Signals, code: int) -> None:
     project.write("slow", SLOW)
     running = project.start("run", "slow")
-    wait_until(lambda: "Starting endless" in running.text(), 30.0, "the endless task")
+    wait_until(lambda: "Starting endless" in running.text(), 60.0, "the endless task")
     running.process.send_signal(number)
     assert running.wait(30.0) == code
     assert f"{number.name} received" in running.text()

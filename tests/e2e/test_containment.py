@@ -45,8 +45,8 @@ def _kill_everything(running: Running) -> None:
 def _start(project: Project, place: Path) -> Running:
     project.write("m1", milestone_of({"id": "t1", "run": stubborn_task(place)}, {"id": "t2", "run": "echo 2 > two"}))
     running = project.start("run", "m1", "--plain")
-    wait_until(lambda: pids_of_children(project.records()).keys() == {*ROLES, "runner"}, 30.0, "all have come up")
-    wait_until(lambda: (place / "leader").exists() and (place / "leader").read_text(), 30.0, "the task runs")
+    wait_until(lambda: pids_of_children(project.records()).keys() == {*ROLES, "runner"}, 60.0, "all have come up")
+    wait_until(lambda: (place / "leader").exists() and (place / "leader").read_text(), 60.0, "the task runs")
     return running
 
 

@@ -33,7 +33,7 @@ def begin(project: Project, *tasks: dict[str, object]) -> Running:
     """Start a run of milestone ``m1`` and wait until its first attempt runs."""
     project.write("m1", milestone_of(*tasks))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "an attempt runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "an attempt runs")
     return running
 
 
@@ -89,7 +89,7 @@ def test_pause_starts_nothing_new_until_resume(folder: Project, place: Path) -> 
     running = begin(folder, {"id": "a", "run": waits_for(place / "gate")}, second)
     assert folder.ctl("pause", "m1") == Done(0, "m1: paused\n", "")
     (place / "gate").touch()
-    wait_until(lambda: completed(folder) == ["a"], 30.0, "what ran has finished")
+    wait_until(lambda: completed(folder) == ["a"], 60.0, "what ran has finished")
     assert "paused by a person" in folder.ctl("status", "m1").out
     assert [event.attempt for event in facts(folder, AttemptStarted)] == ["a.1"]
     assert folder.ctl("resume", "all") == Done(0, "m1: resumed\n", "")
@@ -104,10 +104,10 @@ def test_retry_attempts_what_failed_again_and_what_waited_for_it_runs(project: P
         {"id": "b", "run": "echo > b.txt", "depends_on": ["a"]},
         {"id": "c", "run": waits_for(place / "gate")},
     )
-    wait_until(lambda: facts(project, TaskFailed), 30.0, "a has failed")
+    wait_until(lambda: facts(project, TaskFailed), 60.0, "a has failed")
     (place / "mended").touch()
     assert results(project.ctl("retry", "--json")) == {"a": (0, "to be attempted again")}
-    wait_until(lambda: completed(project) == ["a", "b"], 30.0, "a and b are completed")
+    wait_until(lambda: completed(project) == ["a", "b"], 60.0, "a and b are completed")
     (place / "gate").touch()
     assert running.wait() == 0
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["a", "b"]
@@ -169,7 +169,7 @@ def test_an_unknown_session_is_said_and_the_others_are_served(folder: Project, p
 def test_events_are_followed_to_the_end_and_can_be_taken_up_anywhere(folder: Project, place: Path) -> None:
     running = begin(folder, {"id": "a", "run": waits_for(place / "gate")})
     followers = [folder.start("events", "--follow", "--json", "--since", since) for since in ("0", "5")]
-    wait_until(lambda: all(follower.text().count("\n") for follower in followers), 30.0, "both follow")
+    wait_until(lambda: all(follower.text().count("\n") for follower in followers), 60.0, "both follow")
     (place / "gate").touch()
     assert running.wait() == 0
     assert [follower.wait() for follower in followers] == [0, 0]

@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 def up(project: Project, *words: str) -> Running:
     """Start a daemon and wait until it answers."""
     running = project.daemon(*words)
-    wait_until(lambda: " ready " in running.text(), 30.0, "the daemon is ready")
+    wait_until(lambda: " ready " in running.text(), 60.0, "the daemon is ready")
     return running
 
 
@@ -59,14 +59,14 @@ def test_several_sessions_run_at_once_and_each_ends_by_itself(folder: Project, p
     daemon = up(folder)
     assert folder.ctl("start", "m1", "m2") == Done(0, "m1: started\nm2: started\n", "")
     assert folder.ctl("start", "m1") == Done(0, "m1: already started\n", "")
-    wait_until(lambda: attempts(folder) == 2, 30.0, "both run")
+    wait_until(lambda: attempts(folder) == 2, 60.0, "both run")
     (place / "m2").touch()
-    wait_until(lambda: len(facts(folder, SessionEnded)) == 1, 30.0, "the second has ended")
+    wait_until(lambda: len(facts(folder, SessionEnded)) == 1, 60.0, "the second has ended")
     assert folder.ctl("stop") == Done(0, "m1: stopped\n", "")
     assert folder.ctl("stop").code == 7
     (place / "m1").touch()
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: len(facts(folder, TaskCompleted)) == 2, 30.0, "both tasks are completed")
+    wait_until(lambda: len(facts(folder, TaskCompleted)) == 2, 60.0, "both tasks are completed")
     assert folder.ctl("shutdown") == Done(0, "shut down\n", "")
     assert daemon.wait() == 0
     assert not (folder.path / ".milestones" / "run" / "control.sock").exists()
@@ -76,13 +76,13 @@ def test_a_session_that_ran_when_the_daemon_was_killed_is_taken_up_and_completed
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     pids = list(pids_of_children(folder.records()).values())
     daemon.kill()
     assert_nothing_lives(folder, pids)
     gate.touch()
     again = up(folder)
-    wait_until(lambda: facts(folder, TaskCompleted), 30.0, "the task is completed")
+    wait_until(lambda: facts(folder, TaskCompleted), 60.0, "the task is completed")
     assert len(facts(folder, SessionStarted)) == len(facts(folder, SessionResumed)) == 1
     down(again)
 
@@ -91,11 +91,11 @@ def test_a_graceful_end_interrupts_sessions_and_the_next_daemon_takes_them_up(fo
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     down(daemon)
     assert folder.session_json()["status"] == "interrupted"
     again = up(folder)
-    wait_until(lambda: attempts(folder) == 2, 30.0, "it runs again")
+    wait_until(lambda: attempts(folder) == 2, 60.0, "it runs again")
     down(again)
 
 
@@ -104,7 +104,7 @@ def test_what_an_operator_ended_or_paused_stays_so_over_a_restart(folder: Projec
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     assert folder.ctl(verb, "m1").code == 0
     down(daemon)
     again = up(folder)
@@ -119,9 +119,9 @@ def test_a_second_signal_ends_everything_at_once(folder: Project, place: Path) -
     folder.write("m1", milestone_of({"id": "a", "run": f"trap '' TERM; {waits_for(place / 'gate')}"}))
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     daemon.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "ending" in daemon.text(), 30.0, "it heeds the first one")
+    wait_until(lambda: "ending" in daemon.text(), 60.0, "it heeds the first one")
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.wait(60.0) == 0
     assert_nothing_lives(folder, [])
@@ -156,7 +156,7 @@ def test_a_milestone_that_a_run_supervises_cannot_be_started_beside_it(folder: P
     write(folder, "m1", gate)
     folder.write("m2", milestone_of({"id": "a", "run": "true"}).replace("id: m1", "id: m2", 1))
     running = folder.start("run", "m1")
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     assert folder.ctl("start", "m1") == Done(0, "m1: already started\n", "")
     assert folder.ctl("start", "m2").code == 75
     assert folder.ctl("shutdown").code == 0
@@ -194,10 +194,10 @@ def test_a_reload_is_taken_by_what_lives_as_far_as_that_goes_and_a_wrong_one_cha
     folder.configure("max_parallel: 7\nstop_grace: 3s\n")
     done = folder.ctl("reload")
     assert (done.code, done.out.splitlines()[1]) == (0, "m1: changed: max_parallel; from its next start: stop_grace")
-    wait_until(lambda: folder.fold().settings.max_parallel == 7, 30.0, "the session has it")
+    wait_until(lambda: folder.fold().settings.max_parallel == 7, 60.0, "the session has it")
     folder.configure("max_parallel: 8\n")
     daemon.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: folder.fold().settings.max_parallel == 8, 30.0, "a signal does the same")
+    wait_until(lambda: folder.fold().settings.max_parallel == 8, 60.0, "a signal does the same")
     down(daemon)
 
 
@@ -205,7 +205,7 @@ def test_usr1_writes_the_stacks_of_all_threads(folder: Project) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": "true"}))
     daemon = up(folder)
     daemon.process.send_signal(signal.SIGUSR1)
-    wait_until(lambda: daemon.text().count("Thread 0x") >= 3, 30.0, "stacks are there")
+    wait_until(lambda: daemon.text().count("Thread 0x") >= 3, 60.0, "stacks are there")
     assert is_alive(daemon.process.pid)
     down(daemon)
 
@@ -233,10 +233,10 @@ def test_a_role_that_was_stopped_stays_so_over_a_restart_of_the_daemon_until_it_
     assert folder.ctl("signal", "HUP", name) == Done(7, f"{name}: ERROR (not running)\n", "")
     down(daemon)
     again = up(folder)
-    wait_until(lambda: attempts(folder) == 2, 30.0, "the session was taken up")
+    wait_until(lambda: attempts(folder) == 2, 60.0, "the session was taken up")
     assert roles(folder)["progress_monitor"] == "STOPPED"
     assert folder.ctl("start", name, "m1:runner") == Done(0, f"{name}: started\nm1:runner: already started\n", "")
-    wait_until(lambda: roles(folder)["progress_monitor"] == "RUNNING", 30.0, "it runs")
+    wait_until(lambda: roles(folder)["progress_monitor"] == "RUNNING", 60.0, "it runs")
     down(again)
 
 
@@ -252,7 +252,7 @@ def test_two_projects_are_supervised_by_one_daemon_each_with_its_own_lock_and_so
         assert one.ctl("start", "m1").code == 0
         assert one.ctl("pid").out == f"{daemon.process.pid}\n"
     (place / "gate-1").touch()
-    wait_until(lambda: facts(other, SessionEnded), 30.0, "the session of the other project has ended")
+    wait_until(lambda: facts(other, SessionEnded), 60.0, "the session of the other project has ended")
     assert not facts(folder, SessionEnded)
     assert other.ctl("reload").out.splitlines() == [
         f"{folder.path}: read again",
@@ -274,7 +274,7 @@ def test_a_project_whose_lock_is_taken_away_ends_the_daemon_and_the_sessions_of_
     daemon = up(folder, str(other.path))
     for one in (folder, other):
         assert one.ctl("start", "m1").code == 0
-        wait_until(functools.partial(attempts, one), 30.0, "it runs")
+        wait_until(functools.partial(attempts, one), 60.0, "it runs")
     (folder.path / ".milestones" / "lock").unlink()
     assert daemon.wait() == 75
     assert "was removed or replaced" in daemon.text()
@@ -282,14 +282,14 @@ def test_a_project_whose_lock_is_taken_away_ends_the_daemon_and_the_sessions_of_
     assert_nothing_lives(folder, [])
     (place / "gate").touch()
     again = up(other)
-    wait_until(lambda: facts(other, TaskCompleted), 30.0, "the next daemon takes it up")
+    wait_until(lambda: facts(other, TaskCompleted), 60.0, "the next daemon takes it up")
     down(again)
 
 
 def test_a_run_stops_starts_and_restarts_its_roles_as_a_daemon_does(folder: Project, gate: Path) -> None:
     write(folder, "m1", gate)
     running = folder.start("run", "m1")
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     name = "m1:blocker_detector"
     assert folder.ctl("stop", name).code == 0
     assert folder.ctl("restart", name) == Done(0, f"{name}: started\n", "")
@@ -304,9 +304,9 @@ def test_tasks_get_of_a_daemons_environment_what_is_configured(folder: Project, 
     folder.configure("environment: [PATH, 'MY_*']\nsecrets: [TOKEN]\n")
     folder.write("m1", milestone_of({"id": "a", "run": f"env > '{place}/env'"}))
     daemon = folder.daemon(env={"MY_ONE": "1", "TOKEN": "2", "OTHER": "3", "HOME": "/nowhere"})
-    wait_until(lambda: " ready " in daemon.text(), 30.0, "the daemon is ready")
+    wait_until(lambda: " ready " in daemon.text(), 60.0, "the daemon is ready")
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: facts(folder, TaskCompleted), 30.0, "the task is completed")
+    wait_until(lambda: facts(folder, TaskCompleted), 60.0, "the task is completed")
     seen = dict(line.split("=", 1) for line in (place / "env").read_text().splitlines())
     assert {"PATH", "MY_ONE", "TOKEN", "TASK_ID"} <= seen.keys()
     assert not {"OTHER", "HOME"} & seen.keys()
@@ -324,8 +324,8 @@ def test_the_process_itself_answers_what_its_sessions_are(folder: Project, gate:
             assert (answer["pid"], answer["what"]) == (daemon.process.pid, "milestoned")
             return answer["sessions"][0]
 
-        wait_until(lambda: report()["tally"]["counts"]["running"] == 1, 30.0, "the task runs")
-        wait_until(lambda: {role["state"] for role in report()["roles"]} == {"RUNNING"}, 30.0, "all roles are shown")
+        wait_until(lambda: report()["tally"]["counts"]["running"] == 1, 60.0, "the task runs")
+        wait_until(lambda: {role["state"] for role in report()["roles"]} == {"RUNNING"}, 60.0, "all roles are shown")
         found = report()
         assert (found["milestone_id"], found["status"], found["tally"]["percentage"]) == ("m1", "running", 0)
         assert {role["pid"] for role in found["roles"]} == set(map(int, folder.ctl("pid", "m1").out.split()))
@@ -336,10 +336,10 @@ def test_a_session_with_a_stopped_role_can_end(folder: Project, gate: Path) -> N
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     assert folder.ctl("stop", "m1:blocker_detector").code == 0
     gate.touch()
-    wait_until(lambda: facts(folder, SessionEnded), 30.0, "it has ended")
+    wait_until(lambda: facts(folder, SessionEnded), 60.0, "it has ended")
     assert facts(folder, SessionEnded)[-1].status.value == "completed"
     down(daemon)
 
@@ -348,7 +348,7 @@ def test_a_session_whose_executor_was_stopped_can_be_cancelled(folder: Project, 
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     assert folder.ctl("stop", "m1:task_executor").code == 0
     assert folder.ctl("cancel", "m1") == Done(0, "m1: cancelled\n", "")
     down(daemon)
@@ -358,7 +358,7 @@ def test_roles_and_sessions_are_restarted_and_signalled(folder: Project, gate: P
     write(folder, "m1", gate)
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     pids = folder.ctl("pid", "m1:*").out.split()
     assert len(set(pids)) == 6
     assert folder.ctl("pid").out == f"{daemon.process.pid}\n"
@@ -384,7 +384,7 @@ def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Pr
     daemon = up(folder)
     assert folder.ctl("start", "m1").code == 0
     assert folder.ctl("update", "m1").out == "nothing changed\n"
-    wait_until(lambda: attempts(folder) == 1, 30.0, "it runs")
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
     folder.write("m1", milestone_of(first, {**second, "run": "true"}, third))
     shown = folder.ctl("update", "m1")
     assert shown.out.splitlines()[:2] == ["+ c", "~ b: run"]
@@ -397,5 +397,5 @@ def test_an_edit_is_shown_and_then_taken_in_by_the_session_that_lives(folder: Pr
     assert folder.ctl("update", "m1").code == 2
     assert folder.ctl("update", "nosuch").code == 1
     (place / "a").touch()
-    wait_until(lambda: len(facts(folder, TaskCompleted)) == 3, 30.0, "all are completed")
+    wait_until(lambda: len(facts(folder, TaskCompleted)) == 3, 60.0, "all are completed")
     down(daemon)

@@ -35,11 +35,11 @@ class Manager:
                 return self.heard
 
     def wait_for(self, field: str) -> None:
-        wait_until(lambda: field in self.listen(), 30, field)
+        wait_until(lambda: field in self.listen(), 60.0, field)
 
     def listen_until(self, predicate: Callable[[], object], what: str) -> None:
         """Wait and read meanwhile: what finds no room in the queue is not sent."""
-        wait_until(lambda: self.listen() is not None and predicate(), 30, what)
+        wait_until(lambda: self.listen() is not None and predicate(), 60.0, what)
 
     def wait_for_silence(self, field: str, seconds: float) -> None:
         """Wait until a field has not come for so long, as a manager with a watchdog of so many seconds would."""
@@ -198,7 +198,7 @@ def test_a_daemon_whose_supervisors_hang_gives_no_sign_of_life_and_names_them(
             manager.wait_for_silence("WATCHDOG=1", 2.0)
             wait_until(
                 lambda: any(all(name in line for name in expected) for line in daemon.text().splitlines()),
-                30,
+                60.0,
                 "all that hang are named",
             )
             daemon.process.send_signal(signal.SIGKILL)

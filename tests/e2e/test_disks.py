@@ -124,7 +124,7 @@ def test_a_run_whose_journal_cannot_be_synced_ends_with_74_and_the_next_one_goes
     assert "Traceback" not in running.text()
     injected = [line for line in (place / "trace").read_text(encoding="ascii").splitlines() if "(INJECTED)" in line]
     assert len(injected) == 1, injected
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in known), 30.0, "nothing of it lives")
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in known), 60.0, "nothing of it lives")
     done = project.ctl("run", "m1")
     assert done.code == 0, done.out + done.err
     assert_done_once(project, "m1", {"t0": ()})

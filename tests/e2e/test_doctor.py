@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 def test_beside_a_run_all_is_well_and_the_supervising_process_answers(folder: Project, place: Path) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": waits_for(place / "gate")}))
     running = folder.start("run", "m1")
-    wait_until(lambda: facts(folder, AttemptStarted), 30.0, "an attempt runs")
+    wait_until(lambda: facts(folder, AttemptStarted), 60.0, "an attempt runs")
     document = json.loads(folder.ctl("doctor", "--json").out)
     said = {one["what"]: one["level"] for one in document["findings"]}
     assert document["exit_code"] == 0
@@ -27,7 +27,7 @@ def test_beside_a_run_all_is_well_and_the_supervising_process_answers(folder: Pr
 def test_after_a_kill_the_socket_is_stale_and_the_next_run_mends_it(folder: Project, place: Path) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": waits_for(place / "gate")}))
     running = folder.start("run", "m1")
-    wait_until(lambda: facts(folder, AttemptStarted), 30.0, "an attempt runs")
+    wait_until(lambda: facts(folder, AttemptStarted), 60.0, "an attempt runs")
     running.kill()
     text = folder.ctl("doctor").out
     assert "warning  a stale control socket\n" in text

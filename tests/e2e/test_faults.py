@@ -63,7 +63,7 @@ def test_an_executor_killed_between_grant_and_start_changes_nothing(project: Pro
     project.configure(f'worktree:\n  setup: ["{waits_for(place / "go")}"]\n')
     project.write("m1", milestone_of({"id": "t1", "run": "echo 1 > one"}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptGranted), 30.0, "the attempt is granted")
+    wait_until(lambda: facts(project, AttemptGranted), 60.0, "the attempt is granted")
     assert not facts(project, AttemptStarted)
 
     os.kill(ready_pid(project, "task_executor"), signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_a_task_that_kills_the_runner_fails_with_that_reason_and_the_others_comp
     tasks = [{"id": "bad", "run": line}, *({"id": key, "run": run} for key, run in others.items())]
     project.write("m1", milestone_of(*tasks, {"id": "after", "depends_on": ["t1"], "run": "echo > after"}))
     running = project.start("run", "m1", "-j", "3")
-    wait_until(lambda: len(_runner_deaths(project)) > 1, 30.0, "the runner dies twice")
+    wait_until(lambda: len(_runner_deaths(project)) > 1, 60.0, "the runner dies twice")
     (place / "go").touch()
 
     assert running.wait() == 1, running.text()
@@ -224,7 +224,7 @@ def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
     ready_pid(project, ROLES[-1])
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     stopped = fork_server_of(running.process.pid)
 
     os.kill(stopped, signal.SIGSTOP)
@@ -244,7 +244,7 @@ def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(projec
     """Exit 130 within seconds, and a session that resumes."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     pids = list(pids_of_children(project.records()).values())
     os.kill(fork_server_of(running.process.pid), signal.SIGSTOP)
 
@@ -309,7 +309,7 @@ def _kill_again_and_again(running: Running, child: str) -> None:
     for incarnation in range(1, 13):
         os.kill(ready_pid(running.project, child, incarnation), signal.SIGKILL)
         after = wait_until(
-            partial(_what_came_after, running, child, incarnation), 30.0, f"{child} {incarnation} is gone"
+            partial(_what_came_after, running, child, incarnation), 60.0, f"{child} {incarnation} is gone"
         )
         if after == "nothing":
             return

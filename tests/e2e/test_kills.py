@@ -84,7 +84,7 @@ def _victim(running: Running, name: str) -> int:
 def _child(running: Running, name: str) -> int:
     return wait_until(
         lambda: pids_of_children(running.project.records()).get(name, 0),
-        30.0,
+        60.0,
         f"{name} is ready for the first time",
     )
 

@@ -123,7 +123,7 @@ def test_what_could_not_land_before_the_stop_waits_in_its_slot_and_lands_in_the_
     pid_in(place / "pid")
     git(project.path, "worktree", "add", "--quiet", str(other), "milestone/m1")
     (place / "gate").touch()
-    wait_until(lambda: "landing has to wait" in running.text(), 30.0, "the landing has to wait")
+    wait_until(lambda: "landing has to wait" in running.text(), 60.0, "the landing has to wait")
 
     running.process.send_signal(signal.SIGINT)
 

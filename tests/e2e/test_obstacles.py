@@ -51,7 +51,7 @@ def _started(project: Project, place: Path, *, run: str = "echo 1 > one") -> Run
     """Start a milestone of one task that waits for `place/go`."""
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; {run}"}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     return running
 
 
@@ -139,7 +139,7 @@ def test_nothing_lands_while_another_worktree_has_the_branch_checked_out(
     tip = git(project.path, "rev-parse", "milestone/m1")
 
     (place / "go").touch()
-    wait_until(lambda: facts(project, SessionPaused) or running.process.poll() is not None, 30.0, "it pauses")
+    wait_until(lambda: facts(project, SessionPaused) or running.process.poll() is not None, 60.0, "it pauses")
 
     assert git(project.path, "rev-parse", "milestone/m1") == tip
     assert running.process.poll() is None, running.text()
@@ -161,7 +161,7 @@ def test_a_stop_while_landing_has_to_wait_leaves_a_session_that_resumes(
     other = tmp_path / "other"
     git(project.path, "worktree", "add", "--quiet", str(other), "milestone/m1")
     (place / "go").touch()
-    wait_until(lambda: facts(project, SessionPaused), 30.0, "it pauses")
+    wait_until(lambda: facts(project, SessionPaused), 60.0, "it pauses")
 
     os.kill(running.process.pid, signal.SIGINT)
 
@@ -267,7 +267,7 @@ def test_a_terminal_that_goes_away_interrupts_the_run_in_order(project: Project,
             seen.extend(os.read(ours, 65536))
         return b"Starting t1" in seen
 
-    wait_until(shown, 30.0, "the terminal shows the task")
+    wait_until(shown, 60.0, "the terminal shows the task")
     os.close(ours)
 
     assert running.wait(60.0) == 129
@@ -336,10 +336,10 @@ def _on_a_full_disk(project: Project, place: Path, tasks: Mapping[str, tuple[str
     entries = ({"id": task, "depends_on": list(needs), "run": scripts[task]} for task, needs in tasks.items())
     project.write("m1", milestone_of(*entries, requirements={"disk_space_mb": 1}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the first task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the first task runs")
     ballast = _fill(project.path.parent)
     (place / "go").touch()
-    wait_until(lambda: "Paused: " in running.text() or running.process.poll() is not None, 30.0, "the session pauses")
+    wait_until(lambda: "Paused: " in running.text() or running.process.poll() is not None, 60.0, "the session pauses")
     assert running.process.poll() is None, running.text()
     assert not facts(project, TaskCompleted)
     return running, ballast
@@ -391,7 +391,7 @@ def test_a_task_that_fills_the_disk_again_and_again_does_not_keep_the_run_from_b
     eats = f"while :; do cat /dev/zero >> {project.path.parent}/ballast 2>&-; echo > '{place}/full'; sleep 0.01; done"
     project.write("m1", milestone_of({"id": "t0", "run": again + eats}, requirements={"disk_space_mb": 1}))
     running = project.start("run", "m1")
-    wait_until((place / "full").exists, 30.0, "the disk is full")
+    wait_until((place / "full").exists, 60.0, "the disk is full")
     known = list(pids_of_children(project.records()).values())
 
     os.kill(running.process.pid, signal.SIGINT)

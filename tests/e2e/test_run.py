@@ -97,7 +97,7 @@ def test_ctrl_c_ends_the_tasks_in_order_and_the_next_run_resumes(project: Projec
         '    run: test -e "$MILESTONED_PROJECT/go" || { touch "$MILESTONED_PROJECT/waits"; sleep 60; }; echo 2 > two\n',
     )
     running = project.start("run", "m1")
-    wait_until((project.path / "waits").exists, 30.0, "the second task runs")
+    wait_until((project.path / "waits").exists, 60.0, "the second task runs")
 
     os.kill(running.process.pid, signal.SIGINT)
 
@@ -125,7 +125,7 @@ def test_sigterm_exits_with_143(project: Project) -> None:
     waits = project.path / "waits"
     project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: First, run: 'touch {waits}; sleep 60'}}\n")
     running = project.start("run", "m1")
-    wait_until(waits.exists, 30.0, "the task runs")
+    wait_until(waits.exists, 60.0, "the task runs")
 
     os.kill(running.process.pid, signal.SIGTERM)
 
@@ -294,7 +294,7 @@ def test_a_second_run_is_told_who_holds_the_project(project: Project) -> None:
     waits = project.path / "waits"
     project.write("m1", f"id: m1\ntitle: One\ntasks:\n  - {{id: t1, title: A, run: 'touch {waits}; sleep 60'}}\n")
     running = project.start("run", "m1")
-    wait_until(waits.exists, 30.0, "the task runs")
+    wait_until(waits.exists, 60.0, "the task runs")
 
     done = project.ctl("run", "m1")
 
@@ -380,7 +380,7 @@ def test_a_cancelled_task_is_taken_from_the_file_on_resume(project: Project) -> 
         "  - {id: t2, title: B, status: pending, depends_on: [t1], run: 'echo 1 > two'}\n",
     )
     running = project.start("run", "m1")
-    wait_until(waits.exists, 30.0, "the task runs")
+    wait_until(waits.exists, 60.0, "the task runs")
     os.kill(running.process.pid, signal.SIGINT)
     assert running.wait() == 130
     path = project.path / ".milestones" / "active" / "m1.yaml"
@@ -403,11 +403,11 @@ def test_a_milestone_whose_tasks_were_edited_meanwhile_stays_active(project: Pro
     )
     path = project.write("m1", text)
     running = project.start("run", "m1")
-    wait_until((place / "waits").exists, 30.0, "the task runs")
+    wait_until((place / "waits").exists, 60.0, "the task runs")
     path.write_text(
         path.read_text(encoding="utf-8") + "  - {id: t2, title: B, run: 'echo 2 > two'}\n", encoding="utf-8"
     )
-    wait_until(lambda: "m1.yaml was edited" in running.text(), 30.0, "the edit is alerted")
+    wait_until(lambda: "m1.yaml was edited" in running.text(), 60.0, "the edit is alerted")
     (place / "go").touch()
 
     assert running.wait() == 0, running.text()

@@ -16,11 +16,11 @@ def test_follow_shows_what_comes_goes_on_with_the_next_attempt_and_ends_with_the
     script += f"echo first; {waits_for(place / 'gate-1')}; touch '{place}/tried'; exit 1"
     folder.write("m1", milestone_of({"id": "a", "run": script, "retries": 1, "retry_delay": "0s"}))
     running = folder.start("run", "m1")
-    wait_until(lambda: facts(folder, AttemptStarted), 30.0, "an attempt runs")
+    wait_until(lambda: facts(folder, AttemptStarted), 60.0, "an attempt runs")
     tail = folder.start("tail", "-f", "a")
-    wait_until(lambda: "first\n" in tail.text(), 30.0, "the first attempt's output")
+    wait_until(lambda: "first\n" in tail.text(), 60.0, "the first attempt's output")
     (place / "gate-1").touch()
-    wait_until(lambda: "again\n" in tail.text(), 30.0, "the second attempt's output")
+    wait_until(lambda: "again\n" in tail.text(), 60.0, "the second attempt's output")
     assert tail.process.poll() is None
     (place / "gate").touch()
     assert (tail.wait(), running.wait()) == (0, 0)
@@ -30,7 +30,7 @@ def test_follow_shows_what_comes_goes_on_with_the_next_attempt_and_ends_with_the
 def test_follow_ends_when_its_reader_has_gone_and_at_ctrl_c(folder: Project, place: Path) -> None:
     folder.write("m1", milestone_of({"id": "a", "run": f"echo hello; {waits_for(place / 'gate')}"}))
     running = folder.start("run", "m1")
-    wait_until(lambda: facts(folder, AttemptStarted), 30.0, "an attempt runs")
+    wait_until(lambda: facts(folder, AttemptStarted), 60.0, "an attempt runs")
     reader, writer = os.pipe()
     gone = folder.start("tail", "-f", "a", stdout=writer)
     os.close(writer)
@@ -39,7 +39,7 @@ def test_follow_ends_when_its_reader_has_gone_and_at_ctrl_c(folder: Project, pla
     with os.fdopen(reader, "rb", buffering=0) as output:
         assert output.readline() in {b"hello\n", b"$ run: echo hello; " + waits_for(place / "gate").encode() + b"\n"}
     assert gone.wait() == 141
-    wait_until(lambda: "hello\n" in followed.text(), 30.0, "it follows")
+    wait_until(lambda: "hello\n" in followed.text(), 60.0, "it follows")
     for one in (stopped, followed):
         one.process.send_signal(signal.SIGINT)
     assert followed.wait() == 130

@@ -152,10 +152,10 @@ def daemon(folder: Project, place: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     folder.write("m2", milestone_of(tasks[0]).replace("id: m1", "id: m2", 1))
     monkeypatch.chdir(folder.path)
     running = folder.daemon()
-    wait_until(lambda: " ready " in running.text(), 30.0, "the daemon is ready")
+    wait_until(lambda: " ready " in running.text(), 60.0, "the daemon is ready")
     assert folder.ctl("start", "m1", "m2").code == 0
-    wait_until(lambda: facts(folder, TaskFailed), 30.0, "bad has failed")
-    wait_until(lambda: len(facts(folder, AttemptStarted)) >= 3, 30.0, "two tasks wait")
+    wait_until(lambda: facts(folder, TaskFailed), 60.0, "bad has failed")
+    wait_until(lambda: len(facts(folder, AttemptStarted)) >= 3, 60.0, "two tasks wait")
     yield running
     running.process.send_signal(signal.SIGTERM)
     running.wait()

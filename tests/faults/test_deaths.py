@@ -45,7 +45,7 @@ ENDS: Final = {
 def test_a_role_is_replaced_however_it_ended_and_nobody_else_is_touched(project: Project, place: Path) -> None:
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     first = {child: ready_pid(project, child) for child in (*ROLES, "runner")}
 
     for role, number in ENDS.items():
@@ -114,12 +114,12 @@ def test_a_task_that_was_started_and_not_journaled_is_ended_and_runs_again_alone
     project.configure(f'worktree:\n  setup: ["{waits_for(place / "slot")}"]\n')
     project.write("m1", milestone_of({"id": "t1", "run": stubborn_task(place)}))
     running = project.start("run", "m1", "--json")
-    wait_until(lambda: facts(project, AttemptGranted), 30.0, "the attempt is granted")
+    wait_until(lambda: facts(project, AttemptGranted), 60.0, "the attempt is granted")
     runner = ready_pid(project, "runner")
     os.kill(runner, signal.SIGSTOP)
     (place / "slot").touch()
     # What is shown was sent to the children before.
-    wait_until(lambda: '"event": "SlotPrepared"' in running.text(), 30.0, "the runner has been sent what it waited for")
+    wait_until(lambda: '"event": "SlotPrepared"' in running.text(), 60.0, "the runner has been sent what it waited for")
     os.kill(running.process.pid, signal.SIGSTOP)
     os.kill(runner, signal.SIGCONT)
     pids = stubborn_pids(place)

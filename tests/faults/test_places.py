@@ -37,7 +37,7 @@ RACERS: Final = 6
 def _started(project: Project, place: Path) -> Running:
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     return running
 
 
@@ -202,7 +202,7 @@ def test_a_run_goes_on_when_what_it_shows_cannot_be_written_any_more(strangers_p
     project, gate = strangers_project, strangers_project.path.parent / "go"
     project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(gate)}; echo 1 > one"}))
     running = start_as_stranger(project)
-    wait_until(lambda: facts(project, AttemptStarted) or running.process.poll() is not None, 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted) or running.process.poll() is not None, 60.0, "the task runs")
     assert running.process.poll() is None, running.text()
     sheets = project.path / ".milestones" / "sessions" / project.session()
     for closed in (sheets / "agents", sheets):

@@ -103,16 +103,16 @@ def test_a_run_without_processes_or_descriptors_pauses_loses_nobody_and_goes_on_
     scripts = {"t1": f"{waits_for(gate)}; echo 1 > one", "t2": "echo 2 > two"}
     project.write("m1", milestone_of(*({"id": t, "depends_on": [*n], "run": scripts[t]} for t, n in tasks.items())))
     running = start_as_stranger(project)
-    wait_until(lambda: facts(project, AttemptStarted) or running.process.poll() is not None, 30.0, "the task runs")
+    wait_until(lambda: facts(project, AttemptStarted) or running.process.poll() is not None, 60.0, "the task runs")
     assert running.process.poll() is None, running.text()
 
     with nothing_more(kind, _tree(running)):
         gate.touch()
         wait_until(
-            lambda: facts(project, SessionPaused) or running.process.poll() is not None, 30.0, "the session pauses"
+            lambda: facts(project, SessionPaused) or running.process.poll() is not None, 60.0, "the session pauses"
         )
         os.kill(ready_pid(project, "blocker_detector"), signal.SIGKILL)
-        wait_until(lambda: len(facts(project, ChildGone)) > 2, 30.0, "it cannot be forked again")
+        wait_until(lambda: len(facts(project, ChildGone)) > 2, 60.0, "it cannot be forked again")
         assert running.process.poll() is None, running.text()
         assert len(facts(project, AttemptStarted)) == 1
         assert [fact.incarnation for fact in facts(project, ChildReady) if fact.child == "blocker_detector"] == [1]

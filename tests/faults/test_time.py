@@ -67,7 +67,7 @@ def _stand_still(pids: list[int]) -> None:
 def _waiting_run(made: Project, gate: Path) -> Running:
     made.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(gate)}; echo 1 > one"}))
     running = made.start("run", "m1")
-    wait_until(lambda: facts(made, AttemptStarted), 30.0, "the task runs")
+    wait_until(lambda: facts(made, AttemptStarted), 60.0, "the task runs")
     for role in ROLES:
         ready_pid(made, role)
     return running
@@ -137,11 +137,11 @@ def test_a_wall_clock_that_jumps_ends_delays_and_hurries_nothing(
     entries = ({"id": task, "depends_on": list(needs), "run": scripts[task], **more} for task, needs in tasks.items())
     project.write("m1", milestone_of(*entries))
     running = project.start("run", "m1")
-    wait_until(lambda: facts(project, AttemptStarted), 30.0, "the first task runs")
+    wait_until(lambda: facts(project, AttemptStarted), 60.0, "the first task runs")
 
     clock.write_text(str(JUMP), encoding="ascii")
     (place / "one").touch()
-    wait_until(lambda: len(facts(project, AttemptStarted)) > 1, 30.0, "the second task runs")
+    wait_until(lambda: len(facts(project, AttemptStarted)) > 1, 60.0, "the second task runs")
     clock.write_text(str(-JUMP), encoding="ascii")
     (place / "two").touch()
 

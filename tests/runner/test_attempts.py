@@ -298,7 +298,7 @@ def test_a_task_waits_for_room_for_its_log_and_the_time_is_not_its_own(tmp_path:
             attempts.children_ended(now)
             return not len(attempts)
 
-        wait_until(over, 30.0, "the task has ended")
+        wait_until(over, 60.0, "the task has ended")
         trees.close()
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -293,7 +293,7 @@ def test_a_child_that_talks_without_end_is_read_in_turns_and_its_heartbeats_fill
         for number in range(20):
             before = sent[0]
             assert other.settle(other.propose(grant(number)))[1] == ()
-            wait_until(lambda before=before: sent[0] > before, 30.0, "the flood goes on")  # type: ignore[misc]
+            wait_until(lambda before=before: sent[0] > before, 60.0, "the flood goes on")  # type: ignore[misc]
     finally:
         over.set()
         pouring.join()

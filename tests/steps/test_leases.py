@@ -53,7 +53,7 @@ def test_a_process_of_a_task_is_left_behind_unless_it_is_of_a_project_that_was_c
     moved = _process(living, **{SESSION_MARK: SESSION, PROJECT_MARK: str(tmp_path / "former-place")})
     _process(living, **{SESSION_MARK: SESSION, PROJECT_MARK: str(copied)})
     _process(living, **{SESSION_MARK: OTHER, PROJECT_MARK: str(here)})
-    wait_until(lambda: set(left_behind({SESSION}, str(here))) == {ours, moved}, 30.0, "these two are left behind")
+    wait_until(lambda: set(left_behind({SESSION}, str(here))) == {ours, moved}, 60.0, "these two are left behind")
 
 
 def test_a_program_of_a_role_is_left_behind_when_its_fork_server_is_gone_whoever_has_its_number_now(
@@ -65,7 +65,7 @@ def test_a_program_of_a_role_is_left_behind_when_its_fork_server_is_gone_whoever
     reused = _process(living, **{MARK: f"{_forked_by(server, later=-1)}:{role}"})
     gone = _process(living, **{MARK: f"{2**22 + 1}.5:{role}"})
     _process(living, **{MARK: f"{2**22 + 1}.5:{OTHER}/git_integration:3"})
-    wait_until(lambda: set(left_behind({SESSION}, str(tmp_path))) == {reused, gone}, 30.0, "these two are left behind")
+    wait_until(lambda: set(left_behind({SESSION}, str(tmp_path))) == {reused, gone}, 60.0, "these two are left behind")
 
 
 SETTING_UP = """\
@@ -91,7 +91,7 @@ def test_a_set_up_command_of_a_life_that_was_killed_is_ended_before_another_begi
         left = _setting_up(project, place)
         for pid in stops.ours():
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not stops.ours(), 30.0, "nothing of ours lives")
+        wait_until(lambda: not stops.ours(), 60.0, "nothing of ours lives")
         assert linux.is_alive(left)
         (place / "go").touch()
         done = project.ctl("run", "m1")

@@ -142,7 +142,7 @@ class Place:
 
     def is_back(self) -> None:
         """Wait until the service was restarted once."""
-        wait_until(lambda: (self.has("NRestarts"), self.has("ActiveState")) == ("1", "active"), 30, "it is back")
+        wait_until(lambda: (self.has("NRestarts"), self.has("ActiveState")) == ("1", "active"), 60.0, "it is back")
 
     def answer(self) -> dict[str, Any]:
         """Return what the daemon says of itself through its control socket."""
@@ -163,7 +163,7 @@ class Place:
         self.write("m1", {"id": "a", "run": waits_for(self.inside / "gate")})
         self.start()
         self.ctl("start", "m1")
-        wait_until(lambda: self.attempts() == 1, 30, "the task runs")
+        wait_until(lambda: self.attempts() == 1, 60.0, "the task runs")
 
     def attempts(self) -> int:
         return len(facts(self.project, AttemptStarted))
@@ -171,7 +171,7 @@ class Place:
     def finish(self) -> None:
         """Let the task of :meth:`begin` go on, and wait until it is completed."""
         (self.path / "gate").touch()
-        wait_until(lambda: facts(self.project, TaskCompleted), 30, "the task is completed")
+        wait_until(lambda: facts(self.project, TaskCompleted), 60.0, "the task is completed")
 
 
 MakePlace = Callable[..., Place]

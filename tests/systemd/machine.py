@@ -111,7 +111,7 @@ class Machine:
         try:
             machine._start(folder / "console")
             try:
-                wait_until(machine._is_up, 30, "systemd is up")
+                wait_until(machine._is_up, 60.0, "systemd is up")
             except AssertionError as error:
                 said = (folder / "console").read_text(errors="replace").strip()[-500:]
                 raise NotBootedError(f"{error}: {said}") from error
@@ -229,7 +229,7 @@ class Machine:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(30)
-        wait_until(lambda: "populated 0" in (self.group / "cgroup.events").read_text(), 30, "the machine has ended")
+        wait_until(lambda: "populated 0" in (self.group / "cgroup.events").read_text(), 60.0, "the machine has ended")
         for folder in sorted((path for path in self.group.rglob("*") if path.is_dir()), reverse=True):
             folder.rmdir()
         self.group.rmdir()
