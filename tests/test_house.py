@@ -160,7 +160,7 @@ def _make(folder: Path, *arguments: str, path: str) -> subprocess.CompletedProce
         env={"PATH": path},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
 

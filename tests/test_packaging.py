@@ -118,7 +118,7 @@ def test_the_defaults_are_found_as_a_package_when_the_wheel_is_installed(unpacke
         env={**os.environ, "PYTHONPATH": str(unpacked), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

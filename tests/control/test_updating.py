@@ -101,7 +101,7 @@ class Ticket:
         self._answers.put((code, *lines))
 
     def answer(self) -> Any:  # noqa: ANN401 - a Difference, or a tuple of code and lines
-        return self._answers.get(timeout=30)
+        return self._answers.get(timeout=60)
 
 
 class Run:

@@ -67,7 +67,7 @@ class Project:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
-    def ctl(self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None) -> Done:
+    def ctl(self, *words: str, timeout: float = 180.0, env: Mapping[str, str] | None = None) -> Done:
         """Run `milestonectl` to its end."""
         done = subprocess.run(
             [*COMMAND, "-C", str(self.path), *words],
@@ -185,7 +185,7 @@ class Running:
         """Return what it has printed so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, timeout: float = 90.0) -> int:
+    def wait(self, timeout: float = 180.0) -> int:
         """Wait for its end and return its exit code."""
         return self.process.wait(timeout)
 

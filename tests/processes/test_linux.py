@@ -153,7 +153,7 @@ os.kill(linux.children_of(os.getpid())[0], 9)
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=True,
     )
     orphan, adopted, name, *_ = done.stdout.split()

@@ -144,7 +144,7 @@ def test_a_namespace_inside_a_namespace_can_be_made(stage: Stage) -> None:
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "supervisor.namespaces"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=True,
     )
     assert done.stdout == "\n"
@@ -155,7 +155,7 @@ def test_without_the_capability_one_that_was_asked_for_is_refused_with_the_reaso
     words = [sys.executable, "-c", code]
     if linux.can_administer():
         words = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", *words]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=True)
     first, *cures = done.stdout.splitlines()
     assert first == "containment: pid_namespace cannot be had: the capability CAP_SYS_ADMIN is missing"
     assert any("root" in cure for cure in cures)

@@ -146,7 +146,7 @@ class Place:
 
     def answer(self) -> dict[str, Any]:
         """Return what the daemon says of itself through its control socket."""
-        client = Client(self.control, 20.0)
+        client = Client(self.control, 60.0)
         try:
             found: dict[str, Any] = client.ask("status")
         finally:

@@ -270,7 +270,7 @@ def why_not() -> str:
     probe = ["unshare", "--mount", "--pid", "--cgroup", "--net", "--fork", "sh", "-c"]
     layers = "lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w"
     mounts = f"mount -t tmpfs tmpfs /mnt && mkdir /mnt/u /mnt/w /mnt/r && mount -t overlay o -o {layers} /mnt/r"
-    tried = subprocess.run([*probe, mounts], capture_output=True, text=True, check=False, timeout=30)
+    tried = subprocess.run([*probe, mounts], capture_output=True, text=True, check=False, timeout=100)
     if tried.returncode:
         return f"needs namespaces and an overlay of / ({tried.stderr.strip()})"
     trial = hierarchy / f"milestoned-trial-{os.getpid()}"

@@ -51,7 +51,7 @@ def activate(numbers: list[int], *, names: str = "", pid: str = "", count: str |
         pass_fds=numbers,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,14 @@
 """Makes single threads of a process hang, as no signal can: ptrace(2) stops them until the process is killed."""
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.waiting import wait_until
 
 _SEIZE: Final = 0x4206
 _INTERRUPT: Final = 0x4207
@@ -25,11 +28,18 @@ def hanging(threads: list[int]) -> Iterator[None]:
         os.waitpid(thread, _ALL)
 
 
-def waiting_in_epoll(pid: int) -> list[int]:
-    """Name the threads that wait in epoll, by the system call that they are in."""
+def loops_of(pid: int) -> list[int]:
+    """Name the threads beside the main one that wait in epoll, by the system call that they are in; waits for one."""
+    return wait_until(lambda: [thread for thread in _in_epoll(pid) if thread != pid], message="a loop waits")
+
+
+def _in_epoll(pid: int) -> list[int]:
     calls = {"232", "281", "22"}  # epoll_wait and epoll_pwait of x86-64, epoll_pwait of others
-    tasks = Path("/proc", str(pid), "task").iterdir()
-    return [int(task.name) for task in tasks if (task / "syscall").read_text().split()[0] in calls]
+    found = []
+    for task in Path("/proc", str(pid), "task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            found += [int(task.name)] if (task / "syscall").read_text().split()[0] in calls else []
+    return found
 
 
 def _ptrace(request: int, thread: int) -> None:
