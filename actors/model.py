@@ -152,7 +152,12 @@ class Milestone:
     success_criteria: tuple[str, ...] = ()
     declared_percentage: int | None = None
 
-    @functools.cached_property
+    @property
     def by_id(self) -> dict[str, Task]:
         """The tasks by their ids."""
+        return self._by_id
+
+    # By a name that no message carries: under its own it would travel along, each task twice.
+    @functools.cached_property
+    def _by_id(self) -> dict[str, Task]:
         return {task.id: task for task in self.tasks}

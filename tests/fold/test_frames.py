@@ -24,6 +24,7 @@ from actors.frames import (
     decode_frame,
     encode_frame,
 )
+from actors.model import Milestone, Task
 from actors.state import SessionState, decode_state, encode_state
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -92,6 +93,13 @@ def test_a_state_travels_in_a_welcome() -> None:
     frame = decode_frame(encode_frame(Welcome("s", encode_state(state), 7, ()))[4:])
     assert isinstance(frame, Welcome)
     assert decode_state(frame.state) == state
+
+
+def test_what_was_looked_up_in_a_state_does_not_travel_along() -> None:
+    state = SessionState(session="s", milestone=Milestone("m", "M", tasks=(Task("a", "A"), Task("b", "B"))))
+    plain = bytes(encode_state(state))
+    assert state.milestone.by_id["a"].title == "A"
+    assert bytes(encode_state(state)) == plain
 
 
 def test_a_length_beyond_the_limit_is_refused_before_its_bytes_come() -> None:
