@@ -191,6 +191,10 @@ class Branch:
         """Have a child killed."""
         self._keeper.call(lambda: self._keeper.kill(self, child, incarnation))
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Let each be done at once: who is answered meanwhile may wait for the keeper."""
+        return contextlib.nullcontext()
+
     def tick_at(self, mono: float) -> None:
         """Ask for a tick."""
         self._keeper.call(lambda: self._keeper.set_tick(self, mono))

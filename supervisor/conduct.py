@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -174,6 +175,10 @@ class HubPort:
         if self._not_started(child, incarnation):
             return
         self._hub.kill(self._session, child, incarnation)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have the hub launch a replacement before it waits for the disk to hold that the former one is gone."""
+        return self._hub.together()
 
     def tick_at(self, mono: float) -> None:
         """Ask for a tick."""

@@ -145,6 +145,10 @@ class Hub(threading.Thread):
         """Have a function run in the hub's thread at a moment of the monotonic clock."""
         self._loop.call_at(mono, function)
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Have what is asked for meanwhile done in one turn of the loop; nothing in between may wait for the hub."""
+        return self._loop.together()
+
     def give_up(self, reason: str, story: str = "") -> None:
         """End everything at once, because nothing may go on.
 

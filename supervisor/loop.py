@@ -6,13 +6,14 @@ the selector and decides, turn by turn, in which order things are done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
 _MAX_WAIT: Final = 60.0
@@ -24,8 +25,8 @@ _WAKEUPS: Final = 4096
 class Loop:
     """What a thread waits with.
 
-    ``call`` and ``call_at`` may be called from any thread and from signal handlers, everything else only from the
-    loop's own.
+    ``call`` and ``call_at`` may be called from any thread and from signal handlers, ``together`` from any thread, and
+    everything else only from the loop's own.
 
     Attributes:
         selector: For descriptors; ``None`` as a key's data is the loop's own.
@@ -37,6 +38,7 @@ class Loop:
         self._lock = threading.RLock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._calls: deque[Callable[[], None]] = deque()
+        self._together = threading.Lock()
         self._alarms: dict[Hashable, tuple[float, Callable[[], None]]] = {}
         self._signal_pipe: tuple[int, ...] = ()
         self.selector.register(self._wake, selectors.EVENT_READ)
@@ -55,6 +57,12 @@ class Loop:
             self._calls.append(function)
             os.eventfd_write(self._wake, 1)
             return True
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Have what is called meanwhile, by whomever, run in one turn; nothing in between may wait for the loop."""
+        with self._together:
+            yield
 
     def call_at(self, mono: float, function: Callable[[], None]) -> None:
         """Have a function run in the loop's thread at a moment of the monotonic clock."""
@@ -95,7 +103,9 @@ class Loop:
 
     def run_calls(self) -> None:
         """Run what other threads have asked for by now, in order; what they ask for meanwhile has its turn after."""
-        for _ in range(len(self._calls)):
+        with self._together:
+            count = len(self._calls)
+        for _ in range(count):
             self._calls.popleft()()
 
     def ring(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar, Protocol, assert_never
 
 import attrs
@@ -46,6 +47,9 @@ class ChildPort(Protocol):
 
     def kill(self, child: str, incarnation: int) -> None:
         """Kill an incarnation; ``Exited`` is told later."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have what is asked for meanwhile done in one go, where it can be: the effects of one message."""
 
     def tick_at(self, mono: float) -> None:
         """Have a ``Tick`` told at this moment of the monotonic clock, instead of the one asked for before."""
@@ -138,8 +142,10 @@ class SupervisorActor(pykka.ThreadingActor):
             self._listener.failed(StoppedFromOutsideError())
 
     def _heed(self, message: Event) -> None:
-        for effect in self._core.handle(message):
-            self._perform(effect)
+        effects = self._core.handle(message)
+        with self._port.together():
+            for effect in effects:
+                self._perform(effect)
         if isinstance(message, Tick):
             self._tick_at = None
         deadline = self._core.next_deadline

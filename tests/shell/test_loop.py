@@ -58,3 +58,17 @@ def test_a_signal_handler_may_call_while_its_thread_is_calling() -> None:
     with loop._lock:
         assert loop.call(lambda: None)
     loop.close()
+
+
+def test_what_is_called_together_runs_in_one_turn_though_the_loop_woke_up_for_its_beginning() -> None:
+    loop = Loop()
+    ran: list[str] = []
+    turn = threading.Thread(target=loop.run_calls)
+    with loop.together():
+        loop.call(lambda: ran.append("first"))
+        assert loop.wait(math.inf) == []
+        turn.start()
+        loop.call(lambda: ran.append("second"))
+    turn.join()
+    loop.close()
+    assert ran == ["first", "second"]
