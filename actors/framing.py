@@ -90,25 +90,35 @@ class StreamReader(Generic[F]):
         Raises:
             FrameError: The stream holds something that is no frame; the link is of no more use.
         """
-        self._buffer += data
+        # What came is read where it lies, unless it goes on with what came before.
+        stream: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            stream = self._buffer
         frames: list[F] = []
         start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
+        while len(stream) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(stream, start)
             if length > MAX_FRAME:
                 message = f"a frame of {length} bytes is larger than {MAX_FRAME}"
                 raise FrameError(message)
             end = start + _LENGTH.size + length
-            if len(self._buffer) < end:
+            if len(stream) < end:
                 break
             if length >= _LARGE:  # given away as it stands: a copy of a snapshot would touch as much memory again
-                payload = memoryview(self._buffer)[start + _LENGTH.size : end]
-                self._buffer, start = self._buffer[end:], 0
+                payload = memoryview(stream)[start + _LENGTH.size : end]
+                start = end
+                if stream is self._buffer:
+                    stream, start = self._buffer[end:], 0
+                    self._buffer = stream
                 frames.append(self._framing.decode(payload))
                 continue
-            with memoryview(self._buffer) as view:  # a slice of the buffer itself would be one more copy
+            with memoryview(stream) as view:  # a slice of a buffer itself would be one more copy
                 copied = bytes(view[start + _LENGTH.size : end])
             frames.append(self._framing.decode(copied))
             start = end
-        del self._buffer[:start]
+        if stream is self._buffer:
+            del self._buffer[:start]
+        else:
+            self._buffer += memoryview(data)[start:]
         return frames

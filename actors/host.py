@@ -16,7 +16,6 @@ import errno
 import os
 import resource
 import select
-import selectors
 import signal
 import subprocess
 import sys
@@ -134,8 +133,8 @@ class Host:
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
-        self._selector = selectors.DefaultSelector()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poller: select.poll | None = None
+        self._wake = -1
         self._programs: dict[int, _Running] = {}
         self._next_beat = next_beat(time.monotonic())
         self._wake_at: float | None = None
@@ -145,9 +144,6 @@ class Host:
         self._leaving = False
         self._asked = False
         self._reader = FrameReader()
-        self._selector.register(link, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        signal.signal(signal.SIGTERM, self._asked_by_signal)
 
     # --- called by the role --------------------------------------------------------------------------------------
 
@@ -220,7 +216,7 @@ class Host:
             undo.pop_all()
         kill_at = time.monotonic() + program.timeout
         self._programs[descriptor] = _Running(token, process, stdout, stderr, kill_at)
-        self._selector.register(descriptor, selectors.EVENT_READ)
+        self._listening().register(descriptor, select.POLLIN)
 
     def leave(self) -> None:
         """End the process in order: the actor has done what it had to."""
@@ -238,13 +234,24 @@ class Host:
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
+    def _listening(self) -> select.poll:
+        """Return what waits; made when it is first needed, which is once the role has said hello."""
+        if self._poller is None:
+            self._poller = select.poll()
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._poller.register(self._link, select.POLLIN)
+            self._poller.register(self._wake, select.POLLIN)
+            signal.signal(signal.SIGTERM, self._asked_by_signal)
+        return self._poller
+
     def turn(self, mailbox: Mailbox) -> bool:
         """Wait for what comes next, and tell it.
 
         Returns:
             Whether to go on: ``False`` when the link has ended or the role has left, its programs killed.
         """
-        found = [] if self._leaving else self._selector.select(self._timeout())
+        poller = self._listening()
+        found = [] if self._leaving else poller.poll(self._timeout() * 1000)
         # After it has waited, and before anything is read: what is found now is found again.
         if not (self._leaving or self._asked or _has_descriptors()):
             self._wait_for_descriptors(mailbox)
@@ -252,14 +259,14 @@ class Host:
         if self._short_looks:
             self._short_looks = 0
             mailbox.tell(Short(over=True))
-        for key, _ in found:
-            if key.fileobj is self._link:
+        for descriptor, _ in found:
+            if descriptor == self._link.fileno():
                 self._link_ready(mailbox)
-            elif key.fileobj == self._wake:
+            elif descriptor == self._wake:
                 os.eventfd_read(self._wake)
                 self._woken(mailbox)
             else:
-                self._program_ended(key.fd, mailbox)
+                self._program_ended(descriptor, mailbox)
         if self._leaving:
             self._kill_programs()
             return False
@@ -313,7 +320,7 @@ class Host:
 
     def _program_ended(self, descriptor: int, mailbox: Mailbox) -> None:
         running = self._programs.pop(descriptor)
-        self._selector.unregister(descriptor)
+        self._listening().unregister(descriptor)
         os.close(descriptor)
         code = running.process.wait()
         stdout, stderr = _take(running.stdout), _take(running.stderr)

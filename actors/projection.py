@@ -22,6 +22,7 @@ from actors.log_lines import FILES, KINDS, holds, line_for, lines_of
 
 __all__ = ["FILES", "KINDS", "Jsonl", "holds", "last_seq_in", "line_for", "lines_of"]
 
+_APPENDING: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_BLOCK: Final = 4 * 1024
 _BLOCK: Final = 64 * 1024
 
@@ -45,9 +46,12 @@ class Jsonl:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path: Final = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._file = os.open(path, _APPENDING, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, _APPENDING, 0o600)
         self._last, whole = _tail(self._file)
         if whole < os.fstat(self._file).st_size:
             os.ftruncate(self._file, whole)

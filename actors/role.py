@@ -12,6 +12,7 @@ next incarnation, which folds the journal again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -97,6 +98,11 @@ class RoleActor(pykka.ThreadingActor):
     role: ClassVar[str] = ""
 
     def __init__(self, host: Host, context: RoleContext) -> None:
+        self._jsonl = Jsonl.of_role(context.project, context.session, context.role)
+        # First of all: the answer is made while the rest of the role is.
+        with contextlib.suppress(ConnectionError):  # the end of the link is found by who waits for it
+            host.send(Hello(context.role, context.incarnation, os.getpid(), self._jsonl.last_seq()))
+        at("role.greeted")
         super().__init__()
         self.actor_inbox: Inbox
         self.actor_inbox.refill = self._wait
@@ -105,7 +111,6 @@ class RoleActor(pykka.ThreadingActor):
         self.state = SessionState()
         self.wall = 0.0
         self.mono = 0.0
-        self._jsonl = Jsonl.of_role(context.project, context.session, context.role)
         self._tickets = 0
         self._outstanding: set[int] = set()
         self._flows: dict[int, Callable[[Finished], None]] = {}
@@ -168,11 +173,6 @@ class RoleActor(pykka.ThreadingActor):
         if not self.host.turn(self.actor_ref):
             self.stop()
 
-    def on_start(self) -> None:
-        """Say hello."""
-        self._guarded(lambda: self.host.send(self._hello()))
-        at("role.greeted")
-
     def on_receive(self, message: RoleMessage) -> None:
         """Handle one message; whatever is raised ends the process."""
         if not self._has_left:
@@ -186,9 +186,6 @@ class RoleActor(pykka.ThreadingActor):
             self._leave()
         except BaseException as error:  # noqa: BLE001 - the one place where a role receives
             self.host.crash(error)
-
-    def _hello(self) -> Hello:
-        return Hello(self.context.role, self.context.incarnation, os.getpid(), self._jsonl.last_seq())
 
     def _receive(self, message: RoleMessage) -> None:
         self.wall, self.mono = time.time(), time.monotonic()  # noqa: TID251 - records carry wall time, and it is compared with theirs
