@@ -43,4 +43,5 @@ at: Final[Callable[[str], None]] = _ask if _PLACE else _nothing
 
 def forget() -> None:
     """Take the variable out of this process's environment, so that no program gets it."""
-    os.environ.pop(VARIABLE, None)
+    if _PLACE:  # whoever is not asked for it need not look for it
+        os.environ.pop(VARIABLE, None)

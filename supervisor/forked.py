@@ -148,10 +148,19 @@ def _leave(server: Server, kept: set[int]) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """Close what a preloaded module holds open, pidfds of brothers, and all that is the server's.
+    """Close what a preloaded module holds open, pidfds of brothers, and all that is the server's."""
+    try:
+        first = 0
+        for one in sorted(kept):
+            if first < one:
+                linux.close_range(first, one - 1)
+            first = one + 1
+        linux.close_range(first, linux.LAST_DESCRIPTOR)
+    except OSError:  # a filter of system calls that does not know it
+        _close_each_but(kept)
 
-    Not by `os.closerange`: where Python was built against an old C library, that tries every number there is.
-    """
+
+def _close_each_but(kept: set[int]) -> None:
     with os.scandir("/proc/self/fd") as listing:
         found = [int(entry.name) for entry in listing]
     for descriptor in found:

@@ -303,6 +303,8 @@ def _serve(control: socket.socket) -> int:
         return 0
     linux.set_child_subreaper()
     linux.set_process_name("fork-server")
+    with contextlib.suppress(OSError):  # of nothing, only so that no child is the first who does it
+        linux.close_range(linux.LAST_DESCRIPTOR, linux.LAST_DESCRIPTOR)
     try:
         preload(start)
     except Exception as error:  # noqa: BLE001 - whatever a module raises is reported, as all there is to say

@@ -21,6 +21,8 @@ from typing import Final
 
 import attrs
 
+_SYS_CLOSE_RANGE: Final = 436  # on every architecture
+LAST_DESCRIPTOR: Final = 0x7FFFFFFF
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -90,6 +92,25 @@ def _name_setter() -> Callable[[int, bytes], int]:
     setter.argtypes = [ctypes.c_int, ctypes.c_char_p]
     setter.restype = ctypes.c_int
     return setter
+
+
+@functools.cache
+def _range_closer() -> Callable[[int, int, int, int], int]:
+    closer = _libc()["syscall"]
+    closer.argtypes = [ctypes.c_long] * 4
+    closer.restype = ctypes.c_long
+    return closer
+
+
+def close_range(first: int, last: int) -> None:
+    """Close the descriptors of this process from the first to the last of these numbers, where they are open.
+
+    Not by `os.closerange`: where Python was built against an old C library, that tries every number there is.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    _check(_range_closer()(_SYS_CLOSE_RANGE, first, last, 0), f"close_range({first}, {last})")
 
 
 def _prctl(option: int, value: int) -> None:

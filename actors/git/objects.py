@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +39,8 @@ _NOT_TEXT: Final = re.compile(f"[\0\ud800-\udfff\ufdd0-\ufdef{_NO_CHARACTERS}]")
 _SHORTEST_DATE: Final = 100_000_000
 """git reads fewer digits as a day or a year."""
 
+_PREFIX: Final = "tmp_obj_"  # git's own: `git gc` removes what a kill leaves
+_RANDOM_BYTES: Final = 8
 _LEVEL: Final = zlib.Z_BEST_SPEED  # as git
 
 
@@ -187,8 +188,9 @@ def _begin(folder: str, mode: int) -> tuple[int, str]:
     if not os.path.isdir(folder):  # noqa: PTH112 - called for each of many
         Path(folder).mkdir(exist_ok=True)
         Path(folder).chmod(mode)
-    # git's own prefix: `git gc` removes what a kill leaves.
-    return tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+    # Not by tempfile, for the sake of all that it imports.
+    path = f"{folder}/{_PREFIX}{os.urandom(_RANDOM_BYTES).hex()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
 
 
 def _fill(descriptor: int, content: bytes, mode: int) -> None:
