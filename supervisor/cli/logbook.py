@@ -1,6 +1,7 @@
-"""What a run writes into its own log: its children, refusals, escalations and its end.
+"""What a run writes into its own log: its children once they ended, refusals, escalations and its end.
 
-The journal has what happened to the milestone; this is for who looks after milestoned itself.
+The journal has what happened to the milestone; this is for who looks after milestoned itself. That a child came up as
+it should is no line: the first one loads what writes them, which takes megabytes of a process at rest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def log_notice(notice: RunNotice) -> None:
     """Log a notice, if it is one for the log."""
     match notice:
-        case ChildView(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit):
+        case ChildView(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit) if last_exit:
             bound = log().bind(child=child, state=state, pid=pid, restarts=restarts, last_exit=last_exit)
             bound.info("child changed")
         case FactRefused(session=session, child=child, reason=reason):
