@@ -76,8 +76,8 @@ class Admission(Knowledge):
                 return self._admits_completion(event)
             case TaskStalled(attempt=attempt) | AttemptOverLimit(attempt=attempt):
                 return self._expect(attempt, Stage.STARTED)
-            case TaskFailed(task=task):
-                return self._admits_failure(task)
+            case TaskFailed():
+                return self._admits_failure(event)
             case TaskRetried(task=task):
                 return self._admits_change(task, Phase.FAILED, Phase.SKIPPED)
             case TaskSkipped(task=task):
@@ -167,11 +167,15 @@ class Admission(Knowledge):
                 return f"slot {event.slot} is held by {attempt.id}"
         return ""
 
-    def _admits_failure(self, task_id: str) -> str:
-        task = self.tasks.get(task_id)
+    def _admits_failure(self, event: TaskFailed) -> str:
+        task = self.tasks.get(event.task)
         if task is None:
-            return f"there is no task {task_id}"
-        return "" if task.phase is Phase.PENDING else f"task {task_id} is {task.phase.value}"
+            return f"there is no task {event.task}"
+        if task.phase is not Phase.PENDING:
+            return f"task {event.task} is {task.phase.value}"
+        # Without an attempt it is the task itself that cannot be attempted, whatever was.
+        latest = "" if task.attempt is None else task.attempt.id
+        return f"attempt {event.attempt} is not the latest of task {event.task}" * (event.attempt not in {"", latest})
 
     def _admits_change(self, task_id: str, *phases: Phase) -> str:
         if self._is_over or self.stop is not None:

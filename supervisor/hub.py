@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 import attrs
 
-from actors.events import Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
+from actors.events import ChildGone, ChildReady, Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
 from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log import without_secrets
@@ -98,7 +98,10 @@ class _Session:
 
 @attrs.frozen
 class _Proposal:
-    """Facts on their way; without a child they are the supervising process's own."""
+    """Facts on their way; without a child they are the supervising process's own.
+
+    Those are ``of`` a child where they say that it is ready or gone.
+    """
 
     session: str
     facts: tuple[Fact, ...]
@@ -106,6 +109,23 @@ class _Proposal:
     incarnation: int = 0
     ticket: int = 0
     told: Callable[[Sequence[str]], None] | None = None
+    of: str = ""
+
+
+def _without_those_who_wait(proposals: Sequence[_Proposal]) -> tuple[list[_Proposal], list[_Proposal]]:
+    """Return what is journaled even on a full disk, and what waits for room, each in order.
+
+    What children said waits, and that one of them came or went waits behind what it said before: what a runner says of
+    its predecessor's attempts would else be taken for its own end.
+    """
+    taken: list[_Proposal] = []
+    left: list[_Proposal] = []
+    talked: set[tuple[str, str]] = set()
+    for one in proposals:
+        if one.child:
+            talked.add((one.session, one.child))
+        (left if one.child or (one.session, one.of) in talked else taken).append(one)
+    return taken, left
 
 
 class Hub(threading.Thread):
@@ -260,7 +280,8 @@ class Hub(threading.Thread):
             told: Is called in the hub's thread once they are durable, with a line for each that was not admitted;
                 must not block.
         """
-        proposal = _Proposal(session, tuple(encode_event(event) for event in events), told=told)
+        of = next((event.child for event in events if isinstance(event, ChildReady | ChildGone)), "")
+        proposal = _Proposal(session, tuple(encode_event(event) for event in events), told=told, of=of)
         self.call(lambda: self._proposals.append(proposal))
 
     def look(
@@ -475,11 +496,9 @@ class Hub(threading.Thread):
         if full and time.monotonic() < self._own_until:
             return  # what the supervising process states has found no room either, not even in the reserve
         while True:
-            taken = [proposal for proposal in self._proposals if not (full and proposal.child)]
-            left = [proposal for proposal in self._proposals if full and proposal.child]
+            taken, self._proposals = _without_those_who_wait(self._proposals) if full else (self._proposals, [])
             if not taken:
                 return
-            self._proposals = left
             try:
                 self._commit_together(taken)
             except JournalFullError:

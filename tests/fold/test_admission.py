@@ -183,6 +183,19 @@ REFUSED: dict[str, tuple[tuple[Event, ...], Event, str]] = {
     ),
     "landing what runs": ((grant(),), Landed("a.1", "sha"), "attempt a.1 is granted"),
     "landing twice": ((grant(), OK, Landed("a.1", "1")), Landed("a.1", "2"), "attempt a.1 is landed"),
+    "failing for an attempt that is not the latest": (
+        (
+            *(grant(), AttemptEnded("a.1", Outcome.FAILED)),
+            *(grant(number=2), AttemptEnded("a.2", Outcome.INTERRUPTED)),
+        ),
+        TaskFailed("a", "a.1", "no"),
+        "attempt a.1 is not the latest of task a",
+    ),
+    "failing for an attempt from before a retry": (
+        (grant(), AttemptEnded("a.1", Outcome.FAILED), TaskFailed("a", "a.1", "no"), TaskRetried("a")),
+        TaskFailed("a", "a.1", "no"),
+        "attempt a.1 is not the latest of task a",
+    ),
     "failing what runs": ((grant(),), TaskFailed("a", "a.1", "no"), "task a is preparing"),
     "failing nothing": ((), TaskFailed("z", "", "no"), "there is no task z"),
     "a stall of nothing": ((), TaskStalled("a", "a.1", 1.0, ""), "attempt a.1 is not alive"),

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from actors.events import (
+    AttemptEnded,
     AttemptGranted,
     AttemptStarted,
+    ChildGone,
+    ChildReady,
     Event,
+    Outcome,
     SessionPaused,
     SessionUnpaused,
     Step,
@@ -203,6 +207,33 @@ def test_a_child_that_comes_in_the_pause_is_welcomed_with_what_is_durable(stage:
     ballast.unlink()
     shown(stage, grant(1))
     assert stage.folded().live == {"t1.1": "t1"}
+
+
+def test_that_a_child_is_ready_does_not_overtake_what_it_said_before_while_the_disk_is_full(
+    stage: Stage, small_disk: Path
+) -> None:
+    """Or a runner that says what its predecessor's death ended would be taken for one that is about to go itself."""
+    executor = stage.welcomed()
+    stage.hub.state(SESSION, ChildReady("runner", 7, 1, 0))
+    executor.settle(executor.propose(grant(1)))
+    stage.hub.state(SESSION, ChildGone("runner", 1, "killed by SIGKILL"))
+    runner = stage.welcomed("runner", 2, role=False)
+    ballast = fill(small_disk)
+    ended = AttemptEnded("t1.1", Outcome.INTERRUPTED, detail="the runner died", runner_died=True)
+    ticket = runner.propose(ended, large(1))
+    shown(stage, PAUSED)
+
+    ready, other = ChildReady("runner", 8, 2, 1), ChildReady("progress_monitor", 9, 1, 0)
+    stage.hub.state(SESSION, ready)
+    stage.hub.state(SESSION, other)
+
+    shown(stage, other)  # of whom nothing waits
+    assert ready not in stage.recorded()
+    ballast.unlink()
+    assert runner.settle(ticket)[1] == ()
+    shown(stage, ready)
+    assert stage.folded().children["runner"].ready
+    assert [one for one in stage.durable() if one in {ended, ready}] == [ended, ready]
 
 
 @pytest.mark.row("F12")
