@@ -78,7 +78,7 @@ class _Mailbox(queue.Queue[Any]):
             self.queue.append(item)
 
 
-class _Hosted(pykka.Actor):
+class _Overlay(pykka.Actor):
     """What is laid over the service's class: every hook first does what the class does. Runs in the actor's thread."""
 
     host: ActorHost
@@ -325,5 +325,5 @@ def run_actor(link: socket.socket, cls: type[pykka.Actor], args: Mapping[str, ob
     body: dict[str, object] = {"host": host, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     if getattr(cls, "_create_actor_inbox", None) is pykka.ThreadingActor._create_actor_inbox:  # noqa: SLF001 - its hook
         body["_create_actor_inbox"] = staticmethod(host.open_mailbox)
-    hosted = cast("type[pykka.Actor]", type(cls.__name__, (_Hosted, cls), body))
-    return host.run(hosted.start(**args))
+    overlaid = cast("type[pykka.Actor]", type(cls.__name__, (_Overlay, cls), body))
+    return host.run(overlaid.start(**args))

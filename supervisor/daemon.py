@@ -34,6 +34,7 @@ import click
 from actors.log import log
 from actors.paths import ProjectPaths
 from supervisor.activation import Activated, ActivationError, listener_for, take_listeners
+from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import BROKEN, CONFIGURATION, FAILED, IO_ERROR, RunRefusedError
 from supervisor.cli import TRACEBACK_VARIABLE
 from supervisor.cli.fitness import complaints, look
@@ -49,7 +50,6 @@ from supervisor.notify import Notifier
 from supervisor.protocol import Named
 from supervisor.pulse import Pulse
 from supervisor.shortage import refusal, starting_threads
-from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     import socket

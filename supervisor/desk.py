@@ -22,6 +22,7 @@ from actors.problems import closest, did_you_mean
 from actors.state import Phase
 from supervisor import protocol
 from supervisor.absent import is_past_session, why_absent
+from supervisor.addressees import ALL, NO_SUCH_NAME, NOT_RUNNING, Addressee, find_addressees, roles_of
 from supervisor.control import RefusedCallError
 from supervisor.gathering import Gathering
 from supervisor.journal_reader import JournalReader
@@ -55,7 +56,6 @@ from supervisor.role_orders import (
     start_role,
     stop_role,
 )
-from supervisor.targets import ALL, NO_SUCH_NAME, NOT_RUNNING, Target, find_targets, roles_of
 from supervisor.updating import begin_update
 
 if TYPE_CHECKING:
@@ -142,11 +142,11 @@ class ProjectDesk:
             case Start(names=names, wait=wait):
                 self._start(names, ticket, wait=wait)
             case Stop(names=names, wait=wait):
-                self._each_target(names, ticket, functools.partial(self._stop, wait=wait))
+                self._each_addressee(names, ticket, functools.partial(self._stop, wait=wait))
             case Restart(names=names, wait=wait):
                 self._restart_names(names, ticket, wait=wait)
             case Cancel(names=names, wait=wait):
-                self._each_target(names, ticket, functools.partial(self._cancel, wait=wait))
+                self._each_addressee(names, ticket, functools.partial(self._cancel, wait=wait))
             case Signal(signal=signal, names=names):
                 self._signal(signal, names, ticket)
             case Pid(names=()):
@@ -155,9 +155,9 @@ class ProjectDesk:
                 self._each_role(names, ticket, find_pid)
             case Pause(names=names):
                 event = SessionPaused(f"paused {BY_HAND}", by_hand=True)
-                self._each_target(names, ticket, functools.partial(_state, event=event, word="paused"))
+                self._each_addressee(names, ticket, functools.partial(_state, event=event, word="paused"))
             case Resume(names=names):
-                self._each_target(names, ticket, functools.partial(_state, event=SessionUnpaused(), word="resumed"))
+                self._each_addressee(names, ticket, functools.partial(_state, event=SessionUnpaused(), word="resumed"))
             case Retry(tasks=(), session=session):
                 run = self._one(session)
                 run.look(
@@ -235,7 +235,7 @@ class ProjectDesk:
             "sessions": [run.report() for run in self._house.live()],
         }
 
-    def _targets(self, names: Sequence[str]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+    def _addressees(self, names: Sequence[str]) -> tuple[tuple[Addressee, ...], tuple[Named, ...]]:
         """Find what names stand for; no name stands for the only session that lives.
 
         Raises:
@@ -243,23 +243,25 @@ class ProjectDesk:
         """
         return self._found(names or (self._one("").milestone.id,), self._house.live())
 
-    def _found(self, names: Sequence[str], live: Sequence[SessionRun]) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
-        return find_targets(names, live, functools.partial(why_absent, self._house.paths))
+    def _found(
+        self, names: Sequence[str], live: Sequence[SessionRun]
+    ) -> tuple[tuple[Addressee, ...], tuple[Named, ...]]:
+        return find_addressees(names, live, functools.partial(why_absent, self._house.paths))
 
-    def _each_target(self, names: Sequence[str], ticket: Ticket, work: Callable[[Target, Told], None]) -> None:
+    def _each_addressee(self, names: Sequence[str], ticket: Ticket, work: Callable[[Addressee, Told], None]) -> None:
         """Have something done about everything that is named, and answer when all has happened."""
-        targets, others = self._targets(names)
-        gathering = Gathering(ticket, (target.name for target in targets), others)
-        for target in targets:
-            work(target, functools.partial(gathering.put, target.name))
+        addressees, others = self._addressees(names)
+        gathering = Gathering(ticket, (addressee.name for addressee in addressees), others)
+        for addressee in addressees:
+            work(addressee, functools.partial(gathering.put, addressee.name))
 
     def _each_role(self, names: Sequence[str], ticket: Ticket, work: Callable[[SessionRun, str, Told], None]) -> None:
         """Have something done about every child that is named, by itself or with its session."""
-        targets, others = self._targets(names)
-        roles = roles_of(targets)
-        gathering = Gathering(ticket, (target.name for target in roles), others)
-        for target in roles:
-            work(target.run, target.role, functools.partial(gathering.put, target.name))
+        addressees, others = self._addressees(names)
+        roles = roles_of(addressees)
+        gathering = Gathering(ticket, (addressee.name for addressee in roles), others)
+        for addressee in roles:
+            work(addressee.run, addressee.role, functools.partial(gathering.put, addressee.name))
 
     def _one(self, name: str) -> SessionRun:
         """Return the live session of this name; ``""`` stands for the only one.
@@ -272,7 +274,7 @@ class ProjectDesk:
             found, others = self._found((name,), live)
             for other in others:
                 raise RefusedCallError(other.code, f"{other.name}: {other.text}")
-            live = tuple(dict.fromkeys(target.run for target in found))
+            live = tuple(dict.fromkeys(addressee.run for addressee in found))
         if not live:
             raise RefusedCallError(NOT_RUNNING, _NONE_LIVES, _BEGIN_ONE)
         if len(live) > 1:
@@ -285,29 +287,29 @@ class ProjectDesk:
         live = self._house.live()
         # `all` are the children that should run and do not, as for supervisorctl: sessions that live run already.
         sessions = self._beginnable(names)
-        targets, others = self._found([name for name in names if name not in sessions], live)
-        roles = tuple({target.name: target for target in roles_of(targets)}.values())
-        gathering = Gathering(ticket, (*sessions, *(target.name for target in roles)), others)
+        addressees, others = self._found([name for name in names if name not in sessions], live)
+        roles = tuple({addressee.name: addressee for addressee in roles_of(addressees)}.values())
+        gathering = Gathering(ticket, (*sessions, *(addressee.name for addressee in roles)), others)
         for name in dict.fromkeys(sessions):
             told = functools.partial(gathering.put, name)
             if any(name in {run.session, run.milestone.id} and not run.is_ending for run in live):
                 told(0, "already started")
             else:
                 self._house.begin(name, told, wait=wait)
-        for target in roles:
-            start_role(target.run, target.role, functools.partial(gathering.put, target.name), wait=wait)
+        for addressee in roles:
+            start_role(addressee.run, addressee.role, functools.partial(gathering.put, addressee.name), wait=wait)
 
-    def _stop(self, target: Target, told: Told, *, wait: bool) -> None:
-        if target.role:
-            stop_role(target.run, target.role, told, wait=wait)
+    def _stop(self, addressee: Addressee, told: Told, *, wait: bool) -> None:
+        if addressee.role:
+            stop_role(addressee.run, addressee.role, told, wait=wait)
         else:
-            self._end(target.run, told, final=False, wait=wait)
+            self._end(addressee.run, told, final=False, wait=wait)
 
-    def _cancel(self, target: Target, told: Told, *, wait: bool) -> None:
-        if target.role:
+    def _cancel(self, addressee: Addressee, told: Told, *, wait: bool) -> None:
+        if addressee.role:
             told(protocol.USAGE, NOT_OF_A_ROLE)
         else:
-            self._end(target.run, told, final=True, wait=wait)
+            self._end(addressee.run, told, final=True, wait=wait)
 
     def _refuse_all_of_nothing(self, names: Sequence[str]) -> None:
         if ALL in names and not self._house.live():
@@ -328,18 +330,18 @@ class ProjectDesk:
         live = {name for run in self._house.live() for name in (run.session, run.milestone.id)}
         begun = [name for name in self._beginnable(names) if name not in live]
         rest = [name for name in names if name not in begun]
-        targets, others = self._targets(rest) if rest or not begun else ((), ())
-        gathering = Gathering(ticket, (*begun, *(target.name for target in targets)), others)
+        addressees, others = self._addressees(rest) if rest or not begun else ((), ())
+        gathering = Gathering(ticket, (*begun, *(addressee.name for addressee in addressees)), others)
         for name in begun:
             self._house.begin(name, functools.partial(gathering.put, name), wait=wait)
-        for target in targets:
-            self._restart(target, functools.partial(gathering.put, target.name), wait=wait)
+        for addressee in addressees:
+            self._restart(addressee, functools.partial(gathering.put, addressee.name), wait=wait)
 
-    def _restart(self, target: Target, told: Told, *, wait: bool) -> None:
-        if target.role:
-            restart_role(target.run, target.role, told, wait=wait)
+    def _restart(self, addressee: Addressee, told: Told, *, wait: bool) -> None:
+        if addressee.role:
+            restart_role(addressee.run, addressee.role, told, wait=wait)
         else:
-            self._house.restart(target.run, told, wait=wait)
+            self._house.restart(addressee.run, told, wait=wait)
 
     def _signal(self, name: str, names: Sequence[str], ticket: Ticket) -> None:
         number = signal_number(name)
@@ -375,12 +377,12 @@ class ProjectDesk:
         self._house.shut_down(f"shut down {BY_HAND}")
 
 
-def _state(target: Target, told: Told, *, event: Event, word: str) -> None:
+def _state(addressee: Addressee, told: Told, *, event: Event, word: str) -> None:
     """State a fact about a session."""
-    if target.role:
+    if addressee.role:
         told(protocol.USAGE, NOT_OF_A_ROLE)
     else:
-        target.run.state(event, told=lambda refusals: told(*_verdict(refusals, word)))
+        addressee.run.state(event, told=lambda refusals: told(*_verdict(refusals, word)))
 
 
 def _retry(run: SessionRun, tasks: Sequence[str], ticket: Ticket) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from actors.events import SettingsChanged
 from actors.log import log
 from actors.veil import Veil
+from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RunRefusedError, Wish
 from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
@@ -30,7 +31,6 @@ from supervisor.reloading import change
 from supervisor.role_orders import Told
 from supervisor.session_run import Over, RunNotice, SessionRun
 from supervisor.shortage import refusal
-from supervisor.targets import NOT_RUNNING
 from supervisor.told_secrets import secrets_told
 from supervisor.unfinished import Unfinished
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from actors.events import ChildHeld, ChildReleased
+from supervisor.addressees import NOT_RUNNING
 from supervisor.core_effects import Done, Refusal, Refused, Result, Started
 from supervisor.core_events import RestartChild, TerminateChild
 from supervisor.exits import describe
-from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     from supervisor.session_run import SessionRun

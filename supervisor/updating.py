@@ -19,9 +19,9 @@ from actors.events import MilestoneUpdated
 from actors.model import Milestone, Task
 from actors.preflight import without_statuses
 from actors.state import Phase
+from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import IO_ERROR, USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
 from supervisor.shortage import refusal, starting_threads
-from supervisor.targets import NOT_RUNNING
 
 if TYPE_CHECKING:
     from actors.state import SessionState

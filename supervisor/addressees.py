@@ -32,7 +32,7 @@ CHILDREN: Final = (RUNNER, *ROLES)
 
 
 @attrs.frozen
-class Target:
+class Addressee:
     """What a name stands for.
 
     Attributes:
@@ -46,9 +46,9 @@ class Target:
     role: str = ""
 
 
-def find_targets(
+def find_addressees(
     names: Sequence[str], live: Sequence[SessionRun], why_absent: Callable[[str], str] = lambda _: ""
-) -> tuple[tuple[Target, ...], tuple[Named, ...]]:
+) -> tuple[tuple[Addressee, ...], tuple[Named, ...]]:
     """Part names that stand for something from those that stand for nothing.
 
     Args:
@@ -60,12 +60,12 @@ def find_targets(
         What the names stand for, each once and in their order, and what to answer about the others.
     """
     known = {name: run for run in live for name in (run.session, run.milestone.id)}
-    found: dict[str, Target] = {}
+    found: dict[str, Addressee] = {}
     others: list[Named] = []
     for name in dict.fromkeys(names):
         session, colon, role = name.partition(":")
         if name == ALL:
-            targets = tuple(Target(run.milestone.id, run) for run in live)
+            addressees = tuple(Addressee(run.milestone.id, run) for run in live)
         elif session not in known and (why := why_absent(session)):
             others.append(Named(name, NOT_RUNNING, why))
             continue
@@ -74,25 +74,27 @@ def find_targets(
             others.append(Named(name, NO_SUCH_NAME, f"no such {kind}{did_you_mean(closest(session, known))}"))
             continue
         elif not colon:
-            targets = (Target(name, known[session]),)
+            addressees = (Addressee(name, known[session]),)
         elif role in {"*", ""}:
-            targets = tuple(Target(f"{session}:{one}", known[session], one) for one in CHILDREN)
+            addressees = tuple(Addressee(f"{session}:{one}", known[session], one) for one in CHILDREN)
         elif role in CHILDREN:
-            targets = (Target(name, known[session], role),)
+            addressees = (Addressee(name, known[session], role),)
         else:
             others.append(Named(name, NO_SUCH_NAME, f"no such process{did_you_mean(closest(role, CHILDREN))}"))
             continue
-        for target in targets:
-            found.setdefault(target.name, target)
+        for addressee in addressees:
+            found.setdefault(addressee.name, addressee)
     return tuple(found.values()), tuple(others)
 
 
-def roles_of(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Return the children that targets stand for: of a session as a whole all of them."""
+def roles_of(addressees: Sequence[Addressee]) -> tuple[Addressee, ...]:
+    """Return the children that addressees stand for: of a session as a whole all of them."""
     return tuple(
         one
-        for target in targets
+        for addressee in addressees
         for one in (
-            (target,) if target.role else tuple(Target(f"{target.name}:{role}", target.run, role) for role in CHILDREN)
+            (addressee,)
+            if addressee.role
+            else tuple(Addressee(f"{addressee.name}:{role}", addressee.run, role) for role in CHILDREN)
         )
     )

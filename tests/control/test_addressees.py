@@ -9,8 +9,8 @@ import pytest
 
 from actors.paths import ProjectPaths
 from supervisor.absent import why_absent
+from supervisor.addressees import CHILDREN, find_addressees, roles_of
 from supervisor.role_orders import signal_number
-from supervisor.targets import CHILDREN, find_targets, roles_of
 
 
 def session(milestone_id: str) -> Any:  # noqa: ANN401 - stands for a session: only its names are read
@@ -21,7 +21,10 @@ LIVE = (session("m1"), session("m2"))
 
 
 def found(*names: str) -> list[str]:
-    return [f"{target.name}={target.run.milestone.id}/{target.role}" for target in find_targets(names, LIVE)[0]]
+    return [
+        f"{addressee.name}={addressee.run.milestone.id}/{addressee.role}"
+        for addressee in find_addressees(names, LIVE)[0]
+    ]
 
 
 def test_a_name_is_a_milestone_a_session_a_role_all_roles_or_all_sessions() -> None:
@@ -42,8 +45,8 @@ def test_a_name_is_a_milestone_a_session_a_role_all_roles_or_all_sessions() -> N
     ],
 )
 def test_a_name_that_stands_for_nothing_is_told_as_supervisorctl_does(name: str, text: str) -> None:
-    targets, others = find_targets((name,), LIVE)
-    assert targets == ()
+    addressees, others = find_addressees((name,), LIVE)
+    assert addressees == ()
     assert [(one.name, one.code, one.text) for one in others] == [(name, 1, text)]
 
 
@@ -62,13 +65,13 @@ def test_a_session_or_milestone_of_which_nothing_lives_is_told_apart_from_what_i
         "exec-idle-20260101_000000-0123abce": (1, "no such session"),
         "../idle": (1, "no such session"),
     }
-    _, others = find_targets(tuple(expected), LIVE, partial(why_absent, paths))
+    _, others = find_addressees(tuple(expected), LIVE, partial(why_absent, paths))
     assert {one.name: (one.code, one.text) for one in others} == expected
 
 
 def test_a_session_stands_for_all_its_children_where_children_are_wanted() -> None:
-    targets, _ = find_targets(("m1", "m2:runner"), LIVE)
-    names = [target.name for target in roles_of(targets)]
+    addressees, _ = find_addressees(("m1", "m2:runner"), LIVE)
+    names = [addressee.name for addressee in roles_of(addressees)]
     assert names == [*(f"m1:{child}" for child in CHILDREN), "m2:runner"]
 
 
