@@ -97,7 +97,7 @@ class Options:
     fail_fast: bool | None = None
     isolation: str | None = None
     as_journaled: bool = False
-    config: Path | None = None
+    config: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
 
 
 class Execution:
@@ -114,11 +114,11 @@ class Execution:
         over: Is done when nothing of it is left.
     """
 
-    def __init__(self, project: Path, milestone_id: str, options: Options) -> None:
+    def __init__(self, project: str | os.PathLike[str], milestone_id: str, options: Options) -> None:
         self.news = News()
         self.begun: Future[None] = Future()
         self.over: Future[MilestoneOutcome] = Future()
-        self._paths = ProjectPaths(project.resolve())
+        self._paths = ProjectPaths(Path(project).resolve())
         self._milestone_id = milestone_id
         self._options = options
         self._pid = os.getpid()
@@ -156,7 +156,9 @@ class Execution:
         options = self._options
         if not self._paths.milestones.is_dir():
             raise RunRefusedError(
-                IO_ERROR, f"{self._paths.project} is no project: it has no directory .milestones", "milestonectl init"
+                IO_ERROR,
+                f"{self._paths.project} is no project: it has no directory .milestones",
+                f"make one with: milestonectl -C {self._paths.project} init",
             )
         try:
             loaded = load_config(self._paths.project, environment, options.config)

@@ -75,7 +75,10 @@ class ShutdownTerm:
 
 @attrs.frozen
 class Killed:
-    """Ended by the supervisor's SIGKILL, after the shutdown time or at once by spec."""
+    """Ended by the supervisor's SIGKILL, after the shutdown time or at once by spec.
+
+    Somebody else's SIGKILL is ``Crashed(signal=9)``.
+    """
 
 
 @attrs.frozen

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -63,9 +62,9 @@ class MilestoneRun:
             fail_fast=fail_fast,
             isolation=isolation,
             as_journaled=as_journaled,
-            config=None if config is None else Path(config),
+            config=config,
         )
-        self._execution = Execution(Path(project), milestone, options)
+        self._execution = Execution(project, milestone, options)
         self._on_event = on_event
         self._caller: threading.Thread | None = None
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -47,9 +46,9 @@ class AsyncMilestoneRun:
             fail_fast=fail_fast,
             isolation=isolation,
             as_journaled=as_journaled,
-            config=None if config is None else Path(config),
+            config=config,
         )
-        self._execution = Execution(Path(project), milestone, options)
+        self._execution = Execution(project, milestone, options)
 
     # --- life ----------------------------------------------------------------------------------------------------
 

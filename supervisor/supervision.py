@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnEvent = Callable[[PublicEvent], None]
+OnEvent = Callable[[PublicEvent], object]
 """What is called with each event, in the host's process and in a thread of its own, which nothing else waits for."""
 
 _ALIVE: Final[weakref.WeakSet[Supervision]] = weakref.WeakSet()
