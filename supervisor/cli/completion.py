@@ -10,7 +10,7 @@ from supervisor.cli.shells import SHELLS, script
 from supervisor.cli.verbs import verb
 
 
-@verb("completion", 'eval "$(milestonectl completion bash)"')
+@verb("completion", "milestonectl completion bash >> ~/.bashrc")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(ctx: click.Context, shell: str, *, as_json: bool) -> int:
     """Print the completion script of a shell: for commands, options, milestones, sessions, roles and tasks.
