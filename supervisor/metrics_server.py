@@ -19,12 +19,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from actors.log import log
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 REQUEST_SECONDS: Final = 5.0
 """Longest time that a client has for its request as a whole, and as long again to take the answer."""
@@ -151,7 +148,7 @@ class _Patience(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - before 3.12 what can be written to has no name
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError
