@@ -33,6 +33,7 @@ from supervisor.journal_errors import (
     JournalDamagedError,
     JournalError,
     JournalFullError,
+    JournalMissingError,
     JournalVersionError,
 )
 
@@ -175,9 +176,11 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     Raises:
         JournalDamagedError: It is to be read, and is empty but for a byte: SQLite would take that for a new database,
             and remove the write-ahead log beside it, which may hold everything.
+        JournalMissingError: It is to be read, and has gone.
+        JournalBrokenError: It is to be read, and cannot be reached.
         sqlite3.Error: It cannot be opened.
     """
-    if mode.startswith("ro") and path.stat().st_size < _SMALLEST:
+    if mode.startswith("ro") and _size(path) < _SMALLEST:
         raise JournalDamagedError(path, 0, "the file is empty, or was cut off")
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
@@ -194,6 +197,15 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as error:
+        raise JournalMissingError(path) from error
+    except OSError as error:
+        raise JournalBrokenError(path, error.strerror or str(error)) from error
 
 
 def failure(path: Path, error: Exception, seq: int = 0) -> JournalError:

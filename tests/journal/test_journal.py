@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.events import Fact, Record, SessionEnded, SessionStatus
+from supervisor import journal_file
 from supervisor.journal import (
     Journal,
     JournalBrokenError,
@@ -450,3 +451,12 @@ def test_whatever_is_appended_reads_back_the_same_after_reopening(
     with Journal.open(path) as journal:
         assert list(journal.records()) == appended
         assert [record.seq for record in appended] == list(range(1, len(appended) + 1))
+
+
+def test_a_file_that_has_gone_or_cannot_be_reached_is_said_and_no_error_of_the_system(tmp_path: Path) -> None:
+    """It was there a moment before: whoever looked whether there is a journal could not know."""
+    with pytest.raises(JournalMissingError):
+        journal_file.connect(tmp_path / "state.db", "ro")
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalBrokenError, match="Not a directory"):
+        journal_file.connect(tmp_path / "file" / "state.db", "ro")
