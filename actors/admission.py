@@ -152,6 +152,8 @@ class Admission(Knowledge):
         task = self.tasks.get(event.task)
         if task is None:
             return f"there is no task {event.task}"
+        if event.snapshot != self.snapshots:  # decided before it was known: the task may be another one now
+            return "a newer snapshot was taken in meanwhile"
         if task.phase is not Phase.PENDING:
             return f"task {event.task} is {task.phase.value}"
         if event.attempt != f"{event.task}.{event.number}":

@@ -366,6 +366,7 @@ class AttemptGranted(msgspec.Struct, frozen=True):
         steps: What to execute, in order, until one fails.
         env: Variables set for the attempt.
         timeout: Seconds for all steps together; ``None`` for no limit.
+        snapshot: Which snapshot of the milestone says so: how many newer ones the session had taken in.
     """
 
     attempt: str
@@ -375,6 +376,7 @@ class AttemptGranted(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     env: tuple[tuple[str, str], ...] = ()
     timeout: float | None = None
+    snapshot: int = 0
 
 
 class TaskCompleted(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import msgspec
 
 from actors.attempts import Again, GiveUp, RetryAt, grant, is_over, is_suspect, judge, missing_agents
 from actors.conflicts import Claims, overlapping
@@ -284,7 +285,7 @@ class Execution:
                 yield TaskFailed(task_id, "", fact.reason)
                 free = 0 if state.settings.fail_fast else free
                 continue
-            yield fact
+            yield msgspec.structs.replace(fact, snapshot=state.snapshots) if state.snapshots else fact
             granted.append(task)
             free, slot = 0 if suspect else free - 1, next(slots)
         # Nothing is granted before it is journaled: until then they are as ready as before.

@@ -31,6 +31,7 @@ class Knowledge:
         wall: When that was, epoch seconds.
         started: The session's first fact, without the tasks that ``milestone`` has.
         milestone: The snapshot that is executed.
+        snapshots: How many newer ones than the first were taken in.
         settings: How to run, as last told.
         pid: The process that supervises (or supervised last).
         daemon: Whether that is a daemon.
@@ -71,6 +72,7 @@ class Knowledge:
     wall: float = 0.0
     started: SessionStarted | None = None
     milestone: Milestone = Milestone(id="", title="")
+    snapshots: int = 0
     settings: Settings = Settings()
     pid: int = 0
     daemon: bool = False

@@ -146,6 +146,7 @@ class SessionState(Admission):
                 self.settings, self.boot, self.pid, self.daemon = settings, boot, pid, daemon
             case MilestoneUpdated(milestone=milestone):
                 former, self.milestone = self.tasks, milestone
+                self.snapshots += 1
                 self.tasks = {key: carried_over(former.get(key), new) for key, new in first_states(milestone).items()}
                 self.live = {key: task for key, task in self.live.items() if task in self.tasks}
             case StopRequested():

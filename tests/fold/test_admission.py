@@ -196,6 +196,11 @@ REFUSED: dict[str, tuple[tuple[Event, ...], Event, str]] = {
         TaskFailed("a", "a.1", "no"),
         "attempt a.1 is not the latest of task a",
     ),
+    "granting what a newer snapshot may have changed": (
+        (MilestoneUpdated(Milestone("m1", "One", tasks=(Task("a", "A", run="another"), Task("b", "B")))),),
+        grant(),
+        "a newer snapshot was taken in meanwhile",
+    ),
     "failing what runs": ((grant(),), TaskFailed("a", "a.1", "no"), "task a is preparing"),
     "failing nothing": ((), TaskFailed("z", "", "no"), "there is no task z"),
     "a stall of nothing": ((), TaskStalled("a", "a.1", 1.0, ""), "attempt a.1 is not alive"),
