@@ -43,6 +43,21 @@ _WORDS: Final = {"true": True, "false": False, "null": None, "~": None, "": None
 _ONE_OF: Final = "must be one of "
 _TOP: Final = ("flags", "children")
 _FLAGS: Final = tuple(field.name for field in attrs.fields(SupervisorFlags))
+_CHILD: Final = tuple(field.name for field in attrs.fields(ChildSpec))
+_PROGRAM: Final = tuple(field.name for field in attrs.fields(ProgramSpec))
+
+_RESTS_ON: Final[dict[str, frozenset[str]]] = {
+    "restart": frozenset({"significant"}),
+    "significant": frozenset({"quarantine"}),
+    "type": frozenset({"children", "flags", "standby"}),
+    "program": frozenset({"heartbeat_timeout", "standby"}),
+    "notify": frozenset({"ready_line", "start_seconds"}),
+    "ready_line": frozenset({"start_seconds"}),
+}
+"""Fields that cannot be judged without another one: where that is wrong, nothing is said of them."""
+
+_SOME_PROGRAM: Final = ProgramSpec(("some",))
+"""Stands for one that is wrong, so that the rest of its child can be judged."""
 
 
 class Specs(NamedTuple):
@@ -117,7 +132,7 @@ class _Reader:
                 what = "the specs of a supervisor are a map with 'children', and 'flags' if need be"
                 self._error(0 if root is None else root.start, what)
             return None
-        self._refuse_unknown(root, _TOP)
+        root = self._as_meant(root, _TOP)
         flags = self._flags(root)
         children = self._children(root, flags)
         if "children" not in root.entries:
@@ -153,9 +168,8 @@ class _Reader:
         if not isinstance(node, Mapping):
             self._error(node.start, "a child must be a map with 'id' and 'target' (or 'program', or 'children')")
             return None
+        node = self._as_meant(node, _CHILD)
         before = self._errors
-        fields = tuple(field.name for field in attrs.fields(ChildSpec))
-        self._refuse_unknown(node, fields)
         flags = self._flags(node)
         built: dict[str, object] = {
             "backoff": self._made(node.entries.get("backoff"), "backoff", Backoff, lambda given: Backoff(**given)),
@@ -166,11 +180,13 @@ class _Reader:
             built["flags"] = flags
         if "children" in node.entries:
             built["children"] = self._children(node, flags)
-        plain = {name: _plain(node.entries[name]) for name in fields if name in node.entries and name not in built}
+        plain = {name: _plain(node.entries[name]) for name in _CHILD if name in node.entries and name not in built}
         self._place_script(plain)
-        if self._errors > before:
-            return None
-        return self._try(node, lambda: check_tree((parse_child({**plain, **built}),))[0])
+        if self._errors > before and built["program"] is None and "program" in node.entries:
+            built["program"] = _SOME_PROGRAM
+            plain = {name: value for name, value in plain.items() if name not in _RESTS_ON["program"]}
+        made = self._made_of(node, {**plain, **built}, lambda given: check_tree((parse_child(given),))[0])
+        return None if self._errors > before else made
 
     def _program(self, node: Node | None) -> ProgramSpec | None:
         if isinstance(node, Mapping):
@@ -180,7 +196,8 @@ class _Reader:
         if isinstance(node, Scalar) or not all(isinstance(item, Scalar) for item in node.items):
             self._error(node.start, "'program' must be a list: the program and its arguments")
             return None
-        return self._try(node, lambda: ProgramSpec(tuple(item.text for item in node.items if isinstance(item, Scalar))))
+        argv = tuple(item.text for item in node.items if isinstance(item, Scalar))
+        return self._made_of(node, {"argv": argv}, lambda given: ProgramSpec(**given))
 
     def _made(
         self, node: Node | None, name: str, kind: type[attrs.AttrsInstance], make: Callable[[dict[str, Any]], T]
@@ -192,19 +209,30 @@ class _Reader:
         if not isinstance(node, Mapping):
             self._error(node.start, f"{quoted(name)} must be a map of {', '.join(fields)}")
             return None
-        if not self._refuse_unknown(node, fields):
-            return None
-        given = {field: _words(value) if field == "argv" else _plain(value) for field, value in node.entries.items()}
-        return self._try(node, lambda: make(given))
+        node = self._as_meant(node, fields)
+        found = {field: node.entries[field] for field in fields if field in node.entries}
+        given = {field: _words(value) if field == "argv" else _plain(value) for field, value in found.items()}
+        return self._made_of(node, given, make)
 
-    def _try(self, node: Node, make: Callable[[], T]) -> T | None:
-        try:
-            return make()
-        except SpecError as error:
-            self._note(error, node)
-        except (TypeError, ValueError) as error:
-            self._error(node.start, f"has not the form of its fields: {error}")
-        return None
+    def _made_of(self, node: Node, given: dict[str, Any], make: Callable[[dict[str, Any]], T]) -> T | None:
+        """Make something of its fields; without those that are wrong, one after the other, so that all are told of."""
+        owner, left = f"child {given.get('id')!r}", dict(given)
+        while True:
+            try:
+                made = make(left)
+            except SpecError as error:
+                name = error.field.partition(".")[0]
+                if name in left or len(left) == len(given):  # else it is missing because we left it out
+                    self._note(error, node)
+                if name not in left or (error.owner.startswith("child ") and error.owner != owner):
+                    return None
+                left = {key: value for key, value in left.items() if key not in {name, *_RESTS_ON.get(name, ())}}
+            except (TypeError, ValueError) as error:
+                if len(left) == len(given):
+                    self._error(node.start, f"has not the form of its fields: {error}")
+                return None
+            else:
+                return made if len(left) == len(given) else None
 
     def _note(self, error: SpecError, node: Node) -> None:
         at: Node = node
@@ -220,15 +248,18 @@ class _Reader:
         self._errors += 1
         self._notes.error(index, message, suggestion)
 
-    def _refuse_unknown(self, node: Mapping, known: tuple[str, ...]) -> bool:
-        fine = True
+    def _as_meant(self, node: Mapping, known: tuple[str, ...]) -> Mapping:
+        """Refuse unknown fields, and return the map with those that were probably meant, to judge the rest by."""
+        entries = dict(node.entries)
         for name, value in node.entries.items():
-            if name not in known:
-                fine = False
-                misplaced = ": it belongs below 'flags'" * ("flags" in known and name in _FLAGS)
-                message = f"there is no field {quoted(name)} here{misplaced}"
-                self._error(value.key, message, self._notes.closest(name, known))
-        return fine
+            if name in known:
+                continue
+            where = _place_of(name, known)
+            meant = None if where else self._notes.closest(name, known)
+            self._error(value.key, f"there is no field {quoted(name)} here{where}", meant)
+            if meant is not None and not (meant == "target" and "program" in entries):  # there is only one of the two
+                entries.setdefault(meant, value)
+        return node._replace(entries=entries)
 
     def _limits(self, held: Mapping) -> Limits | None:
         if "limits" not in held.entries:
@@ -243,6 +274,14 @@ class _Reader:
             module, colon, name = target.rpartition(":")
             if module.endswith(".py"):
                 plain["target"] = f"{self._directory / module}{colon}{name}"
+
+
+def _place_of(name: str, known: tuple[str, ...]) -> str:
+    """Say where a field belongs that is known elsewhere."""
+    if known is _CHILD and name in _PROGRAM:
+        shown = "[...]" if name == "argv" else f"{{argv: [...], {name}: ...}}"
+        return f": it belongs below 'program', as in program: {shown}"
+    return ": it belongs below 'flags'" if "flags" in known and name in _FLAGS else ""
 
 
 def _words(node: Node) -> object:

@@ -6,6 +6,7 @@ Owns the list. Refuses to know what becomes of the rest.
 from __future__ import annotations
 
 import signal
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from actors.problems import closest
@@ -110,19 +111,40 @@ def _of_variables(name: str, key: str, value: Value, known: frozenset[str] = fro
         yield Loss(value.path, value.line, name, f"{key}: %(ENV_{variable})s", cure)
 
 
-def losses_of_program(name: str, options: Options, known: frozenset[str]) -> Iterator[Loss]:
+def losses_of_program(name: str, options: Options, known: frozenset[str], *, is_placed: bool) -> Iterator[Loss]:
     """Yield what is lost of a program.
 
     Args:
         name: Of the program.
         options: Of its section, for its first process.
         known: Variables that the configuration itself sets.
+        is_placed: Whether it is known where relative paths begin.
     """
     for key, value in options.section.values.items():
         why = _lost(key, value, options)
         if why is not None:
             yield Loss(value.path, value.line, name, *why)
         yield from _of_variables(name, key, value, known)
+        if not is_placed and _is_relative(key, options):
+            cure = (
+                "it begins where supervisord was started: write the whole path, or start the supervising process there"
+            )
+            yield Loss(value.path, value.line, name, f"the place of {key} = {value.text}", cure)
+
+
+def _is_relative(key: str, options: Options) -> bool:
+    """Tell whether an option names a path that begins where supervisord runs."""
+    match key:
+        case "directory":
+            path = options.text(key)
+        case "stdout_logfile":
+            path = options.file(key, None) or ""
+        case "command" if not options.text("directory"):
+            word = options.text(key).partition(" ")[0]
+            path = word if "/" in word else ""
+        case _:
+            return False
+    return bool(path) and not PurePath(path).is_absolute()
 
 
 def _lost(key: str, value: Value, options: Options) -> tuple[str, str] | None:

@@ -102,6 +102,11 @@ class _Carrier:
             self._problems += error.problems
             return []
 
+    @property
+    def _is_placed(self) -> bool:
+        """Whether it is known where relative paths begin: else that is where somebody started supervisord."""
+        return self._directory is not None and Path(self._directory).is_absolute()
+
     def _share(self) -> None:
         """Take what [supervisord] gives to every program."""
         section = self._read.sections.get("supervisord")
@@ -172,7 +177,7 @@ class _Carrier:
             variables = numbered.pairs("environment")
             named = Options(section, numbered.expansions | {f"ENV_{key}": value for key, value in variables.items()})
             known = frozenset({*self._shared, *variables})
-            losses = tuple(losses_of_program(name, named, known)) if number == first else ()
+            losses = tuple(losses_of_program(name, named, known, is_placed=self._is_placed)) if number == first else ()
             made.append(self._process(named, {**self._shared, **variables}, losses))
         return made
 

@@ -28,6 +28,7 @@ from tests.api.stage import who
 SHIPPED: Final = Path(__file__).parents[2] / "configs" / "supervisor.yaml"
 
 RESTARTS: Final = "must be one of permanent, transient, temporary"
+BELOW: Final = "it belongs below 'program', as in program: {argv: [...], ready_line: ...}"
 FULL: Final = """
 flags: {strategy: rest_for_one, intensity: 4, period: 2.5, auto_shutdown: any_significant, strict: true}
 children:
@@ -134,6 +135,7 @@ top: 1
     found = problems_of(tmp_path / "specs.yaml", text)
     assert found == [
         "2:9: there is no field 'stragety' here; did you mean 'strategy'?",
+        "2:43: supervisor flags: intensity = '-1': must be a whole number, 0 or more",
         "6:14: child 'one': restart = 'transiant': " + RESTARTS + "; did you mean 'transient'?",
         "7:15: there is no field 'taget' here; did you mean 'target'?",
         "8:5: a child must be a map with 'id' and 'target' (or 'program', or 'children')",
@@ -141,6 +143,52 @@ top: 1
         "11:66: backoff: initial = '-1': must be a number, 0 or more",
         "12:1: there is no field 'top' here",
     ]
+
+
+@pytest.mark.parametrize(
+    ("child", "expected"),
+    [
+        (
+            "{id: a, taget: 'tests.api.cast:Echo', restart: transiant, shutdown: -1, nosuch: 1}",
+            [
+                "1:20: there is no field 'taget' here; did you mean 'target'?",
+                "1:59: child 'a': restart = 'transiant': " + RESTARTS + "; did you mean 'transient'?",
+                "1:80: child 'a': shutdown = '-1': must be seconds (0 or more), brutal_kill or infinity",
+                "1:84: there is no field 'nosuch' here",
+            ],
+        ),
+        (
+            "{id: a, taget: 'tests.api.stage:Ecoh', start_timeout: 0}",
+            [
+                "1:20: there is no field 'taget' here; did you mean 'target'?",
+                "1:27: child 'a': target = 'tests.api.stage:Ecoh': module 'tests.api.stage' has nothing named 'Ecoh'",
+                "1:66: child 'a': start_timeout = '0': must be seconds, more than 0, or nothing",
+            ],
+        ),
+        # What rests on a field that is wrong is not judged: the second fault would be that of the first.
+        (
+            "{id: a, program: [b], restart: transiant, significant: true}",
+            ["1:43: child 'a': restart = 'transiant': " + RESTARTS + "; did you mean 'transient'?"],
+        ),
+        (
+            "{id: a, program: {argv: [], notify: true}, heartbeat_timeout: 1, shutdown: soon}",
+            [
+                "1:36: program: argv = '()': must be a list of texts, the program first",
+                "1:87: child 'a': shutdown = 'soon': must be one of brutal_kill, infinity",
+            ],
+        ),
+        (
+            "{id: a, program: [b], ready_line: x, restart: no}",
+            [
+                f"1:34: there is no field 'ready_line' here: {BELOW}",
+                "1:58: child 'a': restart = 'no': " + RESTARTS,
+            ],
+        ),
+        ("{nosuch: 1}", ["1:13: there is no field 'nosuch' here", "1:12: child None: id: is missing"]),
+    ],
+)
+def test_all_that_is_wrong_with_a_child_is_reported_at_once(tmp_path: Path, child: str, expected: list[str]) -> None:
+    assert sorted(problems_of(tmp_path / "specs.yaml", f"children: [{child}]")) == sorted(expected)
 
 
 def test_a_flag_that_stands_beside_the_flags_is_told_its_place(tmp_path: Path) -> None:

@@ -431,6 +431,62 @@ def test_each_problem_is_told_once(ctl: Ctl, tmp_path: Path) -> None:
     assert ctl("import", str(path)).err.count("whole number") == 1
 
 
+RELATIVE: Final = """\
+[program:web]
+command=bin/serve --now
+stdout_logfile=logs/web.log
+
+[program:worker]
+command=./job
+directory=jobs
+stdout_logfile=~/job.log
+"""
+
+
+def test_relative_paths_are_those_of_the_directory_that_supervisord_runs_in(ctl: Ctl, tmp_path: Path) -> None:
+    conf = tmp_path / "s.conf"
+    conf.write_text(f"[supervisord]\ndirectory=%(here)s/run\n{RELATIVE}", encoding="utf-8")
+    document = json.loads(ctl("import", str(conf), "--json").out)
+    web, job = (child["program"] for child in yaml.safe_load(document["specs"])["children"])
+    assert (web["argv"], web["cwd"]) == (["bin/serve", "--now"], f"{tmp_path}/run")
+    assert web["output"] == f"{tmp_path}/run/logs/web.log"
+    assert job["argv"] == ["./job"]  # which is found from the directory of its own
+    assert (job["cwd"], job["output"]) == (f"{tmp_path}/run/jobs", str(Path.home() / "job.log"))
+    assert "the place of" not in str(document["lost"])
+
+
+def test_the_page_for_who_comes_from_supervisord_shows_what_the_command_makes(
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "coming-from-supervisord.md").read_text(encoding="utf-8")
+    conf, console, made = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("ini", "console", "yaml")
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "supervisord.conf").write_text(conf, encoding="utf-8")
+    typed, _, said = console.partition("\n")
+    done = ctl(*typed.removeprefix("$ milestonectl ").split())
+    assert (done.code, done.out + done.err) == (0, said)
+    written = (tmp_path / "children.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written) == yaml.safe_load(made)
+    assert all(line in written.splitlines() for line in made.splitlines())
+
+
+@pytest.mark.parametrize("head", ["", "[supervisord]\n", "[supervisord]\ndirectory=/srv\nnodaemon=true\n"])
+def test_a_relative_path_of_which_nobody_knows_the_directory_is_told(ctl: Ctl, tmp_path: Path, head: str) -> None:
+    conf = tmp_path / "s.conf"
+    conf.write_text(head + RELATIVE, encoding="utf-8")
+    document = json.loads(ctl("import", str(conf), "--json").out)
+    lines = head.count("\n")
+    told = [(one["line"] - lines, one["child"], one["what"]) for one in document["lost"] if "place" in one["what"]]
+    assert told == [
+        (2, "web", "the place of command = bin/serve --now"),
+        (3, "web", "the place of stdout_logfile = logs/web.log"),
+        (7, "worker", "the place of directory = jobs"),
+    ]
+    assert yaml.safe_load(document["specs"])["children"][1]["program"]["cwd"] == "jobs"
+
+
 def test_a_child_is_what_it_would_be_in_python(ctl: Ctl, tmp_path: Path) -> None:
     path = tmp_path / "s.conf"
     path.write_text("[program:a]\ncommand=a\n")
