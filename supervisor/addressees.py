@@ -27,6 +27,8 @@ NO_SUCH_NAME: Final = 1
 NOT_RUNNING: Final = 7
 """Exit codes as of ``supervisorctl`` (reference: supervisorctl, section 1)."""
 
+_OF_A_TASK: Final = "a task is its session's to run; see skip and retry"
+
 CHILDREN: Final = (RUNNER, *ROLES)
 """Ids of a session's children in the order in which they are started."""
 
@@ -79,6 +81,9 @@ def find_addressees(
             addressees = tuple(Addressee(f"{session}:{one}", known[session], one) for one in CHILDREN)
         elif role in CHILDREN:
             addressees = (Addressee(name, known[session], role),)
+        elif role in known[session].milestone.by_id:
+            others.append(Named(name, NO_SUCH_NAME, f"no such process: {_OF_A_TASK}"))
+            continue
         else:
             others.append(Named(name, NO_SUCH_NAME, f"no such process{did_you_mean(closest(role, CHILDREN))}"))
             continue

@@ -68,6 +68,19 @@ COMMANDS: Final = {
 MODULES: Final = {"import": "importing"}
 """Commands whose name is none for a module."""
 
+ELSEWHERE: Final = {
+    "add": "a milestone file in .milestones/active/ is enough; begin it with: milestonectl start ID",
+    "avail": "what could be started is in: milestonectl status",
+    "clear": "each attempt has a log of its own, and long ones are put aside by themselves",
+    "fg": "follow what is printed with: milestonectl tail -f NAME",
+    "help": "the commands are listed by: milestonectl --help; one is shown by: milestonectl COMMAND --help",
+    "maintail": "the log of what supervises is shown by: milestonectl tail -f supervisor",
+    "open": "one process supervises a project; go there, or name it with: milestonectl -C DIRECTORY",
+    "remove": "end a session for good with: milestonectl cancel NAME",
+    "reread": "the difference to a milestone file is shown by: milestonectl update SESSION",
+}
+"""Verbs of ``supervisorctl`` that are none here, with what does it (reference: supervisorctl, section 1)."""
+
 COMPLETE_VARIABLE: Final = "_MILESTONECTL_COMPLETE"
 """Environment variable by which a shell's script asks for completions."""
 
@@ -112,6 +125,8 @@ class LazyGroup(click.Group):
         if not name.startswith("-") and name not in COMMANDS:
             from actors.problems import closest  # noqa: PLC0415
 
+            if name in ELSEWHERE:
+                ctx.fail(f"there is no command {name!r} as in supervisorctl: {ELSEWHERE[name]}")
             guess = closest(name, list(COMMANDS))
             ctx.fail(f"there is no command {name!r}" + (f"; did you mean {guess!r}?" if guess else ""))
         return super().resolve_command(ctx, args)

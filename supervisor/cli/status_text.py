@@ -84,7 +84,9 @@ def _nothing_yet(document: dict[str, Any]) -> str:
         who = f"process {holder['pid']}" if holder["pid"] else "a process that cannot be seen from here"
         said = f" ({holder['what']})" if holder["what"] else ""
         since = f" since {holder['since']}" if holder["since"] else ""
-        return f"Nothing is journaled yet; the project is held by {who}{said}{since}."
+        waiting = document["not_started"] if holder["what"] == DAEMON else ()
+        then = f" Next: milestonectl start {waiting[0]}" if waiting else ""
+        return f"Nothing is journaled yet; the project is held by {who}{said}{since}.{then}"
     if not document["initialized"]:
         return f"There are no milestones in {document['project']} yet. Next: milestonectl init"
     if document["not_started"]:

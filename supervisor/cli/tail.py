@@ -23,6 +23,7 @@ from supervisor.cli.journaled import open_sessions
 from supervisor.cli.log_file import LogFile
 from supervisor.cli.logs import Log, UnknownLogError, attempt_log, find_log
 from supervisor.cli.output import FAILED, CommandError, escaped, require_project
+from supervisor.cli.process_log import ProcessLog
 from supervisor.cli.terminal_text import TerminalText
 from supervisor.cli.verbs import OBJECT_PER_LINE, verb
 from supervisor.finding import shown
@@ -80,12 +81,16 @@ def _nothing(log: Log) -> str:
 
 
 class _Show:
-    """Where pieces go: as they are into a pipe or file, made safe on a terminal, or line by line as JSON."""
+    """Where pieces go: line by line as JSON, or, a process's log made readable, to where they are made safe if need be.
+
+    Into a pipe or file what a task printed goes as it is.
+    """
 
     def __init__(self, *, as_json: bool, colours: bool) -> None:
         self._lines: dict[str, bytes] | None = {} if as_json else None
         self._text = TerminalText(colours=colours) if sys.stdout.isatty() else None
         self._log: Log | None = None
+        self._process = ProcessLog()
 
     def __call__(self, log: Log, piece: bytes) -> None:
         if self._lines is not None:
@@ -94,18 +99,23 @@ class _Show:
             self._lines[log.name] = rest
             for line in whole:
                 self._object(log, line)
-        elif self._text is not None:
-            self._write(self._text.feed(piece))
         else:
-            sys.stdout.buffer.write(piece)
+            self._print(piece if log.task else self._process.feed(piece))
         sys.stdout.flush()
 
     def finish(self) -> None:
         """Show what was held back."""
+        self._print(self._process.finish())
         if self._text is not None and self._lines is None:
             self._write(self._text.finish())
         if self._lines and self._log is not None and (rest := self._lines.pop(self._log.name, b"")):
             self._object(self._log, rest)
+
+    def _print(self, piece: bytes) -> None:
+        if self._text is not None:
+            self._write(self._text.feed(piece))
+        else:
+            sys.stdout.buffer.write(piece)
 
     def _object(self, log: Log, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")

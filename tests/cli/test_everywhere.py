@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.cli import COMMANDS, fitness, run_command
+from supervisor.cli import COMMANDS, ELSEWHERE, fitness, run_command
 from supervisor.cli.fitness import Machine
 from tests.cli.conftest import Ctl
 from tests.e2e.stage import COMMAND, Project
@@ -81,6 +81,14 @@ def test_an_option_of_a_command_that_stands_before_it_is_said_to_belong_behind_i
     done = ctl(*words)
     assert done.code == 2
     assert said in (json.loads(done.out)["error"]["lines"][0] if "--json" in words else done.err)
+
+
+@pytest.mark.parametrize("verb", ELSEWHERE)
+def test_a_verb_of_supervisorctl_that_is_none_here_is_answered_with_what_does_it(ctl: Ctl, verb: str) -> None:
+    done = ctl(verb, "web")
+    assert (done.code, f"there is no command '{verb}' as in supervisorctl: {ELSEWHERE[verb]}" in done.err) == (2, True)
+    named = re.search(r"milestonectl (?:-C DIRECTORY|(\w+))", ELSEWHERE[verb])
+    assert named is None or named[1] is None or named[1] in COMMANDS
 
 
 def test_a_completed_milestone_is_not_run_again_by_accident(project: Project, ctl: Ctl) -> None:

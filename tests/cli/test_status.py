@@ -75,6 +75,11 @@ def test_before_anything_it_says_what_to_do_next(
     assert done.out.endswith("Next: milestonectl init\n")
 
 
+def test_before_the_first_session_of_a_daemon_it_says_how_to_begin_one_there(project: Project, ctl: Ctl) -> None:
+    with ProjectLock.acquire(ProjectPaths(project.path), "milestoned"):
+        assert ctl("status").out.endswith(" Next: milestonectl start small\n")
+
+
 def test_a_live_session_shows_its_roles_as_supervisorctl_does(
     journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
 ) -> None:

@@ -1,13 +1,16 @@
 """`milestonectl tail`: which log a name stands for, how much of it is shown, and how it is followed."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from actors.events import AttemptEnded, AttemptGranted, AttemptStarted, Outcome, SlotPrepared, Step, TaskFailed
+from actors.log import log, open_log
 from actors.paths import ProjectPaths
 from supervisor.cli.log_file import BLOCK, LogFile
 from supervisor.cli.terminal_text import TerminalText
@@ -89,6 +92,31 @@ def test_an_unknown_name_is_said_with_what_was_probably_meant(session: str, ctl:
     assert (done.code, done.out) == (1, "")
     assert said in done.err
     assert json.loads(ctl("tail", "--json", name).out)["error"]["code"] == 1
+
+
+def test_the_log_of_a_process_is_written_in_words_and_as_it_is_with_json(
+    project: Project, session: str, ctl: Ctl
+) -> None:
+    path = ProjectPaths(project.path).logs(session) / "runner.log"
+    open_log(path)
+    try:
+        log().bind(pid=7, why="a b", line="no").info("child changed")
+        try:
+            int("bad luck")
+        except ValueError as error:
+            log().opt(exception=error).error("role crashed")
+    finally:
+        logger.remove()
+    raw = path.read_text(encoding="utf-8")
+    path.write_text(f"none of ours\n{raw}", encoding="utf-8")
+    none, first, second, *story = ctl("tail", "small:runner", "-n", "100").out.splitlines()
+    assert none == "none of ours"
+    assert re.fullmatch(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO child changed pid=7 why="a b"', first)
+    assert second.endswith(" ERROR role crashed")
+    assert story[0] == "Traceback (most recent call last):"
+    assert story[-1].startswith("ValueError: invalid literal")
+    lines = [json.loads(line)["line"] for line in ctl("tail", "small:runner", "--json").out.splitlines()]
+    assert lines == ["none of ours", *raw.splitlines()]
 
 
 def test_what_was_never_written_is_said_and_is_no_failure(session: str, ctl: Ctl) -> None:

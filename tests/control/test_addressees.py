@@ -14,7 +14,9 @@ from supervisor.role_orders import signal_number
 
 
 def session(milestone_id: str) -> Any:  # noqa: ANN401 - stands for a session: only its names are read
-    return SimpleNamespace(session=f"exec-{milestone_id}-1", milestone=SimpleNamespace(id=milestone_id))
+    return SimpleNamespace(
+        session=f"exec-{milestone_id}-1", milestone=SimpleNamespace(id=milestone_id, by_id={"build": None})
+    )
 
 
 LIVE = (session("m1"), session("m2"))
@@ -42,6 +44,7 @@ def test_a_name_is_a_milestone_a_session_a_role_all_roles_or_all_sessions() -> N
         ("nosuch:*", "no such group"),
         ("nosuch:runner", "no such process"),
         ("m1:runer", "no such process; did you mean 'runner'?"),
+        ("m1:build", "no such process: a task is its session's to run; see skip and retry"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_told_as_supervisorctl_does(name: str, text: str) -> None:
