@@ -4,6 +4,7 @@ Owns starting, watching and reading; refuses to look inside the product: what it
 what the journal says.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -209,11 +210,16 @@ def pids_of_children(records: list[tuple[Record, Event]]) -> dict[str, int]:
 
 
 def fork_server_of(pid: int) -> int:
-    """Return the fork server below a supervising process: its only child that has children."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            return int(child)
-    raise AssertionError(f"process {pid} has no child")
+    """Return the fork server below a supervising process, its only child, once there is one."""
+
+    def find() -> int:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread has ended meanwhile
+                for child in (task / "children").read_text(encoding="ascii").split():
+                    return int(child)
+        return 0
+
+    return wait_until(find, 60.0, f"process {pid} has a child")
 
 
 def assert_nothing_lives(project: Project, pids: Iterator[int] | list[int]) -> None:
