@@ -144,7 +144,9 @@ class KeptChild:
                 return attrs.evolve(reason, error=self.error)
             case Normal(code=int(code)) | Crashed(code=int(code)) if program is not None:
                 missing = self._missing(program)
-                return Normal(code, missing) if code in program.success_codes else Crashed(code, error=self.error or missing)
+                if code in program.success_codes:
+                    return Normal(code, missing)
+                return Crashed(code, error=self.error or missing)
             case Crashed() if program is not None:
                 return attrs.evolve(reason, error=self.error or self._missing(program))
             case _:
