@@ -37,7 +37,8 @@ from supervisor.environment import SESSION_MARK
 from supervisor.ledger import Ledger
 from tests.waiting import wait_until
 
-SESSION: Final = "exec-m-20260101_000000-0badcafe"
+# Of this process alone: a runner ends whatever has its session's mark, also of a test that runs beside this one.
+SESSION: Final = f"exec-m-20260101_000000-{os.getpid():08x}"
 
 _RUNNER: Final = """\
 import json, socket, sys
