@@ -73,7 +73,7 @@ ELSEWHERE: Final = {
     "avail": "what could be started is in: milestonectl status",
     "clear": "each attempt has a log of its own, and long ones are put aside by themselves",
     "fg": "follow what is printed with: milestonectl tail -f NAME",
-    "help": "the commands are listed by: milestonectl --help; one is shown by: milestonectl COMMAND --help",
+    "help": "the commands are listed by --help, and one is shown by: milestonectl status --help",
     "maintail": "the log of what supervises is shown by: milestonectl tail -f supervisor",
     "open": "one process supervises a project; go there, or name it with: milestonectl -C DIRECTORY",
     "remove": "end a session for good with: milestonectl cancel NAME",

@@ -25,7 +25,7 @@ GOOD = Machine("Linux", "6.1.0-18-amd64", (3, 11), "2.39.5", None)
 def test_help_says_what_a_command_does_its_exit_codes_and_an_example(ctl: Ctl, name: str) -> None:
     done = ctl(name, "--help")
     assert (done.code, done.err) == (0, "")
-    assert f"Example: milestonectl {name}" in done.out
+    assert re.search(rf"Example: .*milestonectl {name}\b", done.out)
     assert "Exit code" in done.out
     assert "--json" in done.out
     assert ctl(name, "-h").out == done.out
@@ -87,7 +87,7 @@ def test_an_option_of_a_command_that_stands_before_it_is_said_to_belong_behind_i
 def test_a_verb_of_supervisorctl_that_is_none_here_is_answered_with_what_does_it(ctl: Ctl, verb: str) -> None:
     done = ctl(verb, "web")
     assert (done.code, f"there is no command '{verb}' as in supervisorctl: {ELSEWHERE[verb]}" in done.err) == (2, True)
-    named = re.search(r"milestonectl (?:-C DIRECTORY|(\w+))", ELSEWHERE[verb])
+    named = re.search(r"milestonectl (?:-C DIRECTORY|([a-z]+))", ELSEWHERE[verb])
     assert named is None or named[1] is None or named[1] in COMMANDS
 
 
