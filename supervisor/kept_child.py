@@ -143,10 +143,9 @@ class KeptChild:
             case Crashed() if program is None and self.error:
                 return attrs.evolve(reason, error=self.error)
             case Normal(code=int(code)) | Crashed(code=int(code)) if program is not None:
-                missing = self._missing(program)
                 if code in program.success_codes:
-                    return Normal(code, missing)
-                return Crashed(code, error=self.error or missing)
+                    return Normal(code, self._missing(program))
+                return Crashed(code, error=self.error or self._missing(program))
             case Crashed() if program is not None:
                 return attrs.evolve(reason, error=self.error or self._missing(program))
             case _:
