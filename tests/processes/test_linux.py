@@ -159,3 +159,24 @@ os.kill(linux.children_of(os.getpid())[0], 9)
     orphan, adopted, name, *_ = done.stdout.split()
     assert orphan == adopted
     assert name == "a-name-that-is-"
+
+
+@pytest.mark.parametrize("way", ["_close_all_but", "_close_each_but"])
+def test_a_child_keeps_the_descriptors_that_are_its_own_and_no_other(way: str) -> None:
+    """By ranges, and where a filter of system calls does not know these, each by itself."""
+    code = f"""
+import os
+from supervisor import forked
+kept = os.pipe()
+others = [number for _ in range(3) for number in os.pipe()]
+forked.{way}({{0, 1, 2, kept[1]}})
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+print([is_open(number) for number in (0, 1, 2, *kept, *others)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[True, True, True, False, True, *[False] * 6]}\n"
