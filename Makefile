@@ -62,7 +62,7 @@ demo: install ## Execute an example milestone in a scratch repository, with the 
 
 .PHONY: test
 test: lint types ## Install, then pass lint, types and all tests
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal; code=$$?; echo $$code >$(VENV)/.tests; exit $$code
 
 .PHONY: lint
 lint: install ## Check the rules and the format of the code
