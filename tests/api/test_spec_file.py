@@ -23,6 +23,7 @@ from supervisor import (
     SupervisorFlags,
     load_specs,
 )
+from tests.api import cast
 from tests.api.stage import who
 
 SHIPPED: Final = Path(__file__).parents[2] / "configs" / "supervisor.yaml"
@@ -132,10 +133,12 @@ children:
   - {id: four, target: "tests.api.cast:Echo", backoff: {initial: -1}}
 top: 1
 """
+    assert not hasattr(cast, "Ecoh")  # what is imported already is looked into
     found = problems_of(tmp_path / "specs.yaml", text)
     assert found == [
         "2:9: there is no field 'stragety' here; did you mean 'strategy'?",
         "2:43: supervisor flags: intensity = '-1': must be a whole number, 0 or more",
+        "5:13: child 'one': target = 'tests.api.cast:Ecoh': module 'tests.api.cast' has nothing named 'Ecoh'",
         "6:14: child 'one': restart = 'transiant': " + RESTARTS + "; did you mean 'transient'?",
         "7:15: there is no field 'taget' here; did you mean 'target'?",
         "8:5: a child must be a map with 'id' and 'target' (or 'program', or 'children')",

@@ -28,10 +28,9 @@ def project(git_repo: MakeRepository) -> Iterator[Project]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Project]:
-    """Yield a project in a plain folder, without git."""
-    (tmp_path / "plain").mkdir()
-    made = Project(tmp_path / "plain")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Yield a project in a plain folder, without git, whose path leaves room for that of a socket below it."""
+    made = Project(tmp_path_factory.mktemp("plain"))
     yield made
     made.end_all()
 

@@ -21,7 +21,7 @@ from tests.model.machine import Session
 RUNS = 200
 """Of the machine in the ordinary tests, each of up to ``LENGTH`` steps."""
 
-ENOUGH = 400
+ENOUGH = 4000
 """Runs after which a planted bug counts as not found."""
 
 Session.TestCase.settings = settings(
