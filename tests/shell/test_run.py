@@ -113,9 +113,11 @@ def first(run: SoleRun, kind: type[Event]) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    write_milestone(tmp_path, "m1", TEXT)
-    return tmp_path
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project whose path leaves room for that of a socket below it."""
+    path = tmp_path_factory.mktemp("project")
+    write_milestone(path, "m1", TEXT)
+    return path
 
 
 @pytest.fixture

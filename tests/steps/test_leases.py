@@ -1,5 +1,6 @@
 """What a former life has left is judged by its marks: session, project, and who forked it in which boot."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -89,8 +90,8 @@ def test_a_set_up_command_of_a_life_that_was_killed_is_ended_before_another_begi
     with Stops(world.home / "stops") as stops:
         monkeypatch.setenv(VARIABLE, str(stops.place))
         left = _setting_up(project, place)
-        for pid in stops.ours():
-            os.kill(pid, signal.SIGKILL)
+        for number, pid in itertools.product((signal.SIGSTOP, signal.SIGKILL), stops.ours()):
+            os.kill(pid, number)  # stopped first, so that none of them sees another one's end
         wait_until(lambda: not stops.ours(), 60.0, "nothing of ours lives")
         assert linux.is_alive(left)
         (place / "go").touch()

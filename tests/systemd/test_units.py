@@ -52,9 +52,9 @@ Render = Callable[..., Path]
 
 
 @pytest.fixture
-def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Render:
+def render(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Render:
     """Return a function that writes the units of a service, and returns the path of the service's unit."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))  # short: units name sockets there
     program = tmp_path / "my tools" / "milestoned"
     program.parent.mkdir()
     for name in ("milestoned", "milestonectl"):
