@@ -13,7 +13,6 @@ import contextlib
 import queue
 import threading
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from actors.state import decode_state, encode_state
@@ -38,8 +37,11 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 3.0
 """Longest wait for the hub to let its fold be looked at; who asks has the journal to look into himself."""
 
-MOST_TASKS_KEPT: Final = 10_000
-"""Tasks of sessions that are over which are kept in memory for the next question."""
+MOST_KEPT: Final = 12_000
+"""How much is kept in memory of sessions that are over: each of their tasks counts 1, each session ``OVERHEAD``."""
+
+OVERHEAD: Final = 20
+"""What a session counts beside its tasks: thousands of small ones would else be kept."""
 
 _BUSY: Final = 75
 _BROKEN: Final = 70
@@ -48,15 +50,19 @@ _CLOSE_SECONDS: Final = 5.0
 _LOOK_AGAIN: Final = 0.2
 
 
-class Kept(OrderedDict[tuple[str, int], SessionView]):
-    """Sessions that are over, the latest asked for last, with so many tasks in all at the most."""
+class Kept(dict[tuple[str, int], SessionView]):
+    """Sessions that are over, by id and last event: the latest ones, and no more than ``MOST_KEPT`` of them.
+
+    Who asks for all asks in the same order each time, so that to keep what was asked for last would be to keep nothing.
+    """
 
     def __setitem__(self, key: tuple[str, int], view: SessionView) -> None:
-        """Keep a session, and let go of others where it gets too many."""
+        """Keep a session instead of what it was before it was resumed, and let go of those that ended first."""
+        for former in [kept for kept in self if kept[0] == key[0]]:
+            del self[former]
         super().__setitem__(key, view)
-        self.move_to_end(key)
-        while self and sum(len(one.state.tasks) for one in self.values()) > MOST_TASKS_KEPT:
-            self.popitem(last=False)
+        while self and sum(OVERHEAD + len(one.state.tasks) for one in self.values()) > MOST_KEPT:
+            del self[min(self, key=lambda kept: kept[1])]
 
 
 class Reports:
