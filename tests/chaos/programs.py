@@ -105,7 +105,8 @@ def milestone_text(milestone: str, tasks: tuple[Work, ...], marks: str) -> str:
 def configuration(containment: str, parallel: int) -> str:
     """Return the project's configuration."""
     return (
-        f"max_parallel: {parallel}\nstop_grace: 1s\ncontainment: {containment}\noutput_limit: {OUTPUT_LIMIT}\n"
+        f"max_parallel: {parallel}\nstop_grace: 1s\ncontainment: {containment}\n"
+        f"output_limit: {OUTPUT_LIMIT}\noutput_overflow: end\n"  # what prints without end ends in no other way
         f"secrets: [{SECRET}]\nprogress: {{interval: 2, stall_after: 2}}\nblockers: {{no_progress_after: 5}}\n"
         "git: {uncommitted_interval: 1}\n"
     )

@@ -26,7 +26,7 @@ REDONE: Final = (
     "git.ref.locked.again",
     "git.secured",
 )
-"""Steps of which the later are only reached after a kill at the first: one group has them all."""
+"""Steps of which the later are only reached after a kill at the first, once for each: one group has them all."""
 
 ELSEWHERE: Final = frozenset({"journal.migrate.kept", "journal.migrate.unwitnessed", "session.made_up"})
 """Steps that no ordinary run goes through; each has a test of its own."""
@@ -125,7 +125,7 @@ def targets(*, everything: bool, hits: Iterable[int] = (1,), without: tuple[str,
         Target(name, process, everything, hit)
         for hit in hits
         for name, process in each
-        if hit == 1 or not name.startswith(_ONCE)
+        if hit == 1 or not (name.startswith(_ONCE) or name in REDONE[1:])
     ]
 
 
