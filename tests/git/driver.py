@@ -1,12 +1,11 @@
 """Drives flows: runs their programs one after the other and sends back how they ended."""
 
-import os
-import subprocess
 import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from actors.programs import DONE, Finished, Flow, Program, Work, environment_of
+from actors.programs import DONE, Finished, Flow, Program, Work
+from supervisor import waited
 
 T = TypeVar("T")
 
@@ -14,27 +13,12 @@ BESIDE: Final = "beside the loop"
 """Name of the threads in which a flow waits for a disk."""
 
 
+execute: Final = waited.run
+"""Run a program to its end, as the product does."""
+
+
 class KilledError(Exception):
     """The driver was told to stop here, as if the process had been killed."""
-
-
-def execute(program: Program) -> Finished:
-    """Run a program to its end."""
-    try:
-        done = subprocess.run(
-            program.argv,
-            cwd=program.cwd,
-            env=environment_of(program, os.environ),
-            input=program.stdin,
-            capture_output=True,
-            timeout=program.timeout,
-            check=False,
-        )
-    except OSError as error:
-        return Finished(127, b"", str(error).encode())
-    except subprocess.TimeoutExpired:
-        return Finished(-9, b"", f"killed after {program.timeout:g} s".encode())
-    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def _beside(work: Work) -> Finished:
