@@ -366,6 +366,7 @@ def _connect_to_write(path: Path, verified: Verified) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(journal_file.CACHE)
         # A former life may have failed to sync its log: what was verified must be in the file before more
         # follows.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

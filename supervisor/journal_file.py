@@ -63,6 +63,12 @@ CREATE TABLE events (
 _SMALLEST: Final = 512
 """Bytes of the smallest page that a database can have."""
 
+CACHE: Final = "PRAGMA cache_size=-256"
+"""Bounds what a connection keeps of the file to 256 KiB, where SQLite's default is 2 MB.
+
+The system keeps the same pages. Reads the file, so it is for a connection that has been seen to be able to.
+"""
+
 _PATIENCE: Final = 5.0
 """Seconds to wait for another connection (a reader that is recovering, somebody's SQLite shell)."""
 

@@ -178,6 +178,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     connection = journal_file.connect(path, "ro")
     try:
         connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+        connection.execute(journal_file.CACHE)
     except UNDECODABLE:
         connection.close()
         raise
