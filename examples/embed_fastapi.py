@@ -97,6 +97,7 @@ async def stream(run: AsyncMilestoneRun, after: int) -> AsyncIterator[bytes]:
     async for happened in run.events(after=after):
         name = type(happened.event).__name__
         yield f"id: {happened.seq}\nevent: {name}\ndata: ".encode() + msgspec.json.encode(happened.event) + b"\n\n"
+        await asyncio.sleep(0)  # events come by the page: the loop has to see between them that a reader has gone
     yield b"event: end\ndata: " + msgspec.json.encode(shown(await run.wait())) + b"\n\n"
 
 

@@ -5,11 +5,14 @@ vocabulary; a test walks them and enforces it. Importing this package starts not
 embeddable API, below, are loaded when they are first used, and bring neither milestones nor git nor a journal.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.actor_host import Ignore
+    from actors.events import SessionStatus
     from actors.limits import Limit, LimitError, Limits
     from supervisor.api_errors import (
         AnswerError,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         SupervisionError,
     )
     from supervisor.beginning import RunRefusedError
+    from supervisor.children import Desired, StateName
     from supervisor.core_effects import (
         ChildBackoff,
         ChildExited,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
         ChildUnkillable,
         EndCause,
         Ended,
+        EndReason,
         FailedToStart,
         IntensityExceeded,
         Refusal,
@@ -86,14 +91,17 @@ if TYPE_CHECKING:
         ChildSpec,
         ChildType,
         Restart,
+        ShutdownTime,
         Strategy,
         SupervisorFlags,
     )
     from supervisor.spec_checks import SpecError
     from supervisor.spec_file import SpecFileError, Specs, load_specs
+    from supervisor.supervision import OnEvent
 
 _HOMES = {
     "actors.actor_host": ("Ignore",),
+    "actors.events": ("SessionStatus",),
     "actors.limits": ("Limit", "LimitError", "Limits"),
     "supervisor.api_errors": (
         "AnswerError",
@@ -110,6 +118,7 @@ _HOMES = {
         "SupervisionError",
     ),
     "supervisor.beginning": ("RunRefusedError",),
+    "supervisor.children": ("Desired", "StateName"),
     "supervisor.core_effects": (
         "ChildBackoff",
         "ChildExited",
@@ -122,6 +131,7 @@ _HOMES = {
         "ChildStopping",
         "ChildUnkillable",
         "EndCause",
+        "EndReason",
         "Ended",
         "FailedToStart",
         "IntensityExceeded",
@@ -170,11 +180,13 @@ _HOMES = {
         "ChildSpec",
         "ChildType",
         "Restart",
+        "ShutdownTime",
         "Strategy",
         "SupervisorFlags",
     ),
     "supervisor.spec_checks": ("SpecError",),
     "supervisor.spec_file": ("SpecFileError", "Specs", "load_specs"),
+    "supervisor.supervision": ("OnEvent",),
 }
 
 __all__ = [
@@ -205,7 +217,9 @@ __all__ = [
     "ChildUnkillable",
     "Counts",
     "Crashed",
+    "Desired",
     "EndCause",
+    "EndReason",
     "Ended",
     "EventsLost",
     "ExitReason",
@@ -223,6 +237,7 @@ __all__ = [
     "MilestoneRun",
     "Normal",
     "NotRunningError",
+    "OnEvent",
     "OverLimit",
     "ProgramSpec",
     "PublicEvent",
@@ -232,8 +247,10 @@ __all__ = [
     "Restart",
     "RunRefusedError",
     "SessionReport",
+    "SessionStatus",
     "Shutdown",
     "ShutdownTerm",
+    "ShutdownTime",
     "Silent",
     "SpawnFailed",
     "SpecError",
@@ -243,6 +260,7 @@ __all__ = [
     "StandbyWaiting",
     "StartError",
     "Started",
+    "StateName",
     "Strategy",
     "SupervisionError",
     "Supervisor",
@@ -261,16 +279,34 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load a name of the API when it is first used."""
-    for home, names in _HOMES.items():
-        if name in names:
-            value: object = getattr(import_module(home), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'supervisor' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker would take every name for one that is there
+
+    def __getattr__(name: str) -> object:
+        """Load a name of the API when it is first used."""
+        for home, names in _HOMES.items():
+            if name in names:
+                value: object = getattr(_loaded(home), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'supervisor' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """List what is there and what can be loaded."""
     return sorted({*globals(), *__all__})
+
+
+def _loaded(home: str) -> ModuleType:
+    """Import a module of ours; say who stands in the way where that is another package named ``actors``."""
+    try:
+        return import_module(home)
+    except ModuleNotFoundError as error:
+        rival = sys.modules.get("actors")
+        if rival is None or not (error.name or "").startswith("actors."):
+            raise
+        place = rival.__file__ or ", ".join(rival.__path__)
+        text = (
+            f"milestoned's package 'actors' is hidden by {place}, which Python finds first: milestoned installs the "
+            "packages 'supervisor' and 'actors', so a program that uses it cannot have one of these names; rename it"
+        )
+        raise ModuleNotFoundError(text, name="actors", path=place) from error

@@ -328,7 +328,10 @@ class ChildUnkillable:
 
 @attrs.frozen
 class ChildStopped:
-    """The child is down because it was stopped, and stays down.
+    """The child is down because it was stopped.
+
+    It stays down until it is asked for, unless it went down for a sibling's sake (rest_for_one, one_for_all): then
+    ``ChildStarting`` follows, without a ``ChildRestarting``.
 
     Attributes:
         at: Seconds of the monotonic clock.

@@ -381,7 +381,16 @@ def test_every_name_of_the_library_can_be_loaded_and_importing_it_loads_none() -
         assert getattr(supervisor, name) is not None
     assert set(supervisor.__all__) <= set(dir(supervisor))
     with pytest.raises(AttributeError, match="nothing"):
-        supervisor.nothing  # noqa: B018 - the look is the test
+        supervisor.nothing  # type: ignore[attr-defined]  # noqa: B018 - the look is the test, and a checker sees it too
+
+
+def test_a_program_with_a_module_of_the_same_name_is_told_which_one_hides_ours(tmp_path: Path) -> None:
+    (tmp_path / "actors.py").touch()
+    (tmp_path / "main.py").write_text("from supervisor import MilestoneRun\n", encoding="utf-8")
+    words = [sys.executable, "-P", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import main", str(tmp_path)]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"milestoned's package 'actors' is hidden by {tmp_path / 'actors.py'}" in done.stderr
 
 
 def test_nothing_is_pickled() -> None:
