@@ -306,12 +306,16 @@ class Fleet(Generic[F]):
             self.send(found, farewell)
 
     def kill(self, child: Child[F] | None) -> None:
-        """Kill a child, at once or as soon as its process is known."""
+        """Kill a child, at once or as soon as its process is known.
+
+        One that has changed its user (`sudo`, say) is out of reach, and stays until it ends by itself.
+        """
         if child is None:
             return
         child.kill_asked = True
         if child.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):  # it is dead already, and will be reported
+            # It is dead already, and will be reported; or it is somebody else's, and the core will call it unkillable.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
     def terminate(self, child: Child[F]) -> None:

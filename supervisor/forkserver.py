@@ -246,7 +246,7 @@ class ForkServer:
         elapsed = time.monotonic() - self._closing_since
         for child in self._offspring.living():
             if elapsed >= (LEAVE_SECONDS if child.launch.dies_with_server else LINGER_SECONDS):
-                os.kill(child.pid, signal.SIGKILL)
+                self._offspring.kill(child)
         self._offspring.kill_strays()
 
     def _finished(self) -> bool:

@@ -63,8 +63,12 @@ class Offspring:
 
     def disown(self, pid: int) -> None:
         """Kill a child that shall not count: what becomes of it is told to nobody."""
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         self._living.pop(pid, None)
+
+    def kill(self, child: Child) -> None:
+        """Kill a child that lives."""
+        _kill(child.pid)
 
     def terminate(self, child: str, incarnation: int) -> None:
         """Ask a child and its group to end; nothing happens when it was waited for already."""
@@ -125,10 +129,7 @@ class Offspring:
         """Kill every stray that no living child can claim; return their process ids."""
         doomed = tuple(self._unclaimed())
         for pid in doomed:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except PermissionError:  # a program that changed its user; it will be named as left
-                continue
+            _kill(pid)
         return doomed
 
     def give_up_at(self) -> float | None:
@@ -156,6 +157,12 @@ def _signal_group(pid: int, number: int) -> None:
             os.killpg(pid, number)
         except ProcessLookupError:
             os.kill(pid, number)
+
+
+def _kill(pid: int) -> None:
+    """Send SIGKILL to a process that was not waited for; one that has changed its user will be named as left."""
+    with contextlib.suppress(PermissionError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _ended_child() -> int | None:

@@ -292,18 +292,27 @@ def test_a_stopped_child_is_killed_like_any_other() -> None:
 
 
 _FOREIGN: Final = """\
-import os, subprocess, sys
+import os, selectors, subprocess
 import msgspec
+from actors.dialogue import DIALOGUE
+from supervisor.fleet import Child as Watched, Fleet
 from supervisor.fork_protocol import Launch
 from supervisor.offspring import Child, Offspring
 # No group of its own, as a child that was forked this moment; and of another user, whom nobody may signal.
 sleeper = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 offspring = Offspring(lambda pid: False)
-offspring.add(Child(Launch("one", 1, "a:b", msgspec.Raw(b"{}"), True), sleeper.pid, "mark"))
-os.setresuid(65534, 65534, 0)
-offspring.terminate("one", 1)
-os.setresuid(-1, 0, -1)
-os.setresuid(0, 0, 0)
+child = Child(Launch("one", 1, "a:b", msgspec.Raw(b"{}"), True), sleeper.pid, "mark")
+offspring.add(child)
+with selectors.DefaultSelector() as selector:
+    fleet = Fleet(selector, DIALOGUE, (), None)
+    watched = Watched("/one", "", "one", 1, None, 1, sleeper.pid, os.pidfd_open(sleeper.pid))
+    os.setresuid(65534, 65534, 0)
+    offspring.terminate("one", 1)
+    offspring.kill(child)
+    offspring.disown(sleeper.pid)
+    fleet.kill(watched)
+    os.setresuid(-1, 0, -1)
+    os.setresuid(0, 0, 0)
 assert sleeper.poll() is None
 sleeper.kill()
 sleeper.wait()
@@ -311,6 +320,6 @@ sleeper.wait()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has processes of two users")
-def test_a_child_that_changed_its_user_before_it_had_a_group_does_not_end_the_fork_server() -> None:
+def test_a_child_that_changed_its_user_ends_neither_the_fork_server_nor_who_would_kill_it() -> None:
     done = subprocess.run([sys.executable, "-c", _FOREIGN], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
