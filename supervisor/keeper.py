@@ -2,8 +2,8 @@
 
 What the hub is to a milestone, the keeper is to a service's own children: it owns the fork server, the links and the
 pidfds, and stands between them and the supervisors' actors (:mod:`supervisor.branch`). Children are reached by their
-path in the tree, ``child`` or ``supervisor/child``. Messages go over the links as JSON, each at most once: who is
-asked and ends before it has answered fails the question.
+path in the tree, ``child`` or ``supervisor/child``. What is said to the actors among them goes through
+:mod:`supervisor.correspondence`.
 
 A daemon thread in the supervising process; should that end without closing, the fork server sees its socket's end and
 ends all that is below it. Refuses to know strategies, and what the children are for.
@@ -17,18 +17,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
-import msgspec
 
-from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
+from actors.dialogue import DIALOGUE, Answer, Beats, Broken, Declined, Fault, Leave, Pulse, Up, Word
 from actors.problems import closest, did_you_mean, quoted
 from supervisor import core_events as told
-from supervisor.api_errors import AnswerError, ChildGoneError, ChildUnavailableError, MailboxFullError
-from supervisor.branch import Branch, Place, settle
+from supervisor.api_errors import ChildGoneError
+from supervisor.branch import Branch, Place
 from supervisor.core_effects import FailedToStart
+from supervisor.correspondence import Correspondence
 from supervisor.event_log import StandbyEnded, StandbyWaiting, SupervisorTroubled
 from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm
 from supervisor.fleet import Child, Fleet
@@ -37,7 +36,6 @@ from supervisor.gauge import Gauge
 from supervisor.kept_child import CannotLaunchError, KeptChild, beat_seconds
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
-from supervisor.mailboxes import MAILBOX_BYTES, Mailbox
 from supervisor.question import Question
 from supervisor.readiness import NotifySocket
 from supervisor.shortage import failure_of
@@ -86,6 +84,9 @@ class Keeper(threading.Thread):
 
     Args:
         tree: What it keeps.
+
+    Attributes:
+        messages: To and from the actors among the children.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -95,10 +96,9 @@ class Keeper(threading.Thread):
         self._fleet: Fleet[Word] = Fleet(self._loop.selector, DIALOGUE, (*PRELOAD, *tree.preload), self, tree.output)
         self._branches: dict[str, Branch] = {}
         self._kept: dict[str, KeptChild] = {}
-        self._mailboxes: dict[str, Mailbox] = {}
         self._numbers: dict[str, dict[str, int]] = {}
+        self.messages: Final = Correspondence(self._loop.call, self._fleet, self._kept, self._why_unavailable)
         self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self._troubled)
-        self._tickets = 0
         self._threads: list[threading.Thread] = []
         self._end: Ended | None = None
         self._closing = False
@@ -125,39 +125,6 @@ class Keeper(threading.Thread):
         """Return a supervisor of the tree that runs."""
         return self._branches.get(path)
 
-    def tell_child(self, child: str, body: bytes) -> None:
-        """Send a message to an actor; at most once, and it is not answered.
-
-        Raises:
-            ChildUnavailableError: There is no actor to take it.
-            MailboxFullError: So much waits for it already.
-        """
-        mailbox = self._mailbox(child, len(body))
-
-        def send() -> None:
-            mailbox.took(len(body))
-            self._send(child, mailbox.incarnation, Tell(msgspec.Raw(body)))
-
-        self.call(send)
-
-    def ask_child(self, child: str, body: bytes) -> Future[Any]:
-        """Send a message to an actor, and return its answer, or why there is none.
-
-        Raises:
-            ChildUnavailableError: There is no actor to take it.
-            MailboxFullError: So much waits for it already.
-        """
-        mailbox = self._mailbox(child, len(body))
-
-        def ask(answer: Future[Any]) -> None:
-            mailbox.took(len(body))
-            self._ask(child, mailbox.incarnation, body, answer)
-
-        question = Question(ask, child)
-        if not self._loop.call(question):
-            question.refuse()
-        return question.answer
-
     def close(self) -> None:
         """End everything, whatever state it is in."""
         self.call(self._begin_close)
@@ -174,14 +141,6 @@ class Keeper(threading.Thread):
     def fork_server_pid(self) -> int:
         """Process id of the fork server, 0 without one."""
         return self._fleet.server_pid
-
-    def _mailbox(self, child: str, size: int) -> Mailbox:
-        mailbox = self._mailboxes.get(child)
-        if mailbox is None:
-            raise ChildUnavailableError(child, self._why_unavailable(child))
-        if not mailbox.has_room(size):
-            raise MailboxFullError(child, MAILBOX_BYTES)
-        return mailbox
 
     def _why_unavailable(self, child: str) -> str:
         """Say why nobody takes a message for a child."""
@@ -229,7 +188,7 @@ class Keeper(threading.Thread):
         self._closing = True
 
     def _release(self, failure: str) -> None:
-        self._mailboxes.clear()
+        self.messages.close_all()
         with contextlib.suppress(OSError):  # no descriptor, no memory: what is left ends with its links
             self._fleet.release()
         for branch in self._branches.values():
@@ -289,7 +248,7 @@ class Keeper(threading.Thread):
         process = self._fleet.find(branch.path, child, incarnation)
         if below is not None:
             below.tell(told.Stop(time.monotonic(), 0))
-        elif (mailbox := self._mailboxes.get(path)) is not None and mailbox.incarnation == incarnation:
+        elif self.messages.is_open(path, incarnation):
             self._fleet.ask_to_stop(branch.path, child, incarnation, Leave())
         elif process is not None:
             self._fleet.terminate(process)
@@ -315,7 +274,7 @@ class Keeper(threading.Thread):
             if kept is not None:
                 kept.spec = spec
                 self._measure(kept)
-                self._send(kept.path, kept.incarnation, Beats(beat_seconds(spec, flags)))
+                self.messages.send(kept.path, kept.incarnation, Beats(beat_seconds(spec, flags)))
             if flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE or (kept is not None and kept.ready):
                 self.keep_standby(branch, spec.id, spec)
 
@@ -420,17 +379,15 @@ class Keeper(threading.Thread):
             case Up(mailbox=mailbox, info=info):
                 if child.gets_ready():
                     if mailbox and child.link is not None:
-                        self._mailboxes[path] = Mailbox(child.incarnation, child.link)
+                        self.messages.open(path, child.incarnation, child.link)
                     self._ready(kept, info)
             case Pulse():
                 if child.beats(now):
                     kept.branch.tell(told.Beat(now, child.id, child.incarnation))
             case Answer(ticket=ticket, body=body):
-                if (future := kept.asks.pop(ticket, None)) is not None:
-                    settle(future, msgspec.json.decode(body))
+                self.messages.answered(kept, ticket, body)
             case Fault(ticket=ticket, kind=kind, text=text):
-                if (future := kept.asks.pop(ticket, None)) is not None:
-                    settle(future, error=AnswerError(path, kind, text))
+                self.messages.failed(kept, ticket, kind, text)
             case Broken(error=error):
                 kept.error = error
             case Declined():
@@ -508,30 +465,10 @@ class Keeper(threading.Thread):
         if kept is not None:
             kept.branch.tell(attrs.evolve(seen, child=kept.spec.id))
 
-    # --- messages ------------------------------------------------------------------------------------------------
-
-    def _send(self, path: str, incarnation: int, word: Word) -> bool:
-        kept = self._kept.get(path)
-        if kept is None or kept.incarnation != incarnation:
-            return False
-        process = self._fleet.find(kept.branch.path, kept.spec.id, incarnation)
-        if process is None or process.link is None:
-            return False
-        self._fleet.send(process, word)
-        return True
-
-    def _ask(self, path: str, incarnation: int, body: bytes, future: Future[Any]) -> None:
-        self._tickets += 1
-        if not self._send(path, incarnation, Ask(self._tickets, msgspec.Raw(body))):
-            settle(future, error=ChildGoneError(path, None))
-            return
-        asks = self._kept[path].asks
-        for ticket in [ticket for ticket, one in asks.items() if one.cancelled()]:
-            del asks[ticket]
-        asks[self._tickets] = future
+    # --- the end of a child --------------------------------------------------------------------------------------
 
     def _gone(self, kept: KeptChild, reason: ExitReason) -> None:
-        self._mailboxes.pop(kept.path, None)
+        self.messages.close(kept.path)
         del self._kept[kept.path]
         self._gauge.drop(kept.path, kept.incarnation)
         self._let_go(kept, kept.explain(reason))

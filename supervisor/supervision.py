@@ -242,11 +242,11 @@ class Supervision:
 
     def tell(self, child: str, message: object) -> None:
         """See :meth:`supervisor.embedding.Supervisor.tell`."""
-        self._running().tell_child(child, _encoded(message))
+        self._running().messages.tell(child, _encoded(message))
 
     def ask(self, child: str, message: object) -> Future[Any]:
         """See :meth:`supervisor.embedding.Supervisor.ask`."""
-        return self._running().ask_child(child, _encoded(message))
+        return self._running().messages.ask(child, _encoded(message))
 
     def _running(self) -> Keeper:
         self.check_process()

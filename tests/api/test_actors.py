@@ -302,18 +302,18 @@ def test_a_question_at_the_moment_of_the_end_fails_at_once() -> None:
         who(supervisor)
         keeper = supervisor._tree._keeper
         assert keeper is not None
-        mailbox = keeper._mailboxes["echo"]
+        mailbox = keeper.messages._mailboxes["echo"]
         asked: list[Future[Any]] = []
 
         def end() -> None:
             keeper._begin_close()
-            asked.append(keeper.ask_child("echo", b"{}"))  # taken, but its turn never comes
+            asked.append(keeper.messages.ask("echo", b"{}"))  # taken, but its turn never comes
 
         keeper.call(end)
         with pytest.raises(NotRunningError):
             supervisor.wait(TIMEOUT)
-    keeper._mailboxes["echo"] = mailbox
-    asked.append(keeper.ask_child("echo", b"{}"))  # not taken any more
+    keeper.messages._mailboxes["echo"] = mailbox
+    asked.append(keeper.messages.ask("echo", b"{}"))  # not taken any more
     for question in asked:
         assert isinstance(question.exception(0), ChildGoneError)
 
