@@ -127,9 +127,15 @@ class Correspondence:
         return True
 
     def answered(self, kept: KeptChild, ticket: int, body: msgspec.Raw) -> None:
-        """Take in what an actor answered."""
+        """Take in what an actor answered; kill one whose answer cannot be read: it does not speak our protocol."""
+        try:
+            answer = msgspec.json.decode(body)
+        # A frame's body is only passed over: in it may be a number too large, what is no UTF-8, or nested too deep.
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._fleet.kill(self._fleet.find(kept.branch.path, kept.spec.id, kept.incarnation))
+            return  # who asked is told of its end
         if (future := kept.asks.pop(ticket, None)) is not None:
-            settle(future, msgspec.json.decode(body))
+            settle(future, answer)
 
     def failed(self, kept: KeptChild, ticket: int, kind: str, text: str) -> None:
         """Take in that an actor raised something instead of answering."""

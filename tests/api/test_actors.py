@@ -117,6 +117,16 @@ def test_a_question_ends_with_its_time_or_with_the_child() -> None:
         assert gone.value.reason == Crashed(code=3)
 
 
+def test_an_answer_that_cannot_be_read_ends_who_gave_it_and_nobody_else() -> None:
+    with Supervisor([echo("mad"), echo()], MANY) as supervisor:
+        for count, body in enumerate(('"\xff"', "1e999999", "1" * 5000), 1):
+            answer = f'{{"kind":"Answer","body":{{"ticket":{count},"body":{body}}}}}'
+            with pytest.raises(ChildGoneError, match="SIGKILL"):
+                supervisor.ask("mad", {"do": "write", "frame": answer}, timeout=TIMEOUT)
+            running(supervisor, "mad", count + 1)
+        assert who(supervisor)["incarnation"] == 1
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [({"do": "stop"}, Normal(0)), ({"do": "exit", "code": 0}, Normal(0)), ({"do": "exit", "code": 4}, Crashed(code=4))],
