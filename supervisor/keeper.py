@@ -38,7 +38,7 @@ from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.question import Question
 from supervisor.readiness import NotifySocket
-from supervisor.shortage import failure_of
+from supervisor.shortage import failure_of, refusal, starting_threads
 from supervisor.spec import ChildSpec, ChildType, Strategy, SupervisorFlags
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Keeper(threading.Thread):
         failure = ""
         try:
             self._fleet.start_server()
-            self._open(Place(), self._tree.flags, self._tree.specs)
+            self._opened(Place(), self._tree.flags, self._tree.specs).tell(told.Begin(time.monotonic()))
             while not self._closing:
                 for key, events in self._loop.wait(self._fleet.due):
                     if isinstance(key.data, NotifySocket):
@@ -211,8 +211,7 @@ class Keeper(threading.Thread):
             return
         self._numbers.setdefault(branch.path, {})[spec.id] = incarnation
         if spec.type is ChildType.SUPERVISOR:
-            branch.tell(told.Spawned(time.monotonic(), spec.id, incarnation, None))
-            self._open(Place(branch, spec.id, incarnation), spec.flags or SupervisorFlags(), spec.children)
+            self._spawn_supervisor(branch, spec, incarnation)
             return
         kept = KeptChild(branch, spec, incarnation)
         self._kept[kept.path] = kept
@@ -233,6 +232,16 @@ class Keeper(threading.Thread):
         if kept.relay is not None:
             kept.relay.handed_over()
             self._keep_thread(kept.relay.thread)
+
+    def _spawn_supervisor(self, branch: Branch, spec: ChildSpec, incarnation: int) -> None:
+        place = Place(branch, spec.id, incarnation)
+        try:
+            below = self._opened(place, spec.flags or SupervisorFlags(), spec.children)
+        except OSError as error:  # this one cannot start, the others go on
+            branch.tell(told.SpawnFailed(time.monotonic(), spec.id, incarnation, refusal(error)))
+            return
+        branch.tell(told.Spawned(time.monotonic(), spec.id, incarnation, None))
+        below.tell(told.Begin(time.monotonic()))
 
     def keep_standby(self, branch: Branch, name: str, spec: ChildSpec | None) -> None:
         """Have processes wait in advance for a child, or a template, as its spec says; for none without one."""
@@ -298,10 +307,16 @@ class Keeper(threading.Thread):
         failed = isinstance(end.reason, FailedToStart)
         self._tell_end(branch, ShutdownTerm(str(end.reason)) if failed else Shutdown())
 
-    def _open(self, place: Place, flags: SupervisorFlags, specs: tuple[ChildSpec, ...]) -> None:
-        branch = Branch(self, place, flags, specs, self._numbers.get(place.path, {}))
+    def _opened(self, place: Place, flags: SupervisorFlags, specs: tuple[ChildSpec, ...]) -> Branch:
+        """Make a supervisor, which is then to be told to begin.
+
+        Raises:
+            OSError: The system refuses it a thread.
+        """
+        with starting_threads():
+            branch = Branch(self, place, flags, specs, self._numbers.get(place.path, {}))
         self._branches[branch.path] = branch
-        branch.tell(told.Begin(time.monotonic()))
+        return branch
 
     def _forget_branch(self, branch: Branch) -> None:
         del self._branches[branch.path]

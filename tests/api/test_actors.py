@@ -347,6 +347,19 @@ def test_a_start_without_threads_says_what_was_refused_and_leaves_nothing(on_eve
     supervisor.stop()
 
 
+def test_a_supervisor_below_that_is_refused_a_thread_has_not_started_and_its_siblings_go_on() -> None:
+    with Supervisor([echo()], MANY) as supervisor:
+        before = threading.stack_size(1 << 47)
+        try:
+            with pytest.raises(RefusedError, match=r"start failed: .*no thread can be started.*ulimit -u"):
+                supervisor.start_child(nested("team", echo("below")), timeout=TIMEOUT)
+        finally:
+            threading.stack_size(before)
+        assert who(supervisor)["incarnation"] == 1
+        supervisor.start_child(nested("team", echo("below")), timeout=TIMEOUT)
+        assert who(supervisor, "team/below")["incarnation"] == 1
+
+
 def test_limits_that_cannot_be_kept_are_told_of_and_everything_goes_on() -> None:
     with Supervisor(on_event=lambda _: None) as supervisor:
         before = threading.stack_size(1 << 47)
