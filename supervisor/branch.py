@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import pykka
@@ -19,7 +19,7 @@ import pykka
 from supervisor import core_events as told
 from supervisor.api_errors import NotRunningError, RefusedError, SupervisionError
 from supervisor.children import StateName
-from supervisor.core_effects import Refused, SupervisorStarted, SupervisorStopped
+from supervisor.core_effects import ChildStarting, Refused, SupervisorStarted, SupervisorStopped
 from supervisor.supervisor_actor import Call, SupervisorActor
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from supervisor.exits import ExitReason
     from supervisor.keeper import Keeper
     from supervisor.spec import ChildSpec, SupervisorFlags
+
+SPARE: Final = 64
+"""Children that are no more, and are remembered beyond twice those that there are."""
 
 T = TypeVar("T")
 
@@ -79,6 +82,7 @@ class Branch:
         place: As given.
         path: Its path in the tree.
         flags: As given first.
+        given: Ids of the children that it was given first, and gets again each time that it is started.
         dropped: Whether it was killed, so that nothing it asks for is done any more.
         thread: The actor's, once it has ended.
     """
@@ -94,6 +98,7 @@ class Branch:
         self.place = place
         self.path = place.path
         self.flags = flags
+        self.given = frozenset(spec.id for spec in specs)
         self.dropped = False
         self.thread: threading.Thread | None = None
         self._keeper = keeper
@@ -101,7 +106,11 @@ class Branch:
         self._pending: dict[int, Future[Any]] = {}
         self._requests = 0
         self._closed = ""
-        self._standbys: set[str] = set()  # for which processes wait in advance; the actor's thread's
+        self._standbys: set[str] = (
+            set()
+        )  # for which processes wait in advance; this and what follows are the actor's thread's
+        self._begun: set[str] = set()  # children that were started, some of which may be no more
+        self._most_begun = SPARE
         self._actor = SupervisorActor.start(flags, specs, self, self, former=dict(former), replied=self._replied)
 
     def path_of(self, child: str) -> str:
@@ -208,6 +217,8 @@ class Branch:
                 event = attrs.evolve(event, supervisor=self.path)
             case _:
                 self._look_to_standby(event.child, core)
+                if isinstance(event, ChildStarting):
+                    self._note(event.child, core)
                 event = attrs.evolve(event, child=self.path_of(event.child))
         self._keeper.publish(event)
         if isinstance(event, SupervisorStarted):
@@ -224,6 +235,16 @@ class Branch:
         elif row is not None and row.state is StateName.RUNNING and child not in self._standbys:
             self._standbys.add(child)
             self._keep_standby(child, spec)
+
+    def _note(self, child: str, core: Core) -> None:
+        """Remember that a child was started; once there are many of them, have those forgotten that are no more."""
+        self._begun.add(child)
+        if len(self._begun) <= self._most_begun:
+            return
+        present = {row.id for row in core.which_children()}
+        gone, self._begun = self._begun - present, self._begun & present
+        self._most_begun = 2 * len(present) + SPARE
+        self._keeper.call(lambda: self._keeper.forget(self, gone))
 
     def _keep_standby(self, name: str, spec: ChildSpec | None) -> None:
         self._keeper.call(lambda: self._keeper.keep_standby(self, name, spec))

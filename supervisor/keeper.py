@@ -16,7 +16,7 @@ import selectors
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -287,6 +287,16 @@ class Keeper(threading.Thread):
             if flags.strategy is Strategy.SIMPLE_ONE_FOR_ONE or (kept is not None and kept.ready):
                 self.keep_standby(branch, spec.id, spec)
 
+    def forget(self, branch: Branch, children: Iterable[str]) -> None:
+        """Take in that a supervisor has no such children any more: nobody counts their incarnations."""
+        for child in children:
+            path = branch.path_of(child)
+            if child in branch.given or path in self._kept or path in self._branches:
+                continue
+            self._numbers.get(branch.path, {}).pop(child, None)
+            for below in [one for one in self._numbers if one == path or one.startswith(f"{path}/")]:
+                del self._numbers[below]
+
     def started(self, branch: Branch) -> None:
         """Take in that all children of a supervisor are up."""
         parent = branch.place.parent
@@ -320,6 +330,7 @@ class Keeper(threading.Thread):
 
     def _forget_branch(self, branch: Branch) -> None:
         del self._branches[branch.path]
+        self.forget(branch, tuple(self._numbers.get(branch.path, ())))
         for path in self._fleet.standbys():
             if path.rpartition("/")[0] == branch.path:
                 self._fleet.keep_standby(path, 0)

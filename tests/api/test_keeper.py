@@ -1,0 +1,45 @@
+"""The keeper by itself, without processes: what a supervisor's books and its own say of the same children."""
+
+from supervisor import ChildSpec, Restart, Strategy, SupervisorFlags
+from supervisor.branch import SPARE, Branch, Place
+from supervisor.core import Core
+from supervisor.core_effects import Publish
+from supervisor.core_events import Begin, Event, Exited, Ready, Spawned, StartInstance
+from supervisor.exits import Normal
+from supervisor.keeper import Keeper, Tree
+
+
+def test_of_children_that_are_no_more_nothing_is_kept() -> None:
+    """A service that starts one for each request runs for years."""
+    flags = SupervisorFlags(strategy=Strategy.SIMPLE_ONE_FOR_ONE)
+    template = ChildSpec("job", "os:getpid", restart=Restart.TEMPORARY)
+    keeper = Keeper(Tree(flags, (template,), (), None, lambda _: None, lambda: None, lambda *_: None))
+    branch = Branch(keeper, Place(), flags, (template,), {})
+    keeper._branches[""] = branch
+    core = Core(flags, (template,))
+
+    def handle(event: Event) -> None:
+        for effect in core.handle(event):
+            if isinstance(effect, Publish):
+                branch.published(effect.event, core)
+        keeper._loop.run_calls()
+
+    handle(Begin(0.0))
+    try:
+        for number in range(1, 10 * SPARE):
+            name = f"job#{number}"
+            keeper._numbers.setdefault("", {})[name] = 1
+            keeper._numbers[f"{name}/below"] = {"one": 1}  # it might have been a supervisor
+            handle(StartInstance(0.0, number))
+            handle(Spawned(0.0, name, 1, number))
+            handle(Ready(0.0, name, 1))
+            if number > 2:  # the others go on
+                handle(Exited(0.0, name, 1, Normal()))
+        assert {"job#1", "job#2"} < keeper._numbers[""].keys()
+        assert len(keeper._numbers[""]) <= 2 * 2 + SPARE + 1
+        assert len(keeper._numbers) <= 2 * 2 + SPARE + 2
+        keeper._forget_branch(branch)
+        assert keeper._numbers == {"": {}}
+    finally:
+        branch.drop("it is over")
+        keeper.disband()
