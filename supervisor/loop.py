@@ -94,7 +94,8 @@ class Loop:
             What the selector found, without the loop's own wake-ups.
         """
         moment = min([due, *(mono for mono, _ in self._alarms.values())])
-        timeout = min(max(0.0, moment - time.monotonic()), _MAX_WAIT)
+        # What is left of a turn that an error cut short has no wake-up of its own any more.
+        timeout = 0.0 if self._calls else min(max(0.0, moment - time.monotonic()), _MAX_WAIT)
         found = self.selector.select(timeout)
         for key, _ in found:
             if key.data is None:

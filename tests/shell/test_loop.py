@@ -5,6 +5,8 @@ import signal
 import threading
 from time import monotonic
 
+import pytest
+
 from supervisor.loop import Loop
 
 
@@ -21,6 +23,26 @@ def test_a_call_that_asks_for_another_leaves_the_others_their_turn() -> None:
         assert loop.wait(math.inf) == []
         loop.run_calls()
         assert len(ran) == turn
+    loop.close()
+
+
+def test_calls_behind_one_that_fails_have_their_turn_without_a_wait() -> None:
+    loop = Loop()
+    ran: list[int] = []
+
+    def fail() -> None:
+        raise LookupError("a defect")
+
+    loop.call(fail)
+    loop.call(lambda: ran.append(1))
+    loop.wait(math.inf)
+    with pytest.raises(LookupError):
+        loop.run_calls()
+    due = monotonic() + 30.0
+    loop.wait(due)
+    assert monotonic() < due
+    loop.run_calls()
+    assert ran == [1]
     loop.close()
 
 
