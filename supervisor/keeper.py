@@ -455,13 +455,14 @@ class Keeper(threading.Thread):
         said, now = notify.read(), time.monotonic()
         if said.ready:
             self._ready(kept, said.status or None)
-        if said.alive:
+        process = self._fleet.find(kept.branch.path, kept.spec.id, kept.incarnation)
+        if said.alive and process is not None and process.beats(now):
             kept.branch.tell(told.Beat(now, kept.spec.id, kept.incarnation))
 
     def _ready(self, kept: KeptChild, info: object = None) -> None:
         """Take in that a child is ready; of its process the supervisor hears first."""
-        if self._kept.get(kept.path) is not kept:
-            return  # it has ended before we have heard of it
+        if kept.ready or self._kept.get(kept.path) is not kept:
+            return  # it says so again, after a reload say; or it has ended before we have heard of it
         if not kept.spawned:
             kept.early = (info,)
             return

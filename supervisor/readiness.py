@@ -17,6 +17,9 @@ from typing import Final
 
 import attrs
 
+TURN: Final = 8
+"""Messages that are read in one turn of a loop: who talks without end is heard like the others, no sooner."""
+
 _MOST: Final = 4096
 _STATUS: Final = b"STATUS="
 _CREDENTIALS: Final = struct.Struct("iII")
@@ -80,18 +83,19 @@ class NotifySocket:
         return found
 
     def read(self) -> Said:
-        """Take in what has been sent by processes of our own user."""
+        """Take in what has been sent by processes of our own user; of one that sends without end, a turn's worth."""
         lines: dict[bytes, None] = {}
-        while True:
+        for _ in range(TURN):
             try:
                 data, ancillary, _, _ = self._socket.recvmsg(_MOST, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
-                return Said(b"READY=1" in lines, b"WATCHDOG=1" in lines, _status(lines))
+                break
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     _, user, _ = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])
                     if user in {0, os.getuid()}:
                         lines |= dict.fromkeys(data.split(b"\n"))
+        return Said(b"READY=1" in lines, b"WATCHDOG=1" in lines, _status(lines))
 
     def close(self) -> None:
         """Give the socket back."""

@@ -1,9 +1,11 @@
 """What a child says when it is ready, who hears of it, and the line by which a program says that it is."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from supervisor import (
 )
 from supervisor.exits import describe
 from supervisor.linux import is_alive
+from supervisor.readiness import TURN, NotifySocket, Said
 from supervisor.ready_line import LONGEST_LINE, LineFinder
 from tests.api.stage import CAST, MANY, TIMEOUT, expect, running
 from tests.api.test_children import nested
@@ -37,6 +40,16 @@ NOTIFY = (
     "import os, signal, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
     "s.sendto(b'READY=1\\nSTATUS=serving 3 tables', chr(0) + os.environ['NOTIFY_SOCKET'][1:]); signal.pause()"
 )
+
+
+def test_who_notifies_without_end_is_heard_in_turns() -> None:
+    notified = NotifySocket("endless", 1)
+    address = "\0" + notified.environment(None)["NOTIFY_SOCKET"].removeprefix("@")
+    with contextlib.closing(notified), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as program:
+        for text in (*[b"WATCHDOG=1"] * TURN, b"READY=1"):
+            program.sendto(text, socket.MSG_DONTWAIT, address)
+        assert notified.read() == Said(ready=False, alive=True)
+        assert notified.read() == Said(ready=True, alive=False)
 
 
 @pytest.mark.row("17")
