@@ -44,6 +44,9 @@ SILENT_SECONDS: Final = EMPTY_SECONDS + 2.0
 PRELOAD_SECONDS: Final = 25.0
 """The same for the first launch that it answers: it is still importing."""
 
+LATE_SECONDS: Final = 1.0
+"""Seconds by which :meth:`Fleet.look` may be late before we count as having been held up ourselves."""
+
 BEAT_SECONDS: Final = 0.02
 """Two heartbeats of a child that come sooner one after the other are one."""
 
@@ -268,6 +271,8 @@ class Fleet(Generic[F]):
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
             return
+        if (former := self._children.get(key)) is not None:  # it could not be killed, and nobody waits for it any more
+            self._forget(former)
         link = Link(sock, key, incarnation, self._framing)
         self._children[key] = Child(
             key, session, child, incarnation, link, self._server, awaited_since=time.monotonic()
@@ -275,11 +280,19 @@ class Fleet(Generic[F]):
         self._selector.register(sock, selectors.EVENT_READ, link)
 
     def look(self) -> None:
-        """Kill a fork server that has owed us word for too long: stopped or hung, it is as good as dead."""
-        if self._launcher is None or time.monotonic() < self.due:
+        """Kill a fork server that has owed us word for too long: stopped or hung, it is as good as dead.
+
+        Where we look far too late it is we who did not run, and it may not have run either: it gets its time again.
+        """
+        now = time.monotonic()
+        late = now - self.due
+        if self._launcher is None or late < 0:
             return
         for child in self._children.values():
-            child.awaited_since = None
+            if child.awaited_since is not None:
+                child.awaited_since = now if late > LATE_SECONDS else None
+        if late > LATE_SECONDS:
+            return
         # Not waited for yet, so the pid is still its; its end is read from its socket like any other.
         os.kill(self._launcher.pid, signal.SIGKILL)
 
@@ -317,6 +330,8 @@ class Fleet(Generic[F]):
             # It is dead already, and will be reported; or it is somebody else's, and the core will call it unkillable.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        elif child.pid and self._launcher is not None and child.server == self._server:
+            self._launcher.kill(child.key, child.incarnation)
 
     def terminate(self, child: Child[F]) -> None:
         """Send a child and its process group a SIGTERM."""
@@ -418,7 +433,8 @@ class Fleet(Generic[F]):
         except OSError as error:
             self._owner.server_lost(f"the fork server died, and no other can be started: {error}")
         for child in tuple(self._children.values()):
-            if child.dead_hint:
+            # One without a pidfd dies with the fork server, or goes as its link closes: nobody will tell of its end.
+            if child.dead_hint or (child.pid and child.pidfd < 0):
                 self._exited_unreported(child)
 
     def _pidfd_ready(self, child: Child[F]) -> None:

@@ -97,7 +97,7 @@ class Standby:
 
 @attrs.frozen
 class Terminate:
-    """Ask a child, and what is in its process group, to end (SIGTERM, and SIGCONT for what is stopped).
+    """Ask a child, and what is in its process group, to end (SIGTERM, and SIGCONT for what is stopped), or kill it.
 
     The server is the one to do it: as long as it has not waited for a child, the group's number is the child's. One
     that has ended meanwhile is not missed.
@@ -105,10 +105,12 @@ class Terminate:
     Attributes:
         child: Child id.
         incarnation: As in the :class:`Launch`.
+        force: Whether the child is killed instead; what is left of its group follows with its end.
     """
 
     child: str
     incarnation: int
+    force: bool = False
 
 
 @attrs.frozen

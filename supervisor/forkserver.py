@@ -142,8 +142,8 @@ class ForkServer:
                     self._standbys.want(standby)
                 case Launch() as launch:
                     self._launch(launch, descriptors)
-                case Terminate(child, incarnation):
-                    self._offspring.terminate(child, incarnation)
+                case Terminate(child, incarnation, force):
+                    self._offspring.terminate(child, incarnation, force=force)
                 case Start():
                     raise ProtocolError("the fork server was told to start twice")
                 case unknown:

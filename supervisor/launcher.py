@@ -60,7 +60,7 @@ class Launched:
         mark: What ``MILESTONED_CHILD`` is set to in the environment of the programs that it starts: by it
             they can be found should both the child and the fork server be gone.
         pidfd: Becomes readable when it ends; the reader's to close. ``None`` when this process had no
-            descriptor left for it: then :class:`ChildExited` alone tells of the end.
+            descriptor left for it: then :class:`ChildExited` alone tells of the end, and :meth:`Launcher.kill` kills.
     """
 
     child: str
@@ -193,6 +193,10 @@ class Launcher:
     def terminate(self, child: str, incarnation: int) -> None:
         """Have a child, and what is in its group, asked to end by a SIGTERM; after its :meth:`launch`."""
         self._say(Terminate(child, incarnation))
+
+    def kill(self, child: str, incarnation: int) -> None:
+        """Have a child killed of which we have no pidfd; after its :meth:`launch`."""
+        self._say(Terminate(child, incarnation, force=True))
 
     def keep_standby(self, name: str, count: int, load: str = "") -> None:
         """Have children forked in advance, for launches that name them.

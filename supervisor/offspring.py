@@ -70,10 +70,13 @@ class Offspring:
         """Kill a child that lives."""
         _kill(child.pid)
 
-    def terminate(self, child: str, incarnation: int) -> None:
-        """Ask a child and its group to end; nothing happens when it was waited for already."""
+    def terminate(self, child: str, incarnation: int, *, force: bool = False) -> None:
+        """Ask a child and its group to end, or kill it; nothing happens when it was waited for already."""
         for one in self._living.values():
             if (one.launch.child, one.launch.incarnation) == (child, incarnation):
+                if force:
+                    _kill(one.pid)
+                    continue
                 for number in (signal.SIGTERM, signal.SIGCONT):
                     _signal_group(one.pid, number)
 
