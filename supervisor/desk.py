@@ -128,7 +128,6 @@ class ProjectDesk:
         self._reports = Reports(house.paths, house.live)
         self._lock = threading.Lock()  # of what is below: asked for in one thread, answered in others
         self._waiting: dict[str, list[Told]] = {}
-        self._ends: dict[str, Over] = {}
         self._leaving: list[Ticket] = []
         self._is_closed = False
 
@@ -187,15 +186,9 @@ class ProjectDesk:
         session = self._one(request.session).session
         return _Journal(self._house.paths, session, lambda: session not in {run.session for run in self._house.live()})
 
-    def began(self, session: str) -> None:
-        """Take notice of a session that lives now; from any thread."""
-        with self._lock:
-            self._ends.pop(session, None)
-
     def ended(self, session: str, over: Over) -> None:
-        """Answer those who wait for a session's end; from any thread, once nothing of it lives."""
+        """Answer those who wait for a session's end; from any thread, once the house does not name it as living."""
         with self._lock:
-            self._ends[session] = over
             waiting = self._waiting.pop(session, ())
         for told in waiting:
             _tell_end(told, over)
@@ -355,11 +348,11 @@ class ProjectDesk:
 
     def _end(self, run: SessionRun, told: Told, *, final: bool, wait: bool) -> None:
         with self._lock:
-            over = self._ends.get(run.session)
-            if over is None and wait:
+            is_alive = run in self._house.live()  # else it has ended since it was found, and nobody tells of that again
+            if is_alive and wait:
                 self._waiting.setdefault(run.session, []).append(told)
-        if over is not None:
-            _tell_end(told, over)
+        if not is_alive:
+            _tell_end(told, run.over)
             return
 
         def durable(_: Sequence[str]) -> None:

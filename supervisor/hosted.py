@@ -254,7 +254,6 @@ class HostedProject:
             return
         for warning in run.warnings:
             log().bind(session=run.session, warning=warning).warning("milestone file")
-        self._desk.began(run.session)
         self._runs = {**self._runs, run.session: run}
         log().bind(session=run.session, resumed=run.resumed).info("session begun")
         if wait:

@@ -202,7 +202,6 @@ class SharedProject(threading.Thread):
         held = self._opened(wish)
         beginning = held.project.begin(wish)
         run = SessionRun(held.project, beginning, functools.partial(self._notified, beginning.session, client))
-        held.desk.began(run.session)
         self._clients = {**self._clients, run.session: client}
         self._runs = {**self._runs, run.session: run}
         try:

@@ -1,5 +1,7 @@
 """Who waits for an end is told of it when it has come, and that it has not when it cannot come."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -12,10 +14,20 @@ from supervisor.protocol import Named, Reply, Shutdown, Stop
 from supervisor.session_run import Over
 
 
-def desk_with(project: Path) -> ProjectDesk:
-    """Return the desk of a house in which the session `m` lives; it takes every order and does nothing."""
-    run = SimpleNamespace(session="exec-m", milestone=SimpleNamespace(id="m"), request_stop=lambda *_, **__: None)
-    house = SimpleNamespace(paths=ProjectPaths(project), live=lambda: (run,), shut_down=lambda _: None)
+def desk_with(project: Path, *, living: Iterator[bool] | None = None) -> ProjectDesk:
+    """Return the desk of a house in which the session `m` lives; it takes every order and does nothing.
+
+    Args:
+        project: Its directory.
+        living: Whether the session lives, each time that the house is asked.
+    """
+    over = Over(SessionStatus.CANCELLED, "", 1)
+    milestone = SimpleNamespace(id="m")
+    run = SimpleNamespace(session="exec-m", milestone=milestone, over=over, request_stop=lambda *_, **__: None)
+    lives = living or itertools.repeat(object=True)
+    house = SimpleNamespace(
+        paths=ProjectPaths(project), live=lambda: (run,) if next(lives) else (), shut_down=lambda _: None
+    )
     return ProjectDesk(cast("House", house), "0")
 
 
@@ -39,4 +51,12 @@ def test_who_waits_for_a_session_that_ends_is_told_how(tmp_path: Path) -> None:
     desk.answer(Stop(("m",)), Ticket(1, replies.append))
     desk.ended("exec-m", Over(SessionStatus.INTERRUPTED, "", 130))
     assert replies == [Reply(1, ok=True, result=(Named("m", 0, "stopped"),))]
+    desk.closed()
+
+
+def test_who_asks_for_the_end_of_a_session_that_ends_at_that_moment_is_told_how_it_ended(tmp_path: Path) -> None:
+    desk = desk_with(tmp_path, living=iter((True, False)))
+    replies: list[Reply] = []
+    desk.answer(Stop(("m",)), Ticket(1, replies.append))
+    assert replies == [Reply(1, ok=True, result=(Named("m", 0, "cancelled"),))]
     desk.closed()
