@@ -169,6 +169,8 @@ class SharedProject(threading.Thread):
             self._calls.get()()
             with _LOCK:
                 if not self.users:
+                    if _TABLE.get(self._paths.project) is self:  # and not who takes it next
+                        del _TABLE[self._paths.project]
                     break
 
     def _begin(self, wish: Wish, client: Client) -> None:

@@ -34,7 +34,7 @@ from supervisor.beginning import Wish
 from supervisor.linux import is_alive
 from supervisor.notices import FactRefused
 from supervisor.session_run import Over, SessionRun
-from supervisor.shared_project import Client, SharedProject
+from supervisor.shared_project import _TABLE, Client, SharedProject
 from tests.api.test_hosts import state_of_the_host
 from tests.e2e.stage import Project, assert_done_once, facts, milestone_of, pid_in, waits_for
 from tests.waiting import wait_until
@@ -68,6 +68,7 @@ def test_a_milestone_runs_to_its_end_and_every_event_is_seen_once(project: Proje
     assert seen == [record.seq for record, _ in project.records()]
     assert run.status().tally.percentage == 100
     assert_done_once(project, "m1", {"a": (), "b": ("a",)})
+    assert project.path not in _TABLE  # of a host that has run milestones of many projects
 
 
 def test_a_reader_goes_on_after_the_event_it_has_seen_last(project: Project) -> None:
