@@ -11,6 +11,7 @@ second.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ from actors.machine import Machine, modified_wall, read_from, signature, size_of
 from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
 from actors.outputs import Match, Output, RuleBook, Tail, telling_lines
 from actors.paths import ProjectPaths
-from actors.role import RoleActor
+from actors.role import RoleActor, UnderWay
 from actors.rules import Where
 from actors.rules_file import read_rules_file
 from actors.state import Phase, Stage
@@ -98,7 +99,7 @@ class BlockerDetector(RoleActor):
         self._running: dict[str, Output] = {}
         self._ended: dict[str, Output] = {}
         self._matches: dict[str, list[Match]] = {}
-        self._telling: set[str] = set()
+        self._telling: dict[str, UnderWay] = {}
         self._said = 0
         self._next_look = self._not_before = 0.0
         self._next_sample = self.mono + SAMPLE_SECONDS
@@ -171,7 +172,10 @@ class BlockerDetector(RoleActor):
                 self.host.wake_at(self._next_look)
             if facts or unread:
                 return
-        self._tell_hooks()
+        if settled and self.state.stop is not None:
+            self._give_hooks_up()
+        else:
+            self._tell_hooks()
         if settled and not self._telling and self._git_has_finished():
             self.finish(self._summary())
 
@@ -306,12 +310,19 @@ class BlockerDetector(RoleActor):
             if len(self._telling) >= MOST_HOOKS:
                 return
             if claim not in self._telling:
-                self._telling.add(claim)
-                self.run_flow(tell(self.state, blocker, self.context.project), self._told)
+                told = functools.partial(self._told, claim)
+                under_way = self.run_flow(tell(self.state, blocker, self.context.project), told)
+                if under_way.token:
+                    self._telling[claim] = under_way
 
-    def _told(self, answers: tuple[HookRan, ...]) -> None:
-        self._telling.difference_update(answer.claim for answer in answers)
+    def _told(self, claim: str, answers: tuple[HookRan, ...]) -> None:
+        self._telling.pop(claim, None)
         self.propose(*answers)
+
+    def _give_hooks_up(self) -> None:
+        """Keep nobody waiting who has stopped the session: its next life tells the hooks of what still holds then."""
+        for claim, under_way in tuple(self._telling.items()):
+            self.give_up(under_way, functools.partial(self._telling.pop, claim, None))
 
     # --- small ----------------------------------------------------------------------------------------------
 

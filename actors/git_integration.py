@@ -36,7 +36,7 @@ from actors.log import log
 from actors.model import Isolation
 from actors.past_sessions import PastSessions
 from actors.programs import Flow, redone
-from actors.role import RoleActor
+from actors.role import RoleActor, UnderWay
 from actors.state import Attempt, Phase, Stage
 from actors.surroundings import slots_directory
 
@@ -47,6 +47,9 @@ MAKING: Final = "making"
 
 LANDING: Final = "landing"
 """Key of the one landing that may be under way."""
+
+CLEANING: Final = "clean"
+"""Key of the removal of all slots."""
 
 HELD: Final = "landing has to wait: "
 """How the reason of a pause begins that this role states, and takes back, because of a passing obstacle."""
@@ -82,8 +85,8 @@ class GitIntegration(RoleActor):
         """Know nothing of the repository yet."""
         self._repo: git.Repository | None = None
         self._identity: git.Identity | None = None
-        self._busy: set[str] = set()
-        self._preparing: set[str] = set()
+        self._busy: dict[str, UnderWay] = {}
+        self._preparing: dict[int, tuple[str, str]] = {}
         self._look_at = 0.0
         self._inspected = False
         self._clean = False
@@ -94,6 +97,7 @@ class GitIntegration(RoleActor):
         """Start every flow that is due and not under way."""
         if self.context.role in self.state.finished:
             return
+        self._give_up_what_nobody_wants()
         if not self._inspected:
             self._inspected = True
             self._inspect()
@@ -204,12 +208,14 @@ class GitIntegration(RoleActor):
         if not waiting and self.state.paused.startswith(NO_SLOT):
             # What it was for was interrupted meanwhile.
             self.propose(SessionUnpaused())
-        made = git.slots(self._repo)
-        for attempt in waiting:
+        # A slot that is still prepared for an attempt before this one is not touched by two at once.
+        due = [attempt for attempt in waiting if attempt.slot not in self._preparing]
+        made = git.slots(self._repo) if due else ()
+        for attempt in due:
             # git cannot make two worktrees of a repository at once: it reads the one that is half made.
             key = attempt.id if attempt.slot in made else MAKING
-            if key not in self._busy and attempt.id not in self._preparing:
-                self._preparing.add(attempt.id)
+            if key not in self._busy:
+                self._preparing[attempt.slot] = key, attempt.id
                 slot = functools.partial(self._prepared_slot, self._repo, attempt)
                 self._run(key, _redone(slot), self._prepared(attempt))
 
@@ -236,7 +242,7 @@ class GitIntegration(RoleActor):
 
     def _prepared(self, attempt: Attempt) -> Callable[[git.SlotReady | git.Refusal], None]:
         def tell(ready: git.SlotReady | git.Refusal) -> None:
-            self._preparing.discard(attempt.id)
+            self._preparing.pop(attempt.slot, None)
             if self._held(NO_SLOT, self._obstacle(ready)):
                 return
             if self.state.paused.startswith(NO_SLOT):
@@ -332,7 +338,7 @@ class GitIntegration(RoleActor):
         found, settings = self.state.git, self.state.settings
         unpushed = found.landed - found.pushed
         at_the_end = self.state.settled is not None and unpushed > 0
-        due = unpushed >= settings.push_every or at_the_end
+        due = not self._is_stopped and (unpushed >= settings.push_every or at_the_end)
         if settings.remote and due and "push" not in self._busy and self._repo is not None:
             self._run("push", git.push(self._repo, settings.remote), self._pushed(settings.remote, found.landed))
 
@@ -372,10 +378,16 @@ class GitIntegration(RoleActor):
             # The session was stopped before they could land: the next life lands them from their slots.
             self.finish(f"waiting to be landed: {', '.join(waiting)}")
         elif not self._clean:
-            self._run("clean", git.remove_slots(self._repo), self._cleaned)
+            self._run(CLEANING, git.remove_slots(self._repo), self._cleaned)
         else:
             commits = f"{found.landed} commit{'' if found.landed == 1 else 's'} on {found.ready.branch}"
-            self.finish(f"{commits}; {self._left}" if self._left else commits)
+            unpushed = found.landed - found.pushed if self.state.settings.remote else 0
+            self.finish("; ".join(filter(None, (commits, f"not pushed yet: {unpushed}" * bool(unpushed), self._left))))
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether somebody waits for the end of this life: nothing is begun that may take long."""
+        return self.state.settled is not None and self.state.stop is not None
 
     @property
     def _is_cancelled(self) -> bool:
@@ -391,10 +403,28 @@ class GitIntegration(RoleActor):
         self._left = "kept: " + ", ".join(said) if said else ""
 
     def _run(self, key: str, flow: Flow[object], then: Callable[..., None]) -> None:
-        self._busy.add(key)
-
         def done(result: object) -> None:
-            self._busy.discard(key)
+            self._busy.pop(key, None)
             then(result)
 
-        self.run_flow(flow, done)
+        under_way = self.run_flow(flow, done)
+        if under_way.token:
+            self._busy[key] = under_way
+
+    def _give_up_what_nobody_wants(self) -> None:
+        """Do not wait for what takes long and is of no use any more, above all set-up commands and a remote."""
+        for slot, (key, attempt_id) in tuple(self._preparing.items()):
+            found = self.state.attempt(attempt_id)
+            if found is None or found[2].stage is not Stage.GRANTED:
+                self._give_up(key, functools.partial(self._preparing.pop, slot, None))
+        if self._is_stopped:
+            for key in self._busy.keys() - {LANDING, CLEANING}:
+                self._give_up(key, lambda: None)
+
+    def _give_up(self, key: str, then: Callable[[], object]) -> None:
+        def given_up() -> None:
+            self._busy.pop(key, None)
+            then()
+
+        if key in self._busy:
+            self.give_up(self._busy[key], given_up)

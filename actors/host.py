@@ -54,6 +54,9 @@ _LOOK_AGAIN: Final = 0.1
 _SHORT_LOOKS: Final = 10
 """Looks after which a shortage of descriptors is said to be one: a second."""
 
+_UNWANTED: Final = Finished(-signal.SIGTERM, b"", b"")
+"""How a program "ended" that was never started, and need not be."""
+
 CRASHED: Final = 70
 """Exit status of a role whose code is broken (EX_SOFTWARE of sysexits.h)."""
 
@@ -73,6 +76,7 @@ class _Running:
     stderr: int
     kill_at: float
     timed_out: bool = False
+    is_unwanted: bool = False
 
 
 @attrs.define
@@ -84,6 +88,7 @@ class _Postponed:
     at: float
     delay: float
     give_up_at: float
+    is_unwanted: bool = False
 
 
 def _memory_file(name: str, content: bytes = b"") -> int:
@@ -175,8 +180,25 @@ class Host:
             self._work(token, due)
         return None
 
+    def end(self, token: int, grace: float) -> None:
+        """Ask what a flow waits for to end, of which is told as ever; what is done in a thread takes its time.
+
+        Args:
+            token: What :meth:`start` was given.
+            grace: Seconds between TERM and KILL.
+        """
+        for running in self._programs.values():
+            if running.token == token:
+                running.is_unwanted = True
+                running.kill_at = min(running.kill_at, time.monotonic() + grace)
+                self._signal(running, signal.SIGTERM, signal.SIGCONT)
+        for postponed in self._postponed:
+            postponed.is_unwanted = postponed.is_unwanted or postponed.token == token
+
     def _try_program(self, tried: _Postponed) -> Finished | None:
         """Start a program; put it off when the system refuses what another moment may have."""
+        if tried.is_unwanted:
+            return _UNWANTED
         try:
             self._start_program(tried.token, tried.program)
         except (OSError, ValueError) as error:  # ValueError: a NUL in a word, which no program can be given
@@ -322,6 +344,8 @@ class Host:
         running = self._programs.pop(descriptor)
         self._listening().unregister(descriptor)
         os.close(descriptor)
+        if running.is_unwanted:  # and what it leaves in its group, which may not have heeded TERM, all the more
+            self._signal(running, signal.SIGKILL)
         code = running.process.wait()
         stdout, stderr = _take(running.stdout), _take(running.stderr)
         if running.timed_out:
@@ -334,7 +358,7 @@ class Host:
             if now >= running.kill_at and not running.timed_out:
                 running.timed_out = True
                 running.kill_at = now + 3600.0
-                self._kill(running)
+                self._signal(running, signal.SIGKILL)
         due_again = [one for one in self._postponed if now >= one.at]
         self._postponed = [one for one in self._postponed if now < one.at]
         for postponed in due_again:
@@ -350,14 +374,15 @@ class Host:
         if beat or due:
             mailbox.tell(Tick(now, beat))
 
-    def _kill(self, running: _Running) -> None:
+    def _signal(self, running: _Running, *numbers: signal.Signals) -> None:
         # The program leads a group of its own; its pid is not reaped before process.wait(), so it is still its.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.process.pid, signal.SIGKILL)
+            for number in numbers:
+                os.killpg(running.process.pid, number)
 
     def _kill_programs(self) -> None:
         for running in self._programs.values():
-            self._kill(running)
+            self._signal(running, signal.SIGKILL)
 
 
 def main(link: socket.socket, args: Mapping[str, object]) -> int:

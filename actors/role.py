@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GIVEN_UP_SECONDS: Final = 1.0
+"""Seconds between TERM and KILL of the program of a flow that was given up: a stop does not wait longer for a role."""
+
 TOO_FEW_DESCRIPTORS: Final = "too many open files: raise the limit (ulimit -n, LimitNOFILE= of the unit, fs.file-max)"
 """Why a role does nothing, and what can be done about it."""
 
@@ -58,6 +61,23 @@ class RoleContext:
     incarnation: int
     project: str
     session: str
+
+
+@attrs.define(eq=False)
+class UnderWay:
+    """A flow that was begun.
+
+    Attributes:
+        flow: What yields its programs.
+        then: Gets its result.
+        token: Of what it waits for, as the host knows it; 0 while it waits for nothing, as when it is over.
+        instead: Called in the place of ``then``, without a result; ``None`` unless the flow was given up.
+    """
+
+    flow: Flow[Any]
+    then: Callable[[Any], None]
+    token: int = 0
+    instead: Callable[[], object] | None = None
 
 
 class Inbox:
@@ -113,7 +133,7 @@ class RoleActor(pykka.ThreadingActor):
         self.mono = 0.0
         self._tickets = 0
         self._outstanding: set[int] = set()
-        self._flows: dict[int, Callable[[Finished], None]] = {}
+        self._flows: dict[int, UnderWay] = {}
         self._tokens = 0
         self._welcomed = False
         self._has_left = False
@@ -144,9 +164,22 @@ class RoleActor(pykka.ThreadingActor):
         self.host.send(Propose(self._tickets, tuple(encode_event(event) for event in events)))
         at("role.proposed")
 
-    def run_flow(self, flow: Flow[T], then: Callable[[T], None]) -> None:
+    def run_flow(self, flow: Flow[T], then: Callable[[T], None]) -> UnderWay:
         """Run a flow; ``then`` gets its result, in this thread, after the last of its programs has ended."""
-        self._advance(flow, then, None)
+        under_way = UnderWay(flow, then)
+        self._advance(under_way, None)
+        return under_way
+
+    def give_up(self, under_way: UnderWay, instead: Callable[[], object]) -> None:
+        """Go no further with a flow, of which everything can be cut short and done again.
+
+        Args:
+            under_way: The flow; one that is over, or given up already, is left alone.
+            instead: Called once what the flow waits for has ended, to which that is asked.
+        """
+        if under_way.token and under_way.instead is None:
+            under_way.instead = instead
+            self.host.end(under_way.token, GIVEN_UP_SECONDS)
 
     def wake_at_wall(self, wall: float | None) -> None:
         """Have :meth:`reconcile` called at a moment (epoch seconds) even if nothing is delivered until then."""
@@ -199,7 +232,7 @@ class RoleActor(pykka.ThreadingActor):
                     self.host.send(Beat(self.mono))
                     self._project(())
             case ProgramEnded(token=token, finished=finished):
-                self._flows.pop(token)(finished)
+                self._advance(self._flows.pop(token), finished)
             case Short(over=over):
                 self._heed_shortage(over=over)
                 return
@@ -263,17 +296,22 @@ class RoleActor(pykka.ThreadingActor):
             return
         self._unprojected.clear()
 
-    def _advance(self, flow: Flow[T], then: Callable[[T], None], finished: Finished | None) -> None:
+    def _advance(self, under_way: UnderWay, finished: Finished | None) -> None:
+        under_way.token = 0
+        if under_way.instead is not None:
+            under_way.flow.close()
+            under_way.instead()
+            return
         try:
-            program = next(flow) if finished is None else flow.send(finished)
+            due = next(under_way.flow) if finished is None else under_way.flow.send(finished)
             while True:
                 self._tokens += 1
-                token = self._tokens
-                self._flows[token] = lambda ended: self._advance(flow, then, ended)
-                refused = self.host.start(token, program)
+                self._flows[self._tokens], under_way.token = under_way, self._tokens
+                refused = self.host.start(under_way.token, due)
                 if refused is None:
                     return
-                del self._flows[token]
-                program = flow.send(refused)
+                del self._flows[under_way.token]
+                due = under_way.flow.send(refused)
         except StopIteration as stop:
-            then(stop.value)
+            under_way.token = 0
+            under_way.then(stop.value)

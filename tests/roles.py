@@ -63,6 +63,9 @@ class BenchHost:
         self.programs[token] = due
         return None
 
+    def end(self, token: int, grace: float) -> None:  # noqa: ARG002 - the host's signature
+        self.programs[token] = Program(("/bin/sh", "-c", "kill -TERM $$"), "/")
+
     def leave(self) -> None:
         self.has_left = True
 

@@ -15,14 +15,18 @@ import pytest
 
 from actors.blocker_detector import MOST_HOOKS, BlockerDetector
 from actors.events import (
+    AttemptEnded,
     BlockerRaised,
     GitIdle,
     HookRan,
     Outcome,
     RoleFinished,
+    SessionEnded,
+    SessionResumed,
     SessionSettled,
     SessionStatus,
     Settings,
+    StopRequested,
     TaskFailed,
 )
 from actors.hooks import HOOK_SECONDS, WEBHOOK
@@ -149,6 +153,22 @@ def test_the_role_finishes_after_its_hooks_have_ended(tmp_path: Path) -> None:
         assert stage.of(RoleFinished) == []
         stage.run_programs()
         assert [event.role for event in stage.of(RoleFinished)] == ["blocker_detector"]
+
+
+def test_a_stop_does_not_wait_for_a_hook_and_the_next_life_tells_it_again(tmp_path: Path) -> None:
+    with bench(tmp_path, Settings(hook_command=TELL_A_FILE)) as stage:
+        stage.happen(GitIdle("x"))
+        fill_the_disk(stage)
+        stage.happen(StopRequested("told to end"), AttemptEnded("t0.1", Outcome.INTERRUPTED))
+        stage.happen(SessionSettled(SessionStatus.INTERRUPTED))
+        assert stage.of(RoleFinished) == []
+        assert [program.argv for program in stage.run_programs() if program.argv == TELL_A_FILE] == []
+        assert [event.role for event in stage.of(RoleFinished)] == ["blocker_detector"]
+        stage.happen(SessionEnded(SessionStatus.INTERRUPTED), SessionResumed(stage.state.settings, "boot", 2))
+        stage.restart()
+        stage.pass_time(1)
+        assert [program.argv for program in stage.run_programs()] == [TELL_A_FILE]
+        assert len(stage.of(HookRan)) == 1
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ class Puppet(RoleActor):
         match order["do"]:
             case "run":
                 programs = [msgspec.convert(one, Program) for one in order["programs"]]
-                self.run_flow(self._in_order(programs), self._tell)
+                self._latest = self.run_flow(self._in_order(programs), self._tell)
+            case "give up":
+                self.give_up(self._latest, lambda: self._tell("given up"))
             case "read":
                 self.run_flow(beside(Path(order["path"]).read_text), self._tell)
             case "raise":

@@ -150,6 +150,29 @@ def test_a_program_that_takes_too_long_is_killed_with_its_group_and_says_so(read
     wait_until(lambda: not is_alive(int(mark.read_text(encoding="ascii"))), 60.0, "the group is gone")
 
 
+def test_a_flow_that_is_given_up_ends_with_its_program_and_the_whole_group_of_that(
+    ready: Hosted, tmp_path: Path
+) -> None:
+    stubborn = waits(tmp_path / "pid").argv[2].replace("$$", "$(cut -d ' ' -f 4 /proc/self/stat)")
+    ready.run(program("/bin/sh", "-c", f"(trap '' TERM; {stubborn}) & wait"), program("touch", str(tmp_path / "next")))
+    pid = pid_in(tmp_path / "pid")
+    ready.order(do="give up")
+    assert ready.answer() == "given up"
+    wait_until(lambda: not is_alive(pid), 60.0, "what heeds no TERM is killed")
+    ready.order(do="give up")
+    ready.run(program("echo", "another"))
+    assert ready.answer()[0]["out"] == "another\n"
+    assert not (tmp_path / "next").exists()
+
+
+def test_a_program_that_heeds_no_term_is_killed_when_its_flow_is_given_up(ready: Hosted, tmp_path: Path) -> None:
+    ready.run(program("/bin/sh", "-c", f"trap '' TERM; {waits(tmp_path / 'pid').argv[2]}"))
+    pid = pid_in(tmp_path / "pid")
+    ready.order(do="give up")
+    assert ready.answer() == "given up"
+    assert not is_alive(pid)
+
+
 def test_heartbeats_go_on_while_a_program_runs(ready: Hosted, tmp_path: Path) -> None:
     ready.run(waits(tmp_path / "pid"))
     pid_in(tmp_path / "pid")

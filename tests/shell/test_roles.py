@@ -372,6 +372,56 @@ def test_a_slot_that_cannot_be_made_is_told_with_the_reason(repository: Path) ->
         assert "no luck" in bench.of(SlotFailed)[0].reason
 
 
+def _in_set_up(bench: RoleBench) -> None:
+    """Grant a task, and go on until its set-up command is started."""
+    bench.run_programs()
+    bench.happen(grant("a"))
+    while bench.host.programs[min(bench.host.programs)].argv[0] != "/bin/sh":
+        bench.step()
+
+
+def test_a_slot_is_never_prepared_for_two_attempts_at_once(repository: Path) -> None:
+    """The runner may die while a slot is prepared; the next attempt gets the same one."""
+    with RoleBench(GitIntegration, repository, TWO, Settings(worktree_setup=("echo made > generated",))) as bench:
+        _in_set_up(bench)
+        bench.happen(AttemptEnded("a.1", Outcome.INTERRUPTED, detail="the runner died"), grant("a", 0, 2))
+        (program,) = bench.host.programs.values()
+        assert bench.step() == program
+        assert not any("generated" in str(later.argv) for later in bench.host.programs.values()), "cleaned first"
+        bench.run_programs()
+        assert [one.attempt for one in bench.of(SlotPrepared)] == ["a.2"]
+        assert bench.refusals == []
+        attempt = bench.state.tasks["a"].attempt
+        assert attempt is not None
+        assert Path(attempt.path, "generated").read_text(encoding="utf-8") == "made\n"
+
+
+def test_a_stop_does_not_wait_for_set_up_commands(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO, Settings(worktree_setup=("touch generated",))) as bench:
+        _in_set_up(bench)
+        stopped = "told to end"
+        bench.happen(StopRequested(stopped), AttemptEnded("a.1", Outcome.INTERRUPTED, detail=stopped))
+        bench.happen(SessionSettled(SessionStatus.INTERRUPTED))
+        assert not any("generated" in str(program.argv) for program in bench.run_programs()), "it was ended"
+        assert [one.role for one in bench.of(RoleFinished)] == ["git_integration"]
+        assert bench.of(SlotPrepared) == []
+        assert bench.refusals == []
+
+
+def test_a_stop_does_not_wait_for_a_remote_and_the_next_life_pushes(repository: Path, git_repo: MakeRepository) -> None:
+    remote = git_repo("remote")
+    git(repository, "remote", "add", "origin", str(remote))
+    with RoleBench(GitIntegration, repository, TWO, Settings(remote="origin", push_every=1)) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        while not any("push" in program.argv for program in bench.host.programs.values()):
+            bench.step()
+        bench.happen(TaskCompleted("a", "a.1"), StopRequested("told to end"), SessionSettled(SessionStatus.INTERRUPTED))
+        assert not any("push" in program.argv for program in bench.run_programs())
+        assert bench.of(Pushed) == []
+        assert [one.summary for one in bench.of(RoleFinished)] == ["1 commit on milestone/m1; not pushed yet: 1"]
+
+
 def _refused_once(bench: RoleBench, word: str, said: str) -> None:
     """Run programs until one has this word among its arguments; that one fails, saying something."""
     for _ in range(60):
