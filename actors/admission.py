@@ -60,8 +60,8 @@ class Admission(Knowledge):
                 return self._admits_update(milestone)
             case SessionSettled(status=status):
                 return self._admits_settlement(status)
-            case SessionEnded(status=status):
-                return self._admits_end(status)
+            case SessionEnded():
+                return "the session has ended already" if self.ended_wall else ""
             case AttemptGranted():
                 return self._admits_grant(event)
             case AttemptStarted(attempt=attempt):
@@ -83,17 +83,21 @@ class Admission(Knowledge):
             case TaskSkipped(task=task):
                 return self._admits_change(task, Phase.PENDING, Phase.FAILED)
             case SessionPaused() | SessionUnpaused():
-                return "the session is over" if self._is_over else ""
+                return self._admits_pause(event)
             case ChildHeld(child=child):
                 return f"{child} is stopped already" if child in self.held else ""
             case _:
                 return ""
 
-    def _admits_end(self, status: SessionStatus) -> str:
-        """Refuse a second end, but that of a session which had settled when it was cut off: its result is still due."""
-        cut_off = self.status in {SessionStatus.PAUSED, SessionStatus.INTERRUPTED}
-        is_due = cut_off and self.settled is not None and self.settled.status is status is SessionStatus.COMPLETED
-        return "the session has ended already" if self.ended_wall and not is_due else ""
+    def _admits_pause(self, event: SessionPaused | SessionUnpaused) -> str:
+        """Refuse what was decided before it was known that there is another pause: whoever made that ends it."""
+        if self._is_over:
+            return "the session is over"
+        match event:
+            case SessionPaused(passing=passing):
+                return "the session is paused already" if passing and self.paused else ""
+            case SessionUnpaused(reason=reason):
+                return "the session is not paused for that" if reason not in {"", self.paused} else ""
 
     def _admits_settlement(self, status: SessionStatus) -> str:
         """Refuse a result that what somebody wanted meanwhile has made untrue: it is to be found anew."""
@@ -146,9 +150,9 @@ class Admission(Knowledge):
         return self._expect(event.attempt, *((Stage.LANDED,) if in_slot else (Stage.ENDED, Stage.LANDED)))
 
     def _admits_grant(self, event: AttemptGranted) -> str:
-        for closed, why in ((self.stop, "stopping"), (self.settled, "settled"), (self.paused, "paused")):
-            if closed:
-                return f"the session is {why}"
+        closed = {"stopping": self.stop, "settled": self.settled, "over": self.ended_wall, "paused": self.paused}
+        if why := next((why for why, is_so in closed.items() if is_so), ""):
+            return f"the session is {why}"
         task = self.tasks.get(event.task)
         if task is None:
             return f"there is no task {event.task}"

@@ -222,14 +222,22 @@ class SessionPaused(msgspec.Struct, frozen=True):
     Attributes:
         reason: Why, for people.
         by_hand: Whether a person wanted it so.
+        passing: Whether who states it takes it back when the reason is gone; it never takes the place of another pause.
     """
 
     reason: str
     by_hand: bool = False
+    passing: bool = False
 
 
 class SessionUnpaused(msgspec.Struct, frozen=True):
-    """Granting goes on."""
+    """Granting goes on.
+
+    Attributes:
+        reason: That of the pause that is taken back: a later one, a person's above all, stays; ``""`` for any.
+    """
+
+    reason: str = ""
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):

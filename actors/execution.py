@@ -315,9 +315,12 @@ class Execution:
     def _rests(self, attempt: Attempt) -> bool:
         """Whether a live attempt does not keep the session from settling.
 
-        One that ended rests while git cannot land it: the next life does. Without git nobody ever would.
+        One that ended rests while git cannot land it: the next life does. Without git nobody ever would. One that waits
+        for a worktree rests when git will make none: it has not begun, and the next life grants it anew.
         """
         state = self._state
+        if attempt.stage is Stage.GRANTED and state.git.refused is not None:
+            return True
         git_role = state.children.get("git_integration")
         held = state.stop is not None and bool(state.paused)  # a stop does not wait until landing can go on
         unable = state.git.ready is None or (git_role is not None and git_role.fatal) or held

@@ -207,7 +207,7 @@ class GitIntegration(RoleActor):
         waiting = [attempt for _, attempt in self._attempts(Stage.GRANTED)]
         if not waiting and self.state.paused.startswith(NO_SLOT):
             # What it was for was interrupted meanwhile.
-            self.propose(SessionUnpaused())
+            self.propose(SessionUnpaused(self.state.paused))
         # A slot that is still prepared for an attempt before this one is not touched by two at once.
         due = [attempt for attempt in waiting if attempt.slot not in self._preparing]
         made = git.slots(self._repo) if due else ()
@@ -246,7 +246,7 @@ class GitIntegration(RoleActor):
             if self._held(NO_SLOT, self._obstacle(ready)):
                 return
             if self.state.paused.startswith(NO_SLOT):
-                self.propose(SessionUnpaused())
+                self.propose(SessionUnpaused(self.state.paused))
             if isinstance(ready, git.Refusal):
                 self.propose(SlotFailed(attempt.id, _said(ready)))
             else:
@@ -282,7 +282,7 @@ class GitIntegration(RoleActor):
             if self._held(HELD, self._obstacle(outcome)):
                 return
             if self.state.paused.startswith(HELD):
-                self.propose(SessionUnpaused())
+                self.propose(SessionUnpaused(self.state.paused))
             match outcome:
                 case git.Landed(sha=sha, files=files):
                     self.propose(Landed(attempt.id, sha, files))
@@ -329,7 +329,7 @@ class GitIntegration(RoleActor):
             self._prepare_at = again
         self.host.wake_at(again)
         if not self.state.paused:
-            self.propose(SessionPaused(what + _said(obstacle)))
+            self.propose(SessionPaused(what + _said(obstacle), passing=True))
         return True
 
     # --- the remote and the checkout -----------------------------------------------------------------------------

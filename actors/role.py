@@ -247,14 +247,14 @@ class RoleActor(pykka.ThreadingActor):
     def _heed_shortage(self, *, over: bool) -> None:
         """Pause the session, once, for what keeps this role from doing anything, reading included."""
         if not (over or self._is_short) and self._welcomed and not self.state.paused:
-            self.propose(SessionPaused(self._waiting + TOO_FEW_DESCRIPTORS))
+            self.propose(SessionPaused(self._waiting + TOO_FEW_DESCRIPTORS, passing=True))
         self._is_short = not over
 
     def _take_back_pause(self) -> bool:
         """End the pause that this role, or the one before it, has stated for want of descriptors."""
         if self._is_short or not self.state.paused.startswith(self._waiting):
             return False
-        self.propose(SessionUnpaused())
+        self.propose(SessionUnpaused(self.state.paused))
         return True
 
     def _leave(self) -> None:

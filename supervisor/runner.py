@@ -199,10 +199,10 @@ class Runner:
         self._pausing, self._unpausing = self._pausing and not paused, self._unpausing and bool(paused)
         if why and not (paused or self._pausing):
             self._pausing = True
-            self._facts.append(SessionPaused(SHORT + why))
+            self._facts.append(SessionPaused(SHORT + why, passing=True))
         elif not why and paused.startswith(SHORT) and not self._unpausing:
             self._unpausing = True
-            self._facts.append(SessionUnpaused())
+            self._facts.append(SessionUnpaused(paused))
 
     def _say_alive(self, now: float) -> None:
         if now < self._beat_at:

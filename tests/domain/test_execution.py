@@ -625,6 +625,14 @@ def test_a_git_role_that_cannot_work_blocks_with_its_cure() -> None:
     assert simulation.decide() == ()
 
 
+def test_a_git_role_that_can_no_longer_work_keeps_nobody_waiting_for_a_slot_that_it_did_not_make() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    (granted,) = simulation.decide()
+    assert isinstance(granted, AttemptGranted)
+    simulation.record(GitRefused("git is gone", "install it"))
+    assert simulation.decide() == (SessionSettled(SessionStatus.BLOCKED, "git is gone; install it"),)
+
+
 def test_a_milestone_without_tasks_is_completed() -> None:
     assert Simulation(milestone(), SETTINGS).run() == SessionSettled(SessionStatus.COMPLETED)
 

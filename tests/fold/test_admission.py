@@ -172,6 +172,22 @@ REFUSED: dict[str, tuple[tuple[Event, ...], Event, str]] = {
     "alive already": ((grant(),), grant(number=2, slot=1), "task a is preparing"),
     "after a stop": ((StopRequested("now"),), grant(), "the session is stopping"),
     "in a pause": ((SessionPaused("disk"),), grant(), "the session is paused"),
+    "after an end that was not settled": (
+        (SessionEnded(SessionStatus.INTERRUPTED),),
+        grant(),
+        "the session is over",
+    ),
+    "a pause that passes, in the place of a person's": (
+        (SessionPaused("by hand", by_hand=True),),
+        SessionPaused("no room", passing=True),
+        "the session is paused already",
+    ),
+    "taking back a pause after which a person has made one": (
+        (SessionPaused("no room", passing=True), SessionPaused("by hand", by_hand=True)),
+        SessionUnpaused("no room"),
+        "the session is not paused for that",
+    ),
+    "taking back a pause that is over": ((), SessionUnpaused("no room"), "the session is not paused for that"),
     "after the end": ((SessionSettled(SessionStatus.BLOCKED),), grant(), "the session is settled"),
     "an end of nothing": ((), OK, "attempt a.1 is not alive"),
     "a late end": ((grant(), OK), OK, "attempt a.1 is ended"),
@@ -219,17 +235,6 @@ def test_what_contradicts_the_journal_is_refused_with_the_reason(
     ledger = ledger_of()
     assert not stated(ledger, READY, *before)
     assert stated(ledger, event) == [f"{type(event).__name__}: {reason}"]
-
-
-@pytest.mark.parametrize("cut_off", [SessionStatus.PAUSED, SessionStatus.INTERRUPTED])
-def test_a_session_that_was_cut_off_when_it_had_settled_can_still_say_its_result_once(cut_off: SessionStatus) -> None:
-    result = SessionEnded(SessionStatus.COMPLETED)
-    ledger = ledger_of()
-    assert not stated(ledger, grant(), AttemptStarted("a.1", 7), OK, Landed("a.1", "c" * 40), TaskCompleted("a", "a.1"))
-    assert not stated(ledger, SessionSettled(SessionStatus.COMPLETED), SessionEnded(cut_off, "the roles gave out"))
-    assert stated(ledger, SessionEnded(SessionStatus.FAILED)) == ["SessionEnded: the session has ended already"]
-    assert not stated(ledger, result)
-    assert stated(ledger, result) == ["SessionEnded: the session has ended already"]
 
 
 def test_two_attempts_never_share_a_slot() -> None:

@@ -444,7 +444,7 @@ def test_a_worktree_that_a_full_disk_does_not_hold_is_waited_for_and_no_failure_
         assert "No space left on device" in paused.reason
         bench.run_programs()
         assert bench.of(SlotFailed) == []
-        assert bench.of(SessionUnpaused) == [SessionUnpaused()]
+        assert bench.of(SessionUnpaused) == [SessionUnpaused(paused.reason)]
         assert [one.attempt for one in bench.of(SlotPrepared)] == ["a.1"]
         assert bench.state.paused == ""
 
