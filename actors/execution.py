@@ -99,12 +99,8 @@ class Execution:
         self._durations = durations
         self._rebuild()
 
-    @property
-    def plan(self) -> Plan:
-        """The plan of the milestone that is executed."""
-        return self._plan
-
     def _rebuild(self) -> None:
+        self._is_stale = False
         state = self._state
         milestone = state.milestone
         self._tasks = milestone.by_id
@@ -129,9 +125,12 @@ class Execution:
 
     def observe(self, event: Event) -> None:
         """Take note of a fact that was folded into the state a moment ago."""
+        if self._is_stale:
+            return
         match event:
             case SessionStarted() | SessionResumed() | MilestoneUpdated() | TaskRetried() | TaskSkipped():
-                self._rebuild()
+                # Once for all that comes together: somebody may want thousands of tasks attempted again.
+                self._is_stale = True
             case AttemptGranted(attempt=attempt, task=task):
                 self._task_of[attempt] = task
                 self._frontier.granted(task)
@@ -173,6 +172,8 @@ class Execution:
         Its cost follows from what changed and from the number of live attempts, not from that of the tasks.
         """
         state = self._state
+        if self._is_stale:
+            self._rebuild()
         if state.started is None or state.settled is not None:
             return Decision()
         failures = list(self._failures(wall))

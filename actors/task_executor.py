@@ -71,11 +71,9 @@ class TaskExecutor(RoleActor):
 
     def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
         """Let the decisions know, and remember which status changed."""
+        self._execution.observe(event)
         if isinstance(event, MilestoneUpdated):
-            self._execution = Execution(self.state)
             self._unwritten = set(self.state.tasks)
-        else:
-            self._execution.observe(event)
         attempt = getattr(event, "attempt", "")
         task = getattr(event, "task", "") or task_of(attempt)
         if task in self.state.tasks:

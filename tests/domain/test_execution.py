@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import attrs
 import msgspec
@@ -44,6 +45,9 @@ from actors.model import FileStatus, Isolation, Milestone, OnCrash, Task
 from actors.plan import Plan
 from actors.state import Phase, SessionState, decode_state, encode_state
 from tests.domain.simulator import GIT, START, Script, Simulation, interrupt, milestones, scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SETTINGS = Settings(max_parallel=2)
 
@@ -165,7 +169,7 @@ def test_what_is_granted_is_what_walking_the_ready_tasks_by_rank_gives(
         before = decode_state(encode_state(simulation.state))
         events = simulation.decide()
         completed = {one.task for one in events if isinstance(one, TaskCompleted)}
-        expected = walk(before, simulation.execution.plan, completed)
+        expected = walk(before, Plan.of(before.milestone), completed)
         assert [one.task for one in events if isinstance(one, AttemptGranted)] == expected
         if not events:
             assert simulation.step()
@@ -677,6 +681,30 @@ def test_a_failed_task_is_attempted_again_when_somebody_wants_it_and_what_waited
     assert simulation.run().status is SessionStatus.COMPLETED
     assert granted(simulation) == ["a.1", "c.1", "a.2", "b.1"]
     assert simulation.state.tasks["a"].failures == 0
+
+
+def test_the_plan_is_made_anew_once_for_all_that_somebody_wants_attempted_again_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"t{number}" for number in range(20)]
+    script = Script({(name, 1): "failed" for name in names}, {"long": 1000.0})
+    simulation = Simulation(milestone(task("long"), *map(task, names)), SETTINGS, script)
+    while len(simulation.of(TaskFailed)) < len(names):
+        if not simulation.decide():
+            assert simulation.step()
+    made: list[Milestone] = []
+    really = Plan.of
+
+    def of(planned: Milestone, durations: Mapping[str, float] | None) -> Plan:
+        made.append(planned)
+        return really(planned, durations)
+
+    monkeypatch.setattr(Plan, "of", of)
+    for name in names:
+        simulation.record(TaskRetried(name))
+    (again,) = simulation.decide()
+    assert isinstance(again, AttemptGranted)
+    assert len(made) == 1
 
 
 def test_a_skipped_task_is_left_out_with_what_depends_on_it_until_it_is_wanted_again() -> None:
