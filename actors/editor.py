@@ -47,7 +47,12 @@ class _Splice:
 
 
 def set_statuses(
-    data: bytes, *, milestone: str | None, tasks: Mapping[str, str], path: str = "milestone file"
+    data: bytes,
+    *,
+    milestone: str | None,
+    tasks: Mapping[str, str],
+    path: str = "milestone file",
+    reading: Reading | None = None,
 ) -> bytes:
     """Return the file with other statuses.
 
@@ -56,6 +61,7 @@ def set_statuses(
         milestone: The new status of the milestone, ``None`` to leave it.
         tasks: New statuses by task id; other tasks are left.
         path: The name of the file for messages.
+        reading: What ``data`` reads as, where the caller knows.
 
     Raises:
         EditError: The file does not read, or has no such task (a person edited it meanwhile).
@@ -64,7 +70,7 @@ def set_statuses(
     for word in [*tasks.values(), *([] if milestone is None else [milestone])]:
         if not _WORD.fullmatch(word) or statuses.fold(word) is None:
             raise ValueError(f"{word!r} is no status of a milestone file")
-    reading = read(data, path)
+    reading = reading or read(data, path)
     marks = reading.marks
     if reading.milestone is None or marks is None:
         raise EditError(*reading.errors)

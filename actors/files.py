@@ -157,7 +157,8 @@ def move_file(source: Path, target: Path) -> bool:
     content.
 
     Returns:
-        Whether the file stands at its target and no longer at its source.
+        Whether the file stands at its target and no longer at its source; otherwise somebody has saved another one
+        there meanwhile, and it is as if nothing had been done.
 
     Raises:
         FileExistsError: Another file stands at the target.
@@ -168,7 +169,7 @@ def move_file(source: Path, target: Path) -> bool:
         # A rename would replace what stands there; a link does not.
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        if not source.samefile(target) and read_bytes(source) != read_bytes(target):
+        if not _is_same(source, target):
             message = "another file of this name is there; compare the two, and remove the one that is not wanted"
             raise FileExistsError(errno.EEXIST, message, str(target)) from None
     except FileNotFoundError:
@@ -178,11 +179,18 @@ def move_file(source: Path, target: Path) -> bool:
     at("archive.linked")
     _sync_directory(target.parent)
     at("archive.linked.durable")
+    if not _is_same(source, target):  # what an editor saves is a new file, and there is no other copy of it
+        target.unlink()
+        return False
     source.unlink()
     at("archive.unlinked")
     _sync_directory(source.parent)
     at("archive.durable")
     return True
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or read_bytes(one) == read_bytes(other)
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -7,15 +7,19 @@ them, the journal and the milestone file. It alone writes the milestone file, an
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import ClassVar, Final
 
+import attrs
+
 from actors.editor import EditError, set_statuses
 from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed, task_of
 from actors.execution import Execution
-from actors.files import FileChangedError, move_file, read_milestone_file, update_file
-from actors.preflight import without_statuses
+from actors.files import FileChangedError, move_file, read_bytes, update_file
+from actors.model import Milestone, Task
+from actors.reader import read
 from actors.role import RoleActor
 from actors.state import Phase, TaskState
 
@@ -54,6 +58,22 @@ def _word(task: TaskState) -> str | None:
     return _WORDS[task.phase]
 
 
+def _edited(own: Milestone, found: Milestone | None) -> frozenset[str] | None:
+    """Return the tasks that the file defines otherwise than the session executes them, or not at all.
+
+    ``None`` when the file's tasks are as they were, or cannot be read.
+    """
+    if found is None:
+        return None
+    now = found.by_id
+    other = frozenset(key for key, task in own.by_id.items() if not _is_same(task, now.get(key)))
+    return other if other or now.keys() != own.by_id.keys() else None
+
+
+def _is_same(task: Task, found: Task | None) -> bool:
+    return found is not None and (task == found or task == attrs.evolve(found, status=task.status))
+
+
 class TaskExecutor(RoleActor):
     """The first of the five roles."""
 
@@ -68,6 +88,9 @@ class TaskExecutor(RoleActor):
         self._next_write = 0.0
         self._complaint = ""
         self._note = ""
+        self._is_edited = False
+        self._left_out: frozenset[str] = frozenset()
+        self._left_as = b""
 
     def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
         """Let the decisions know, and remember which status changed."""
@@ -108,14 +131,12 @@ class TaskExecutor(RoleActor):
         milestone = word if self._begun and word != self._milestone_word else None
         if not self._unwritten and milestone is None:
             return
+        due = self._unwritten | self._left_out
         if not at_once and self.mono < self._next_write:
             self.host.wake_at(self._next_write)
             return
         began = time.monotonic()
-        others = self._edited()
-        if others is not None:
-            milestone = None
-        words = {key: _word(self.state.tasks[key]) for key in self._unwritten if key not in (others or ())}
+        words = {key: _word(self.state.tasks[key]) for key in due}
         statuses = {key: known for key, known in words.items() if known is not None}
         if statuses or milestone is not None:
             self._splice(statuses, milestone)
@@ -125,10 +146,7 @@ class TaskExecutor(RoleActor):
 
     def _splice(self, statuses: dict[str, str], milestone: str | None) -> None:
         try:
-            update_file(
-                self._path,
-                lambda data: set_statuses(data, milestone=milestone, tasks=statuses, path=str(self._path)),
-            )
+            update_file(self._path, lambda data: self._with_statuses(data, statuses, milestone))
         except (EditError, FileChangedError, OSError) as error:
             if isinstance(error, FileNotFoundError) and self._was_moved():
                 self._complaint = ""
@@ -140,25 +158,23 @@ class TaskExecutor(RoleActor):
             return
         self._complaint = ""
         self._unwritten.clear()
-        if milestone is not None:
-            self._milestone_word = milestone
+        self._milestone_word = milestone or self._milestone_word
 
-    def _edited(self) -> frozenset[str] | None:
-        """Return the tasks that the file defines otherwise than this session executes them.
+    def _with_statuses(self, data: bytes, statuses: dict[str, str], milestone: str | None) -> bytes:
+        """Return the file with the statuses of what is executed as it stands there.
 
-        ``None`` when the file's tasks are as they were. Such a task's status is the file's own: what was executed is
-        not what stands there, and what stands there was not executed.
+        Of a task that a person defines otherwise by now the status is the file's own, and so is the milestone's: what
+        was executed is not what stands there, and what stands there was not executed.
         """
-        if not any(claim.startswith("edited:") for claim in self.state.alerts):
-            return None
-        found = read_milestone_file(self._path).milestone
-        own = self.state.milestone
-        if found is None:
-            return None
-        now, then = (without_statuses(milestone).by_id for milestone in (found, own))
-        if now == then:
-            return None
-        return frozenset(key for key in then if now.get(key) != then[key])
+        reading = read(data, str(self._path))
+        edited = _edited(self.state.milestone, reading.milestone)
+        self._is_edited = edited is not None
+        self._left_out = edited.intersection(statuses) if edited is not None else frozenset()
+        if edited is not None:
+            milestone, statuses = None, {key: word for key, word in statuses.items() if key not in edited}
+        left = set_statuses(data, milestone=milestone, tasks=statuses, path=str(self._path), reading=reading)
+        self._left_as = hashlib.sha256(left).digest()
+        return left
 
     @property
     def _target(self) -> Path:
@@ -173,14 +189,23 @@ class TaskExecutor(RoleActor):
         settled = self.state.settled
         if settled is None or settled.status is not SessionStatus.COMPLETED or self._complaint:
             return
-        if self._edited() is not None:
-            self._note = "the file was edited meanwhile: it stays active, and the next run takes it in"
-            return
         source, target = self._path, self._target
         try:
-            move_file(source, target)
+            if self._is_edited or self._is_written_since() or not move_file(source, target):
+                self._note = "the file was edited meanwhile: it stays active, and the next run takes it in"
         except OSError as error:
             self._complaint = f"{source}: not moved to {target.parent}: {error.strerror}"
+
+    def _is_written_since(self) -> bool:
+        """Whether a person has saved other tasks, or what does not read, since the last status was written."""
+        try:
+            data = read_bytes(self._path)
+        except FileNotFoundError:  # as when a former incarnation has moved it
+            return False
+        if hashlib.sha256(data).digest() == self._left_as:
+            return False
+        found = read(data, str(self._path)).milestone
+        return found is None or _edited(self.state.milestone, found) is not None
 
     def _summary(self) -> str:
         total = len(self.state.tasks)

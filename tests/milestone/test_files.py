@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import files
 from actors.editor import EditError, set_statuses
 from actors.files import (
     MOST_BYTES,
@@ -160,6 +161,24 @@ def test_a_move_that_was_interrupted_between_its_two_steps_is_completed(path: Pa
     assert move_file(path, target)
 
     assert only(path) == ["moved.yaml"]
+
+
+def test_what_a_person_saves_during_a_move_stays_where_it_was_saved(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = path.with_name("moved.yaml")
+
+    def save(step: str) -> None:
+        if step == "archive.linked":
+            saved = path.with_name("new")
+            saved.write_text("edited")
+            saved.replace(path)
+
+    monkeypatch.setattr(files, "at", save)
+    assert not move_file(path, target)
+
+    assert path.read_text() == "edited"
+    assert only(path) == ["m1.yaml"]
 
 
 def test_a_move_never_replaces_another_file(path: Path) -> None:

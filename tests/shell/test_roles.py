@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import files
 from actors.events import (
     AttemptEnded,
     AttemptGranted,
@@ -697,14 +698,60 @@ def test_what_a_person_edits_between_two_writings_is_kept(executor: Executor) ->
     executor.open()
     executor.pass_writings()
     assert executor.statuses() == ["in_progress", "pending"]
-    edited = executor.file.read_text(encoding="utf-8").replace("First   # a note", "First, and better")
+    edited = executor.file.read_text(encoding="utf-8").replace("# a note", "# a better one")
     write_milestone(executor.project, "m1", edited + "notes: mine\n")
     executor.run("a.1")
     executor.pass_writings()
     text = executor.file.read_text(encoding="utf-8")
-    assert "title: First, and better\n" in text
+    assert "title: First   # a better one\n" in text
     assert text.endswith("notes: mine\n")
     assert executor.statuses() == ["completed", "in_progress"]
+
+
+def test_a_task_that_a_person_defines_otherwise_meanwhile_keeps_the_status_that_stands_there(
+    executor: Executor,
+) -> None:
+    """At once, whether or not somebody has seen the edit yet; and what is taken back counts in the end."""
+    executor.open()
+    executor.pass_writings()
+    edited = executor.file.read_text(encoding="utf-8").replace('run: "true"\n  -', 'run: "false"\n  -')
+    write_milestone(executor.project, "m1", edited.replace("in_progress", "pending"))
+    executor.run("a.1")
+    executor.pass_writings()
+    assert executor.statuses() == ["pending", "in_progress"]
+    executor.run("b.1")
+    assert executor.statuses() == ["pending", "completed"]
+    assert "the file was edited meanwhile: it stays active" in executor.of(RoleFinished)[0].summary
+
+
+def test_an_edit_that_is_taken_back_before_the_end_leaves_no_status_behind(executor: Executor) -> None:
+    executor.open()
+    executor.pass_writings()
+    before = executor.file.read_text(encoding="utf-8")
+    write_milestone(executor.project, "m1", before.replace('run: "true"\n  -', 'run: "false"\n  -'))
+    executor.run("a.1")
+    executor.pass_writings()
+    write_milestone(executor.project, "m1", before)
+    executor.run("b.1")
+    assert executor.statuses(executor.done) == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("added", ["  - {id: c, title: Third, run: x}\n", "tasks: [\n"], ids=["a task", "nonsense"])
+def test_what_a_person_saves_behind_the_last_status_keeps_the_file_active(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, added: str
+) -> None:
+    executor.open()
+    executor.run("a.1")
+
+    def save(step: str) -> None:
+        if step == "splice.durable" and executor.statuses() == ["completed", "completed"]:
+            write_milestone(executor.project, "m1", executor.file.read_text(encoding="utf-8") + added)
+
+    monkeypatch.setattr(files, "at", save)
+    executor.run("b.1")
+    assert executor.file.read_text(encoding="utf-8").endswith(added)
+    assert not executor.done.exists()
+    assert "the file was edited meanwhile: it stays active" in executor.of(RoleFinished)[0].summary
 
 
 def test_a_file_that_cannot_be_read_for_a_while_is_left_alone_and_written_when_it_can_be(executor: Executor) -> None:
