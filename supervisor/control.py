@@ -4,7 +4,9 @@ The loop, told once. Wait for a listener, a client or the wake-up of another thr
 sent and handed to the desk (:class:`Desk`), which never blocks and answers through a :class:`Ticket` when the thing has
 happened, from any thread. Whoever follows records is a cursor, not a buffer: records are read from the journal, a page
 at a time, when the client's socket has taken the former page. So a client that reads slowly, or never, costs a few
-kilobytes and nobody else's time; one that vanishes costs nothing.
+kilobytes and nobody else's time; one that vanishes costs nothing. A client that has closed its writing side is answered
+what it has asked, and then let go; of one that is not read (it has ended so, or has as many calls open as it may) the
+hang-up is watched for (:mod:`supervisor.hangups`).
 
 Bounds: :data:`MAX_CLIENTS` connections, :data:`MAX_OPEN` unanswered calls each (further ones are not read before one of
 them is answered), :data:`PATIENCE` seconds for a call that was begun, :data:`MAX_BACKLOG` bytes that were not read. Who
@@ -32,6 +34,7 @@ import msgspec
 
 from actors.log import log
 from supervisor.control_socket import peer_uid
+from supervisor.hangups import HangUps
 from supervisor.loop import Loop
 from supervisor.protocol import LENGTH, MAX_CALL, CallError, Events, Item, Reply, Request, decode_call, encode_message
 
@@ -150,11 +153,16 @@ class _Client:
     following: dict[int, _Following] = attrs.Factory(dict)
     begun_at: float | None = None
     is_taking: bool = False
+    has_ended: bool = False
     mask: int = selectors.EVENT_READ
 
     @property
     def is_full(self) -> bool:
         return len(self.open) + len(self.following) >= MAX_OPEN
+
+    @property
+    def is_read(self) -> bool:
+        return not (self.is_full or self.has_ended)
 
     @property
     def waits_for_nothing(self) -> bool:
@@ -188,6 +196,7 @@ class ControlServer(threading.Thread):
         self._patience = patience
         self._tell_defect = defect
         self._loop = Loop()
+        self._hangups = HangUps(self._loop)
         self._listeners = list(listeners)
         self._clients: set[_Client] = set()
         self._closing = False
@@ -217,7 +226,7 @@ class ControlServer(threading.Thread):
 
     def disown(self) -> None:
         """Let go of all descriptors, in a process that was forked from the server's: see :meth:`Loop.disown`."""
-        self._loop.disown()
+        self._loop.disown(also=[client.sock.fileno() for client in self._clients])
 
     def close(self, timeout: float = 5.0) -> None:
         """Send what clients can still take, close everything and end the thread."""
@@ -327,11 +336,11 @@ class ControlServer(threading.Thread):
             return
         except OSError:
             data = b""
-        if not data:
-            self._drop(client)
-            return
-        client.heard_at = time.monotonic()
-        client.received += data
+        if data:
+            client.heard_at = time.monotonic()
+            client.received += data
+        else:
+            client.has_ended = True
         self._take_calls(client)
 
     def _take_calls(self, client: _Client) -> None:
@@ -360,6 +369,8 @@ class ControlServer(threading.Thread):
             del client.received[:end]
             taken += 1
             self._take_call(client, payload)
+        if client.has_ended and not client.is_full:
+            client.received.clear()  # the beginning of a call that nobody will finish
         incomplete = bool(client.received) and not client.is_full
         begun_at = None if taken else client.begun_at  # what is left belongs to a later call than that was of
         client.begun_at = (begun_at or time.monotonic()) if incomplete else None
@@ -466,26 +477,34 @@ class ControlServer(threading.Thread):
     def _watch(self, client: _Client) -> None:
         if client not in self._clients:
             return
-        mask = 0 if client.is_full else selectors.EVENT_READ
-        mask |= selectors.EVENT_WRITE if client.backlog else 0
-        if mask == client.mask:
+        if client.has_ended and client.waits_for_nothing:
+            self._drop(client)
             return
-        if client.mask:
-            self._loop.selector.unregister(client.sock)
-        client.mask = mask
-        if mask:
+        mask = selectors.EVENT_READ if client.is_read else 0
+        mask |= selectors.EVENT_WRITE if client.backlog else 0
+        if mask != client.mask:
+            self._unregister(client)
+            client.mask = mask
             self._register(client)
 
     def _register(self, client: _Client) -> None:
-        self._loop.selector.register(client.sock, client.mask, functools.partial(self._ready, client))
+        if client.mask:
+            self._loop.selector.register(client.sock, client.mask, functools.partial(self._ready, client))
+        else:
+            self._hangups.watch(client.sock, functools.partial(self._drop, client))
+
+    def _unregister(self, client: _Client) -> None:
+        if client.mask:
+            self._loop.selector.unregister(client.sock)
+        else:
+            self._hangups.unwatch(client.sock)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
     def _drop(self, client: _Client) -> None:
         if client in self._clients:
             self._clients.discard(client)
-            if client.mask:
-                self._loop.selector.unregister(client.sock)
+            self._unregister(client)
             client.sock.close()
             for following in client.following.values():
                 following.source.close()
@@ -503,3 +522,4 @@ class ControlServer(threading.Thread):
             listener.close()
         self._listeners.clear()
         self._loop.close()
+        self._hangups.close()

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Final
 
 _MAX_WAIT: Final = 60.0
@@ -116,16 +116,19 @@ class Loop:
         for function in [self._alarms.pop(name)[1] for name in due]:
             function()
 
-    def disown(self) -> None:
+    def disown(self, also: Iterable[int] = ()) -> None:
         """Let go of everything that is waited for, in a process that was forked from the loop's.
 
         Sockets that a second process holds would hide that the first has ended. Their numbers stay taken, so that
         nobody who still knows them closes what is somebody else's.
+
+        Args:
+            also: Descriptors that are not waited for here, now.
         """
         if self._wake < 0:
             return
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for number in (self.selector.fileno(), *(key.fd for key in self.selector.get_map().values())):
+        for number in (self.selector.fileno(), *(key.fd for key in self.selector.get_map().values()), *also):
             os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
 

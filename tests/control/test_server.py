@@ -1,6 +1,8 @@
 """The control server with real sockets: answers, followers, and clients that misbehave."""
 
+import contextlib
 import errno
+import functools
 import json
 import os
 import socket
@@ -72,6 +74,9 @@ class Desk:
                 raise RuntimeError("told by a test")
             case _:
                 raise RefusedCallError(7, "not running", "start it")
+
+    def has_kept(self, many: int) -> bool:
+        return len(self.kept) >= many
 
     def follow(self, request: Events) -> Source:
         if request.session == "nosuch":
@@ -330,6 +335,105 @@ def test_a_client_may_have_so_many_calls_open_and_the_next_ones_wait(path: Path,
         for _, ticket in tuple(desk.kept):
             ticket.done()
         wait_until(lambda: len(desk.kept) == MAX_OPEN + 3, timeout=60.0)
+
+
+def stop(call: int) -> bytes:
+    """A call that is answered when the test says so."""
+    return frame({"protocol": 1, "id": call, "verb": "stop", "args": {"names": ["x"]}})
+
+
+@pytest.mark.row("F21")
+@pytest.mark.parametrize("sent_further", [0, 3], ids=["all-read", "some-unread"])
+def test_a_client_with_as_many_calls_open_as_may_be_gives_its_place_back_when_it_goes(
+    path: Path, server: ControlServer, desk: Desk, sent_further: int
+) -> None:
+    with raw(path) as full, contextlib.ExitStack() as others:
+        full.sendall(b"".join(map(stop, range(1, MAX_OPEN + 1 + sent_further))))
+        wait_until(lambda: len(desk.kept) == MAX_OPEN, 60.0, "it is full")
+        for _ in range(MAX_CLIENTS - 1):
+            others.enter_context(raw(path))
+        wait_until(lambda: len(server._clients) == MAX_CLIENTS, 60.0, "all places are taken")
+        with raw(path) as late:
+            assert "try again" in read_reply(late)["lines"][0]
+        full.close()
+        wait_until(lambda: len(server._clients) == MAX_CLIENTS - 1, 60.0, "its place is free")
+        with Client(path, timeout=60.0) as client:
+            assert client.ask("status") == {"names": []}
+        assert len(desk.kept) == MAX_OPEN
+
+
+@pytest.mark.row("F21")
+def test_a_full_client_that_reads_nothing_gives_its_place_back_when_it_goes(
+    path: Path, server: ControlServer, desk: Desk
+) -> None:
+    desk.records.add(20_000)
+    with raw(path) as full:
+        follow = ({"protocol": 1, "id": one, "verb": "events", "args": {"follow": True}} for one in range(MAX_OPEN))
+        full.sendall(b"".join(map(frame, follow)))
+        wait_until(lambda: any(one.is_full and one.backlog for one in tuple(server._clients)), 60.0, "it is full")
+    wait_until(lambda: not server._clients, 60.0, "its place is free")
+    assert desk.records.closed == MAX_OPEN
+
+
+@pytest.mark.parametrize("calls", [1, MAX_OPEN, MAX_OPEN + 3])
+def test_who_says_that_no_call_will_follow_is_answered_and_then_let_go(
+    path: Path, server: ControlServer, desk: Desk, calls: int
+) -> None:
+    with raw(path) as sock:
+        sock.sendall(b"".join(map(stop, range(1, calls + 1))) + stop(calls + 1)[:9])
+        sock.shutdown(socket.SHUT_WR)
+        for call in range(1, calls + 1):
+            wait_until(functools.partial(desk.has_kept, call), 60.0, "the next call was taken")
+            desk.kept[call - 1][1].done()
+            assert read_reply(sock)["id"] == call
+        assert sock.recv(1) == b""
+    wait_until(lambda: not server._clients, 60.0, "its place is free")
+
+
+def test_a_follower_that_will_not_call_again_is_sent_what_comes_until_it_goes(
+    path: Path, server: ControlServer, desk: Desk
+) -> None:
+    desk.records.add(PAGE * 3)
+    with raw(path) as sock:
+        sock.sendall(frame({"protocol": 1, "id": 1, "verb": "events", "args": {"follow": True}}))
+        sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: any(one.has_ended for one in tuple(server._clients)), 60.0, "it has said so")
+        desk.records.add()
+        server.recorded()
+        assert [read_reply(sock)["item"]["seq"] for _ in range(PAGE * 3 + 1)] == list(range(1, PAGE * 3 + 2))
+        assert not desk.records.closed
+    wait_until(lambda: desk.records.closed == 1 and not server._clients, 60.0, "its place is free")
+
+
+def test_what_is_sent_just_before_a_client_goes_is_done(path: Path, server: ControlServer, desk: Desk) -> None:
+    with raw(path) as sock:
+        sock.sendall(stop(1) + stop(2))
+    wait_until(lambda: len(desk.kept) == 2, 60.0, "both calls were taken")
+    wait_until(lambda: not server._clients, 60.0, "its place is free")
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_forked_from_the_servers_holds_no_connection_whatever_is_waited_for(
+    path: Path, server: ControlServer, desk: Desk
+) -> None:
+    with raw(path) as full, raw(path) as idle:
+        full.sendall(b"".join(map(stop, range(1, MAX_OPEN + 1))))
+        wait_until(lambda: len(desk.kept) == MAX_OPEN and len(server._clients) == 2, 60.0, "one is full")
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            server.disown()
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+        try:
+            server.close()
+            assert full.recv(1) == b""
+            assert idle.recv(1) == b""
+        finally:
+            os.close(writing)
+            os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("session", ["nosuch", "s"])
