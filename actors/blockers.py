@@ -21,6 +21,7 @@ from typing import Final
 
 from actors.events import BlockerEscalated, BlockerRaised, BlockerResolved, Event, Severity
 from actors.observations import STORM_FALLS, STORM_SECONDS, View
+from actors.standstill import held_up
 from actors.state import Blocker, Phase, SessionState, Stage
 from actors.task_blockers import of_output, of_task, stuck_on
 from actors.wording import joined, seconds_text
@@ -233,14 +234,19 @@ def _stall(state: SessionState, view: View) -> Iterator[BlockerRaised]:
         facts.append(f"attempt {attempt_id} {stage}{since}")
     if waiting:
         facts.append(f"{len(waiting)} not yet granted, first {waiting[0]}")
-    facts += [f"{child} is not there: {known.last_exit}" for child, known in state.children.items() if not known.ready]
+    held = held_up(state)
+    facts += [f"{one.role} {one.why}" for one in held]
+    absent = {child: known.last_exit for child, known in state.children.items() if not known.ready}
+    facts += [f"{child} is not there: {why}" for child, why in absent.items() if child not in state.held]
     yield BlockerRaised(
         claim="stall",
         category="stall",
         severity=Severity.ERROR,
         task="",
         evidence=joined(f"nothing started, ended, landed or was completed for {seconds_text(still)}", *facts),
-        proposal="strategy adjustment: nothing was ended, because quiet is not hung; look at the output of "
+        proposal="strategy adjustment: start what was stopped: " + "; ".join(one.command for one in held)
+        if held
+        else "strategy adjustment: nothing was ended, because quiet is not hung; look at the output of "
         "what runs, and give tasks that may hang a `timeout`",
     )
 

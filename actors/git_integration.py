@@ -37,6 +37,7 @@ from actors.model import Isolation
 from actors.past_sessions import PastSessions
 from actors.programs import Flow, redone
 from actors.role import RoleActor, UnderWay
+from actors.standstill import LANDING_HELD, LANDING_WAITS, SLOT_WAITS
 from actors.state import Attempt, Phase, Stage
 from actors.surroundings import slots_directory
 
@@ -50,15 +51,6 @@ LANDING: Final = "landing"
 
 CLEANING: Final = "clean"
 """Key of the removal of all slots."""
-
-HELD: Final = "landing has to wait: "
-"""How the reason of a pause begins that this role states, and takes back, because of a passing obstacle."""
-
-NO_SLOT: Final = "a worktree has to wait: "
-"""The same of worktree slots, which a full disk does not hold."""
-
-STUCK: Final = "landing is held: "
-"""How the reason of a pause begins that this role states for good: until somebody has looked at the disk."""
 
 MOST_NAMED: Final = 10
 """So many archives and directories are named when they are removed."""
@@ -102,7 +94,7 @@ class GitIntegration(RoleActor):
             self._inspected = True
             self._inspect()
         elif self._repo is not None and self._identity is not None and self.state.git.ready is not None:
-            if not self.state.paused.startswith(STUCK):
+            if not self.state.paused.startswith(LANDING_HELD):
                 self._prepare()
                 self._land_next()
             self._push_when_due()
@@ -205,7 +197,7 @@ class GitIntegration(RoleActor):
         if self._repo is None or self.state.stop is not None or self.mono < self._prepare_at:
             return
         waiting = [attempt for _, attempt in self._attempts(Stage.GRANTED)]
-        if not waiting and self.state.paused.startswith(NO_SLOT):
+        if not waiting and self.state.paused.startswith(SLOT_WAITS):
             # What it was for was interrupted meanwhile.
             self.propose(SessionUnpaused(self.state.paused))
         # A slot that is still prepared for an attempt before this one is not touched by two at once.
@@ -243,9 +235,9 @@ class GitIntegration(RoleActor):
     def _prepared(self, attempt: Attempt) -> Callable[[git.SlotReady | git.Refusal], None]:
         def tell(ready: git.SlotReady | git.Refusal) -> None:
             self._preparing.pop(attempt.slot, None)
-            if self._held(NO_SLOT, self._obstacle(ready)):
+            if self._held(SLOT_WAITS, self._obstacle(ready)):
                 return
-            if self.state.paused.startswith(NO_SLOT):
+            if self.state.paused.startswith(SLOT_WAITS):
                 self.propose(SessionUnpaused(self.state.paused))
             if isinstance(ready, git.Refusal):
                 self.propose(SlotFailed(attempt.id, _said(ready)))
@@ -279,9 +271,9 @@ class GitIntegration(RoleActor):
 
     def _landed(self, attempt: Attempt) -> Callable[[git.LandOutcome], None]:
         def tell(outcome: git.LandOutcome) -> None:
-            if self._held(HELD, self._obstacle(outcome)):
+            if self._held(LANDING_WAITS, self._obstacle(outcome)):
                 return
-            if self.state.paused.startswith(HELD):
+            if self.state.paused.startswith(LANDING_WAITS):
                 self.propose(SessionUnpaused(self.state.paused))
             match outcome:
                 case git.Landed(sha=sha, files=files):
@@ -318,12 +310,12 @@ class GitIntegration(RoleActor):
         if obstacle is None:
             return False
         if obstacle.is_broken:
-            self.propose(SessionPaused(STUCK + _said(obstacle)))
+            self.propose(SessionPaused(LANDING_HELD + _said(obstacle)))
             return True
         if not obstacle.is_passing:
             return False
         again = self.mono + HELD_SECONDS
-        if what == HELD:
+        if what == LANDING_WAITS:
             self._land_at = again
         else:
             self._prepare_at = again

@@ -29,6 +29,7 @@ from actors.log import keep_back, log
 from actors.messages import ProgramEnded, RoleMessage, Short, Tick
 from actors.programs import Finished, Flow
 from actors.projection import Jsonl, holds, lines_of
+from actors.standstill import ROLE_WAITS
 from actors.state import SessionState, decode_state
 from actors.veil import Veil
 
@@ -138,7 +139,7 @@ class RoleActor(pykka.ThreadingActor):
         self._welcomed = False
         self._has_left = False
         self._is_short = False
-        self._waiting = f"{context.role} has to wait: "
+        self._waiting = ROLE_WAITS.format(role=context.role)
         self._unprojected: list[tuple[Record, Event]] = []
 
     # --- hooks ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from actors.events import SettingsChanged
 from actors.log import log
+from actors.standstill import held_up
 from actors.veil import Veil
 from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RunRefusedError, Wish
@@ -293,8 +294,10 @@ class HostedProject:
 
     def _ready(self, session: str) -> None:
         told = self._starting.pop(session, None)
+        run = self._runs.get(session)
         if told is not None:
-            told(0, "started")
+            absent = () if run is None else held_up(run.initial_state)
+            told(0, "".join(("started", *(f"; it waits for {one.role}, which {one.text}" for one in absent))))
 
     def _over(self, session: str, over: Over) -> None:
         run = self._runs.get(session)

@@ -26,6 +26,7 @@ from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log import without_secrets
 from actors.log_lines import KINDS
+from actors.standstill import DISK_FULL
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
 from supervisor.beginning import RunRefusedError, journal_beginning
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from actors.state import SessionState
     from supervisor.exits import ExitReason
     from supervisor.journal import Journal
-
-DISK_FULL: Final = "disk"
-"""Reason of the pause that a full disk causes."""
 
 _RETRY_FULL: Final = 1.0
 

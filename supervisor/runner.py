@@ -35,6 +35,7 @@ from actors.events import AttemptEnded, AttemptStarted, Outcome, SessionPaused, 
 from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Hello, Leave, Propose, Ready, Welcome, next_beat
 from actors.log import keep_back
+from actors.standstill import TASKS_WAIT
 from actors.state import RUNNER, Stage, decode_state
 from actors.veil import Veil
 from supervisor import linux
@@ -69,9 +70,6 @@ LEAVE_SLACK: Final = 5.0
 
 FLOOD_SECONDS: Final = 0.1
 """Seconds between two looks at outputs of which one had to be cut."""
-
-SHORT: Final = "tasks have to wait: "
-"""How the reason of a pause begins that the runner states, and takes back, because the system refuses it something."""
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"
@@ -199,8 +197,8 @@ class Runner:
         self._pausing, self._unpausing = self._pausing and not paused, self._unpausing and bool(paused)
         if why and not (paused or self._pausing):
             self._pausing = True
-            self._facts.append(SessionPaused(SHORT + why, passing=True))
-        elif not why and paused.startswith(SHORT) and not self._unpausing:
+            self._facts.append(SessionPaused(TASKS_WAIT + why, passing=True))
+        elif not why and paused.startswith(TASKS_WAIT) and not self._unpausing:
             self._unpausing = True
             self._facts.append(SessionUnpaused(paused))
 

@@ -21,6 +21,7 @@ from actors.files import read_bytes
 from actors.plan import Plan
 from actors.progress import eta_seconds, percentage
 from actors.standing import ChildState
+from actors.standstill import Wait, held_up, waits
 from actors.state import ROLES, RUNNER, Phase, SessionState
 from supervisor.journal_errors import RECOVER, JournalError, JournalMissingError
 from supervisor.journal_reader import JournalReader
@@ -143,7 +144,13 @@ class SessionView:
     @property
     def needs_attention(self) -> bool:
         """Whether something that should run does not."""
-        return self.status in _UNFINISHED or (self.lives and any(one.is_troubled for one in self.roles))
+        stands_still = any(one.is_troubled for one in self.roles) or bool(held_up(self.state))
+        return self.status in _UNFINISHED or (self.lives and stands_still)
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """What it waits for; nothing where nobody supervises it."""
+        return waits(self.state) if self.lives else ()
 
     def counts(self) -> dict[Phase, int]:
         """Return how many tasks are in each phase."""

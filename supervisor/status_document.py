@@ -24,7 +24,9 @@ def document(answer: Answer) -> dict[str, object]:
     holder, overview = answer.holder, answer.overview
     return {
         "project": str(answer.project),
-        "supervisor": None if holder is None else {"pid": holder.pid, "what": holder.what, "since": holder.since},
+        "supervisor": None
+        if holder is None
+        else {"pid": holder.pid, "what": holder.what, "since": holder.since, "answers": True},
         "sessions": [_session_json(one, answer) for one in answer.wanted],
         "initialized": (answer.project / ".milestones").is_dir(),
         "not_started": list(overview.not_started) if overview is not None else None,
@@ -71,6 +73,7 @@ def _session_json(one: Wanted, answer: Answer) -> dict[str, object]:
         "unreachable": list(view.unreachable),
         "blockers": [_blocker_json(blocker, now) for blocker in state.blockers.values()],
         "alerts": list(state.alerts.values()),
+        "waits": [{"role": wait.role or None, "why": wait.why, "command": wait.command or None} for wait in view.waits],
     }
 
 
@@ -87,7 +90,7 @@ def _task_json(view: SessionView, task_id: str, paths: ProjectPaths, now: float)
         "attempts": task.attempts,
         "seconds": _seconds(view, task, now),
         "commit": task.attempt.sha or None if task.attempt is not None else None,
-        "reason": task_reason(view, task_id),
+        "reason": task_reason(view, task_id, now),
         "log": str(paths.task_log(view.id, task.attempt.id)) if task.attempt is not None else None,
     }
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from actors.attempts import RetryAt, judge
+from actors.conflicts import overlapping
 from actors.state import Phase, TaskState
+from actors.wording import duration_text
 from supervisor.projection import INTERRUPTED, task_word
 
 if TYPE_CHECKING:
@@ -15,8 +18,8 @@ AT_WORK: Final = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.LANDING})
 """Phases in which somebody works on a task."""
 
 
-def task_reason(view: SessionView, task_id: str) -> str:
-    """Return why a task is where it is, ``""`` where that goes without saying."""
+def task_reason(view: SessionView, task_id: str, now: float) -> str:
+    """Return why a task is where it is, ``""`` where that goes without saying; ``now`` in epoch seconds."""
     task = view.state.tasks[task_id]
     match task.phase:
         case Phase.FAILED:
@@ -28,12 +31,12 @@ def task_reason(view: SessionView, task_id: str) -> str:
         case Phase.COMPLETED:
             return task.attempt.sha[:10] if task.attempt is not None else ""
         case Phase.PENDING:
-            return _waiting(view, task_id, task)
+            return _waiting(view, task_id, task, now)
         case _:
             return f"attempt {task.attempts}" if task.attempts > 1 else ""
 
 
-def _waiting(view: SessionView, task_id: str, task: TaskState) -> str:
+def _waiting(view: SessionView, task_id: str, task: TaskState, now: float) -> str:
     dependencies = view.state.milestone.by_id[task_id].depends_on
     states = view.state.tasks
     if task_id in view.unreachable:
@@ -41,9 +44,27 @@ def _waiting(view: SessionView, task_id: str, task: TaskState) -> str:
         lost = lost or [one for one in dependencies if one in view.unreachable]
         return f"cannot run any more: {', '.join(lost)} did not complete"
     if task.attempt is not None and task.attempt.detail:
-        return task.attempt.detail
+        return task.attempt.detail + _again(view, task_id, task, now)
     missing = [one for one in dependencies if states[one].phase is not Phase.COMPLETED]
-    return f"waits for {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"waits for {', '.join(missing)}"
+    rivals = _rivals(view, task_id)
+    return f"waits for {', '.join(rivals)}: the same files" if rivals else ""
+
+
+def _again(view: SessionView, task_id: str, task: TaskState, now: float) -> str:
+    """Say when a task is attempted again, where that is to be waited for."""
+    state = view.state
+    verdict = judge(state.milestone, state.settings, state.milestone.by_id[task_id], task, isolated=state.isolated)
+    if not view.lives or not isinstance(verdict, RetryAt) or verdict.wall - now < 1.0:
+        return ""
+    return f"; again in {duration_text(verdict.wall - now)}"
+
+
+def _rivals(view: SessionView, task_id: str) -> list[str]:
+    """Return the tasks at work because of whose files one has to wait."""
+    tasks = view.state.milestone.by_id
+    return [other for other in view.state.live.values() if view.lives and overlapping(tasks[task_id], tasks[other])]
 
 
 def task_word_now(view: SessionView, task: TaskState) -> str:

@@ -13,6 +13,7 @@ import attrs
 
 from actors import events as facts
 from actors.plan import Plan
+from actors.standstill import Wait, held_up, pause_command, pause_text, start_command
 from actors.state import ROLES, Phase, SessionState
 from actors.wording import duration_text, left_text
 
@@ -83,7 +84,7 @@ _Said = tuple[str, str, Tone]
 def _said(event: facts.Event, state: SessionState, plan: Plan) -> Iterator[_Said]:
     yield from _about_attempts(event, state, plan)
     yield from _about_git(event)
-    yield from _about_the_rest(event)
+    yield from _about_the_rest(event, state)
 
 
 def _seconds(seconds: float) -> str:
@@ -174,7 +175,7 @@ def _about_git(event: facts.Event) -> Iterator[_Said]:
             pass
 
 
-def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
+def _about_the_rest(event: facts.Event, state: SessionState) -> Iterator[_Said]:
     match event:
         case facts.ChildReady(child=child, pid=pid, restarts=restarts):
             again = f", restart {restarts}" if restarts else ""
@@ -209,13 +210,15 @@ def _about_the_rest(event: facts.Event) -> Iterator[_Said]:
             yield from _about_blockers(event)
         case facts.StopRequested(reason=reason):
             yield "supervisor", f"Stopping: {reason}", Tone.WARNING
-        case facts.SessionPaused(reason="disk"):
-            full = "the disk that holds .milestones is full; free some space, and it goes on by itself"
-            yield "supervisor", f"Paused: {full}", Tone.WARNING
         case facts.SessionPaused(reason=reason):
-            yield "supervisor", f"Paused: {reason}", Tone.WARNING
+            wait = Wait("", pause_text(reason), pause_command(state))
+            yield "supervisor", f"Paused: {wait.text}", Tone.WARNING
         case facts.SessionUnpaused():
             yield "supervisor", "Going on", Tone.PLAIN
+        case facts.ChildHeld(child=child):
+            idle = Wait(child, "is stopped until somebody starts it", start_command(state, child))
+            wait = next((one for one in held_up(state) if one.role == child), idle)
+            yield "supervisor", f"{TITLES.get(child, child)} {wait.text}", Tone.WARNING
         case facts.RoleFinished(role=role, summary=summary):
             yield role, f"finished{': ' + summary if summary else ''}", Tone.PLAIN
         case _:

@@ -54,11 +54,15 @@ def order(ctx: click.Context, verb: str, *, as_json: bool, timeout: float | None
 
 
 def ask_if_there(project: Path, verb: str, timeout: float, **args: object) -> Any:  # noqa: ANN401 - as of the verb
-    """Ask whoever supervises a project; ``None`` when nobody does, or cannot answer that now."""
+    """Ask whoever supervises a project; ``None`` when nobody does, or cannot answer that now.
+
+    Raises:
+        AnswerTimeoutError: Somebody is there, and has not answered in time.
+    """
     try:
         with Client(control_path(project), timeout) as client:
             return client.ask(verb, **args)
-    except (NoDaemonError, CallFailedError, AnswerTimeoutError, LostError, OSError):
+    except (NoDaemonError, CallFailedError, LostError, OSError):
         return None
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from supervisor.cli.output import find_project, harmless, print_json
+from supervisor.cli.output import escaped, find_project, harmless, print_json
 from supervisor.cli.reaching import ask_if_there
 from supervisor.cli.status_text import status_lines
 from supervisor.cli.verbs import names_argument, verb
+from supervisor.client import AnswerTimeoutError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +38,13 @@ def command(ctx: click.Context, names: tuple[str, ...], *, everything: bool, as_
     NAME is a milestone, a session, SESSION:ROLE, SESSION:* or all; a milestone stands for its latest session there
     too. Works beside a run and without one.
 
-    Exit codes: 0 fine; 3 something that should run does not (a session interrupted, paused, blocked or failed, a role
-    in BACKOFF or FATAL); 4 unknown name; 78 the journal cannot be read.
+    Exit codes: 0 fine; 3 something that should run does not (a session interrupted, paused, blocked or failed, or one
+    that waits for a role that was stopped, a role in BACKOFF or FATAL); 4 unknown name; 78 the journal cannot be read.
     """
     document = described(find_project(ctx), names, everything=everything, as_json=as_json)
+    if (holder := document["supervisor"]) is not None and not holder["answers"]:
+        for line in _silence(holder):
+            click.echo(escaped(line), err=True)
     if as_json:
         print_json(document)
     else:
@@ -61,9 +65,27 @@ def described(project: Path, names: tuple[str, ...], *, everything: bool, as_jso
     Raises:
         CommandError: Nobody answers, and the journal cannot be read (78).
     """
-    found: dict[str, Any] | None = ask_if_there(project, "describe", ANSWER_SECONDS, names=names, everything=everything)
+    answers, found = True, None
+    try:
+        found = ask_if_there(project, "describe", ANSWER_SECONDS, names=names, everything=everything)
+    except AnswerTimeoutError:
+        answers = False
     if found is None:
         from supervisor.cli.journaled import describe_journaled  # noqa: PLC0415 - not for who is answered
 
         found = describe_journaled(project, names, everything=everything, as_json=as_json)
-    return found
+    document: dict[str, Any] = found
+    if document["supervisor"] is not None:
+        document["supervisor"]["answers"] = answers
+    return document
+
+
+def _silence(holder: dict[str, Any]) -> tuple[str, ...]:
+    """Say that whoever supervises the project does not answer, and what can be done about it."""
+    who = f"process {holder['pid']}" if holder["pid"] else "the process"
+    said = f" ({holder['what']})" if holder["what"] else ""
+    cure = f"wake it if somebody stopped it: kill -CONT {holder['pid']}; " if holder["pid"] else ""
+    return (
+        f"milestonectl: {who}{said}, which supervises this project, has not answered within {ANSWER_SECONDS:g} s",
+        f"  what is shown is what the journal says; {cure}look closer with: milestonectl doctor",
+    )

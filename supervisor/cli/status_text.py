@@ -148,6 +148,9 @@ def _head(session: dict[str, Any], holder: dict[str, Any] | None) -> Iterator[st
     yield head_line(session)
     yield progress_line(session)
     yield from _whereabouts(session, _way_on(session, holder))
+    for wait in session.get("waits", ()):  # a supervising process of an older version does not say
+        if wait["role"] is not None or session["status"] != "paused":
+            yield click.style(_wait_text(wait), fg="yellow")
     if session["containment"] is not None and session["status"] not in _QUIET:
         yield f"containment {session['containment']['name']}: {session['containment']['detail']}"
 
@@ -168,10 +171,11 @@ def _whereabouts(session: dict[str, Any], way_on: str) -> Iterator[str]:
     """Say who supervises the session, or why nobody does and what to do."""
     status, pid = session["status"], session["pid"]
     reason = f": {visible(session['reason'])}" if session["reason"] else ""
-    if status == "running":
-        yield f"supervised by process {pid}"
-    elif status == "paused" and session["supervised"]:
-        yield click.style(f"paused{reason}; supervised by process {pid}", fg="yellow")
+    if session["supervised"]:
+        pause = "; ".join(_wait_text(one) for one in session.get("waits", ()) if one["role"] is None)
+        reason = f": {pause}" if pause else reason
+        said = f"paused{reason}; " if status == "paused" else ""
+        yield click.style(f"{said}supervised by process {pid}", fg="yellow" if said else None)
     elif status == "interrupted" and session["ended_at"] is None:
         who = f"{DAEMON} (process {pid})" if session["daemon"] else f"process {pid}"
         yield click.style(f"{who}, which supervised it, is gone; to go on: {way_on}", fg="yellow")
@@ -183,6 +187,13 @@ def _whereabouts(session: dict[str, Any], way_on: str) -> Iterator[str]:
         yield click.style(f"{status}{reason}; to go on: {way_on}", fg="yellow")
     elif status in {"failed", "blocked"}:
         yield click.style(f"{status}{reason}; when it is mended: {way_on}", fg="red")
+
+
+def _wait_text(wait: dict[str, Any]) -> str:
+    """Say what a session waits for, and what makes it go on."""
+    about = "" if wait["role"] is None else f"waits for {wait['role']}, which "
+    way = "" if wait["command"] is None else f"; to go on: {wait['command']}"
+    return f"{about}{visible(wait['why'])}{way}"
 
 
 def _task_lines(session: dict[str, Any], *, is_named: bool) -> Iterator[str]:

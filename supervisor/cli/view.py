@@ -16,6 +16,7 @@ import msgspec
 
 from actors.events import SessionStatus
 from actors.plan import Plan
+from actors.standstill import held_up
 from actors.state import Phase
 from supervisor.cli.narration import TITLES, Line, Tone, narrate, refusal_text
 from supervisor.cli.output import count, print_json, visible
@@ -110,6 +111,7 @@ class View:
             lines.append(f"{done} of {count(len(self.state.tasks), 'task')} completed before: they are not run again")
         if self.run.updated:
             lines.append("The file was edited since: the session goes on with the edited tasks")
+        lines += [f"Warning: {TITLES.get(one.role, one.role)} {one.text}" for one in held_up(self.state)]
         return (*lines, *(f"Warning: {warning}" for warning in self.run.warnings))
 
     def closing(self, over: Over) -> tuple[str, ...]:

@@ -59,3 +59,23 @@ def test_a_task_that_failed_has_one_line_unless_there_is_more_to_say() -> None:
     assert attempt == "a failed after 0.1s: run exited with 3"
     assert told(*begin, facts.TaskFailed("a", "a.1", "run exited with 3"))[-1] == attempt
     assert told(*begin, facts.TaskFailed("a", "a.1", "no disk"))[-2:] == [attempt, "Failed a: no disk"]
+
+
+def test_a_role_that_is_stopped_is_said_with_what_starts_it_and_what_does_not_go_on_meanwhile() -> None:
+    idle = "Progress Monitor is stopped until somebody starts it; to go on: milestonectl start m:progress_monitor"
+    assert told(facts.ChildHeld("progress_monitor")) == [idle]
+    (needed,) = told(facts.ChildHeld("task_executor"))
+    assert needed.startswith("Task Executor is stopped until somebody starts it; meanwhile no task is granted")
+    assert needed.endswith("; to go on: milestonectl start m:task_executor")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("paused by a person", "Paused: paused by a person; to go on: milestonectl resume m"),
+        ("disk", "Paused: the disk that holds .milestones is full; free some space, and it goes on by itself"),
+        ("landing has to wait: x", "Paused: landing has to wait: x; it goes on by itself when that has passed"),
+    ],
+)
+def test_a_pause_is_said_with_the_way_on(reason: str, said: str) -> None:
+    assert told(facts.SessionPaused(reason)) == [said]

@@ -1,6 +1,7 @@
 """`milestonectl status`: what it concludes from a journal, and how it says so."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from actors.events import (
     GitReady,
     Landed,
     Outcome,
+    PreflightPassed,
     SessionEnded,
     SessionPaused,
     SessionStatus,
@@ -34,6 +36,8 @@ from actors.events import (
 )
 from actors.paths import ProjectPaths
 from actors.state import ROLES
+from supervisor.cli import status
+from supervisor.control_socket import bind_control
 from supervisor.lock import ProjectLock
 from supervisor.sessions import RoleView
 from supervisor.status_words import describe, uptime
@@ -172,10 +176,81 @@ def test_a_paused_session_that_lives_needs_attention(
     journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
 ) -> None:
     supervised()
-    journal("small", *READY, SessionPaused("no space left"))
+    journal("small", *READY, PreflightPassed(), GIT, SessionPaused("no space left"))
     done = ctl("status")
     assert done.code == 3
-    assert "paused: no space left" in done.out
+    assert "paused: no space left; to go on: milestonectl resume small; supervised by process " in done.out
+    (session,) = json.loads(ctl("status", "--json").out)["sessions"]
+    assert session["waits"] == [{"role": None, "why": "no space left", "command": "milestonectl resume small"}]
+
+
+def test_a_session_that_stands_still_because_a_role_was_stopped_says_so_with_the_way_on(
+    journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    journal("small", *READY, *ONE_DONE, PreflightPassed(), ChildHeld("git_integration"))
+    done = ctl("status")
+    assert done.code == 3
+    said = (
+        "waits for git_integration, which is stopped until somebody starts it; meanwhile no worktree is made"
+        " and nothing lands; to go on: milestonectl start small:git_integration"
+    )
+    assert said in done.out.splitlines()
+    (session,) = json.loads(ctl("status", "--json").out)["sessions"]
+    assert [(one["role"], one["command"]) for one in session["waits"]] == [
+        ("git_integration", "milestonectl start small:git_integration")
+    ]
+
+
+def test_a_task_that_waits_for_its_next_attempt_or_for_files_of_another_says_so(
+    project: Project, journal: Journalist, ctl: Ctl, supervised: Callable[[], None]
+) -> None:
+    supervised()
+    project.write(
+        "small",
+        """\
+id: small
+title: A small one
+tasks:
+  - {id: one, title: First, run: "true", retries: 3, retry_delay: 1h}
+  - {id: two, title: Second, run: "true", files: [doc/a.md]}
+  - {id: three, title: Third, run: "true", files: [doc/]}
+""",
+    )
+    failed = (
+        AttemptGranted("one.1", "one", 1, 0, STEPS),
+        SlotPrepared("one.1", "/slot", "0" * 40),
+        AttemptStarted("one.1", 1),
+        AttemptEnded("one.1", Outcome.FAILED, "run", 1, seconds=2.0),
+    )
+    journal("small", *READY, PreflightPassed(), GIT, *failed, AttemptGranted("two.1", "two", 1, 0, STEPS))
+    out = ctl("status").out
+    assert re.search(r"^one +pending .* run exited with 1; again in (59m|60m|1h)", out, re.MULTILINE)
+    assert re.search(r"^three +pending +waits for two: the same files$", out, re.MULTILINE)
+
+
+def test_a_supervising_process_that_does_not_answer_is_named_and_the_journal_is_shown(
+    project: Project, journal: Journalist, ctl: Ctl, supervised: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervised()
+    journal("small", *READY, PreflightPassed(), GIT)
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.05)
+    with bind_control(ProjectPaths(project.path).control):  # listens, and accepts nobody
+        done = ctl("status")
+        assert "small  running" in done.out
+        said = f"process {os.getpid()} (a test), which supervises this project, has not answered within 0.05 s"
+        assert said in done.err
+        assert f"kill -CONT {os.getpid()}; look closer with: milestonectl doctor" in done.err
+        done = ctl("status", "--json")
+    assert json.loads(done.out)["supervisor"]["answers"] is False
+    assert said in done.err
+    assert ctl("status").err == ""
+
+
+def test_a_session_that_is_not_supervised_waits_for_nothing_but_its_next_start(journal: Journalist, ctl: Ctl) -> None:
+    journal("small", *READY, PreflightPassed(), ChildHeld("git_integration"), pid=GONE.pid)
+    assert "waits for git_integration" not in ctl("status").out
+    assert json.loads(ctl("status", "--json").out)["sessions"][0]["waits"] == []
 
 
 def test_a_role_that_was_given_up_is_fatal_with_its_reason(

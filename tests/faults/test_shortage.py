@@ -22,8 +22,8 @@ from actors.events import (
     SessionUnpaused,
     TaskFailed,
 )
+from actors.standstill import TASKS_WAIT
 from actors.state import ROLES
-from supervisor.runner import SHORT
 from tests.e2e.stage import (
     COMMAND,
     Done,
@@ -70,7 +70,7 @@ def test_what_cannot_be_started_for_want_of_descriptors_waits_pauses_the_session
             attempt = stage.grant("t", sh("echo here"))
             stage.until(lambda: stage.facts(SessionPaused))
             (paused,) = stage.facts(SessionPaused)
-            assert paused.reason.startswith(SHORT)
+            assert paused.reason.startswith(TASKS_WAIT)
             assert "Too many open files" in paused.reason
             assert "ulimit -n" in paused.reason
             beats = stage.beats()

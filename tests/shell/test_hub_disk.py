@@ -23,7 +23,7 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.frames import Beat, Deliver
-from supervisor.hub import DISK_FULL
+from actors.standstill import DISK_FULL
 from tests.shell.hosting import SESSION
 from tests.shell.hubs import Stage
 from tests.waiting import wait_until

@@ -44,12 +44,13 @@ from actors.events import (
     TaskStalled,
     UncommittedSeen,
 )
-from actors.git_integration import STUCK, GitIntegration
+from actors.git_integration import GitIntegration
 from actors.messages import ProgramEnded
 from actors.model import Isolation, Milestone, Task
 from actors.programs import Finished
 from actors.progress_monitor import ProgressMonitor
 from actors.reader import read
+from actors.standstill import LANDING_HELD
 from actors.state import Phase
 from actors.task_executor import WRITE_SHARE, TaskExecutor
 from tests.repositories import MakeRepository, git
@@ -204,7 +205,7 @@ def test_what_could_not_land_waits_in_its_slot_for_the_next_life_and_is_archived
         bench.run_programs()
         bench.happen(grant("a"))
         bench.run_programs()
-        bench.happen(SessionPaused(f"{STUCK}a disk has failed"))
+        bench.happen(SessionPaused(f"{LANDING_HELD}a disk has failed"))
         work(bench, "a", {"a": "made\n"})
         cancelled = status is SessionStatus.CANCELLED
         bench.happen(StopRequested("the operator", final=cancelled), SessionSettled(status))
