@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping as Map
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from actors.model import Command
@@ -32,10 +35,44 @@ _LARGEST: Final = 1 << 60
 _LONGEST: Final = 366 * 86400.0
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SIMILAR: Final = 0.8
+"""How much of the letters of a key must be those of a known one for it to be taken for that one, misspelt."""
+
+_OTHER_NAMES: Final = {"title": "name", "status": "state", "estimated_hours": "hours"}
+"""Keys that have a second name: where that stands nobody misses the first."""
+
 _NONE_WORDS: Final = frozenset({"", "none", "None", "null", "n/a", "-"})
 
 E = TypeVar("E", bound=enum.Enum)
 T = TypeVar("T")
+
+
+def note_slips(
+    fields: Mapping,
+    whose: str,
+    read: tuple[str, ...],
+    notes: Notes,
+    *,
+    known: AbstractSet[str] = frozenset(),
+    synonyms: Map[str, str] = MappingProxyType({}),
+) -> None:
+    """Warn of keys that look like a misspelt one that is missing: the file would mean less than it says.
+
+    Any other key is none of our business: people and their tools keep keys of their own.
+
+    Args:
+        fields: The map.
+        whose: What the map is, for people (``a task``).
+        read: The keys that are read.
+        notes: Receives the warnings.
+        known: Keys that are no slip, read or not.
+        synonyms: Words that others use for a key.
+    """
+    there = fields.entries
+    for key in there.keys() - known - frozenset(read):
+        meant = synonyms.get(key.lower()) or notes.closest(key, read, _SIMILAR)
+        if meant is not None and meant not in there and _OTHER_NAMES.get(meant) not in there:
+            notes.warning(there[key].key, f"unknown key {quoted(key)} of {whose}, which is ignored", meant)
 
 
 def given(fields: Mapping, name: str) -> Node | None:

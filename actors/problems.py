@@ -137,6 +137,7 @@ class Names:
     def __init__(self, choices: Iterable[str]) -> None:
         self._choices = list(choices)
         self._folded: dict[str, str] | None = None
+        self._found: dict[tuple[str, float], str | None] = {}
         affordable = _MOST_COMPARISONS // max(1, len(self._choices))
         self._fuzzy_searches_left = min(_MOST_FUZZY_SEARCHES, affordable)
 
@@ -152,14 +153,21 @@ class Names:
         folded = _fold(word)
         if folded in self._folded:
             return self._folded[folded]
+        if (word, similar) in self._found:
+            return self._found[word, similar]
         if not self._fuzzy_searches_left:
             return None
         self._fuzzy_searches_left -= 1
+        found = self._found[word, similar] = self._nearest(folded, similar)
+        return found
+
+    def _nearest(self, folded: str, similar: float) -> str | None:
         without_digits = _DIGITS.sub("#", folded)
-        for near in difflib.get_close_matches(folded, self._folded, n=5, cutoff=similar):
+        known = self._folded or {}
+        for near in difflib.get_close_matches(folded, known, n=5, cutoff=similar):
             # task-7 is not a misspelt task-8: words that differ in their numbers alone are different names.
             if _DIGITS.sub("#", near) != without_digits:
-                return self._folded[near]
+                return known[near]
         return None
 
 

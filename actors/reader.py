@@ -35,8 +35,15 @@ from actors.taskfields import (
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PERCENTAGE: Final = re.compile(r"(\d{1,4})(?:\.\d{1,6})?\s*%?")
 _MILESTONE_NAMES: Final = ("milestone_id", "id")
-_MATTERS: Final = ("tasks", "dependencies", "depends_on", "shared_resources", "requirements")
-_SIMILAR: Final = 0.8
+_MATTERS: Final = (
+    *("tasks", "dependencies", "depends_on", "prerequisite_milestones", "shared_resources", "requirements"),
+    *("title", "status", "description", "category", "progress", "success_criteria"),
+)
+_SYNONYMS: Final = {"requires": "depends_on", "needs": "depends_on", "prerequisites": "prerequisite_milestones"}
+_FAMILY: Final = frozenset({"dependencies_met", "git_status", "in_progress", "stats"})
+_OF_DEPENDENCIES: Final = ("requires", "prerequisite_milestones", "depends_on", "internal", "shared_resources")
+_FAMILY_DEPENDENCIES: Final = frozenset({"blocks", "enables", "external", "optional"})
+_OF_REQUIREMENTS: Final = ("tools", "environment", "disk_space_mb")
 
 
 @attrs.frozen
@@ -154,7 +161,7 @@ def _milestone(body: shapes.Body, notes: Notes) -> tuple[Milestone | None, Marks
     if not title:
         notes.error(top.start, "the milestone has no title; write one line that says what it is for")
     warn_of_placeholder(top, notes)
-    _note_slips(top, notes)
+    fields.note_slips(top, "the milestone", _MATTERS, notes, known=_FAMILY, synonyms=_SYNONYMS)
     if mark_id is None:
         return None, None
     for name in requires:
@@ -219,19 +226,12 @@ def _tasks(top: Mapping, notes: Notes) -> list[Draft]:
     return []
 
 
-def _note_slips(top: Mapping, notes: Notes) -> None:
-    """Warn of keys that look like a misspelt one that matters: the file would mean less than it says."""
-    for key in top.entries.keys() - _MATTERS:
-        meant = notes.closest(key, _MATTERS, _SIMILAR)
-        if meant is not None and meant not in top.entries:
-            notes.warning(top.entries[key].key, f"unknown key {quoted(key)} of the milestone", meant)
-
-
 def _requires(top: Mapping, notes: Notes) -> list[Scalar]:
     found: list[Scalar] = []
     dependencies = top.entries.get("dependencies")
     holders = [(top, "prerequisite_milestones"), (top, "depends_on")]
     if isinstance(dependencies, Mapping):
+        fields.note_slips(dependencies, "'dependencies'", _OF_DEPENDENCIES, notes, known=_FAMILY_DEPENDENCIES)
         names = ("requires", "prerequisite_milestones", "depends_on", "internal")
         holders = [*((dependencies, name) for name in names), *holders]
     elif dependencies is not None:
@@ -261,6 +261,7 @@ def _requirements(top: Mapping, notes: Notes) -> Requirements:
     if not isinstance(node, Mapping):
         notes.warning(node.key, "'requirements' is no map with tools, environment and disk_space_mb and is not used")
         return Requirements()
+    fields.note_slips(node, "'requirements'", _OF_REQUIREMENTS, notes)
     disk = fields.whole(node, "disk_space_mb", notes)
     return Requirements(
         tools=tuple(name.text for name in fields.names(node, "tools", notes, inside=("name", "command"))),

@@ -31,12 +31,15 @@ _SYNONYMS: Final = {
 _FAMILY: Final = frozenset({
     "acceptance_criteria", "actual_hours", "artifacts", "assigned_team", "assigned_to", "blockers",
     "category", "completed", "completed_at", "created_at", "current_phase", "deliverables",
-    "description", "done", "estimated_hours", "external_dependencies", "hours", "id", "kiro_workflow",
-    "labels", "name", "notes", "owner", "phase", "priority", "progress", "quality_metrics",
-    "started_at", "state", "status", "tags", "title", "type", "updated_at", "verified", "weight",
+    "dependencies_met", "description", "done", "estimated_hours", "external_dependencies", "hours", "id",
+    "kiro_workflow", "labels", "name", "notes", "owner", "phase", "priority", "progress", "quality_metrics",
+    "started_at", "state", "stats", "status", "tags", "title", "type", "updated_at", "verified", "weight",
 })  # fmt: skip
 _KNOWN: Final = _FAMILY | frozenset(_MISSPELT)
-_SIMILAR: Final = 0.8
+_READ: Final = (
+    *_MISSPELT,
+    *("acceptance_criteria", "description", "estimated_hours", "id", "status", "title", "type", "weight"),
+)
 
 _RANGE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:\s*-\s*(\d{1,6}(?:\.\d{1,6})?))?\s*(?:h|hrs?|hours?)?")
 
@@ -83,7 +86,7 @@ def read_task(node: Node, notes: Notes) -> Draft | None:
         return None
     entries = node.entries
     if not entries.keys() <= _KNOWN:
-        _note_slips(node, notes)
+        fields.note_slips(node, "a task", _READ, notes, known=_KNOWN, synonyms=_SYNONYMS)
     mark_id = identity(node, "a task", TASK_ID, notes)
     if mark_id is None:
         return None
@@ -245,12 +248,3 @@ def _hours(node: Mapping, notes: Notes) -> float | None:
         return None
     low, high = match.groups()
     return float(low) if high is None else (float(low) + float(high)) / 2
-
-
-def _note_slips(node: Mapping, notes: Notes) -> None:
-    """Warn of keys that look like a misspelt executable one: the task would run without it."""
-    for key in node.entries.keys() - _KNOWN:
-        meant = _SYNONYMS.get(key.lower()) or notes.closest(key, _MISSPELT, _SIMILAR)
-        if meant is not None and meant not in node.entries:
-            message = f"unknown key {quoted(key)} of a task, which is ignored"
-            notes.warning(node.entries[key].key, message, meant)

@@ -121,6 +121,10 @@ def test_keys_that_are_a_slip_of_the_pen_are_warned_of() -> None:
         "cmd": "run",
         "on-crash": "on_crash",
         "file": "files",
+        "weigth": "weight",
+        "estimate_hours": "estimated_hours",
+        "discription": "description",
+        "acceptence_criteria": "acceptance_criteria",
     }
     for slip, meant in slips.items():
         found = reading(with_task(f"{slip}: x"))
@@ -135,7 +139,51 @@ def test_a_misspelt_key_of_the_milestone_is_warned_of() -> None:
     found = reading(f"{HEAD}task: []\ndependancies: [m0]\nproject: x\n")
 
     assert [problem.suggestion for problem in found.problems] == ["", "tasks", "dependencies"]
-    assert lines(found)[1] == "m1.yaml:3:1: unknown key 'task' of the milestone; did you mean 'tasks'?"
+    assert (
+        lines(found)[1] == "m1.yaml:3:1: unknown key 'task' of the milestone, which is ignored; did you mean 'tasks'?"
+    )
+    slips = {
+        "prerequisite_milestone": "prerequisite_milestones",
+        "requires": "depends_on",
+        "shared_resource": "shared_resources",
+        "requirments": "requirements",
+        "sucess_criteria": "success_criteria",
+        "statsu": "status",
+        "descripton": "description",
+    }
+    for slip, meant in slips.items():
+        found = reading(f"{HEAD}{slip}: x\ntasks: [{{id: a, title: A}}]\n")
+        assert [(problem.line, problem.column, problem.suggestion) for problem in found.problems] == [(3, 1, meant)]
+    for other in ("project", "stats", "in_progress", "risks", "team", "requester", "state"):
+        assert not reading(f"{HEAD}{other}: pending\ntasks: [{{id: a, title: A}}]\n").problems
+
+
+def test_a_misspelt_key_below_dependencies_or_requirements_is_warned_of() -> None:
+    found = reading(
+        f"{HEAD}tasks: [{{id: a, title: A}}]\ndependencies:\n  require: [m0]\n  external: []\n"
+        "requirements: {tool: [make], disk_space: 5}\n"
+    )
+
+    assert lines(found) == [
+        "m1.yaml:5:3: unknown key 'require' of 'dependencies', which is ignored; did you mean 'requires'?",
+        "m1.yaml:7:16: unknown key 'tool' of 'requirements', which is ignored; did you mean 'tools'?",
+        "m1.yaml:7:30: unknown key 'disk_space' of 'requirements', which is ignored; did you mean 'disk_space_mb'?",
+    ]
+
+
+def test_who_writes_the_second_name_of_a_key_misses_nothing() -> None:
+    assert not reading(
+        "id: m1\nname: One\ntitles: 3\ntasks: [{id: a, name: A, titles: 3, state: done, stat: x}]\n"
+    ).problems
+
+
+def test_the_same_slip_in_every_task_is_warned_of_in_every_task() -> None:
+    many = 600
+    found = reading(
+        f"{HEAD}tasks:\n" + "".join(f"  - {{id: t{one}, title: T, depnds_on: []}}\n" for one in range(many))
+    )
+
+    assert [problem.suggestion for problem in found.problems] == ["depends_on"] * many
 
 
 def test_a_list_of_arguments_in_the_place_of_commands_is_warned_of() -> None:
