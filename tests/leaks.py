@@ -3,7 +3,8 @@
 Owns looking and cleaning up. A process belongs to a test when it descends from this one, or when its
 environment, its working folder or an open file of it names the test's mark or folders: so one that was
 orphaned, or that has shed its environment, is found as well, and those of a test that runs beside this one
-are not.
+are not. Only pids that were not there when the test began are looked at: reading what every process of the machine has
+open, for each of thousands of tests, was more work than most of the tests.
 
 Everything gets `GRACE` seconds to end by itself: what a test stopped may still be on its way out.
 """
@@ -57,11 +58,11 @@ class Leak:
 
 @frozen
 class Snapshot:
-    """What is there before a test: threads, (descriptor, target) pairs, children, paths in the checkout."""
+    """What is there before a test: threads, (descriptor, target) pairs, pids, paths in the checkout."""
 
     threads: frozenset[threading.Thread]
     descriptors: frozenset[tuple[int, str]]
-    children: frozenset[psutil.Process]
+    pids: frozenset[int]
     files: frozenset[Path]
 
 
@@ -70,7 +71,7 @@ def take_snapshot(checkout: Path) -> Snapshot:
     return Snapshot(
         threads=frozenset(threading.enumerate()),
         descriptors=frozenset(_descriptors()),
-        children=frozenset(psutil.Process().children(recursive=True)),
+        pids=frozenset(psutil.pids()),
         files=frozenset(_files(checkout)),
     )
 
@@ -114,12 +115,14 @@ def _no_leaks(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 def _left_processes(before: Snapshot, world: World, folders: tuple[Path, ...]) -> Iterator[Leak]:
-    found = set(psutil.Process().children(recursive=True)) - before.children
     traces = (f"{MARK}={world.mark}", *(f"{folder}/" for folder in folders))
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and process not in found and _names(process, traces):
-            found.add(process)
-    for process in sorted(found, key=lambda one: one.pid):
+    found = []
+    for pid in sorted(set(psutil.pids()) - before.pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if _descends(process) or _names(process, traces):
+                found.append(process)
+    for process in found:
         try:
             state = process.status()
             ours = process.ppid() == os.getpid()
@@ -131,6 +134,11 @@ def _left_processes(before: Snapshot, world: World, folders: tuple[Path, ...]) -
             continue
         what = "zombie (nobody waited for it)" if state == psutil.STATUS_ZOMBIE else "process"
         yield Leak(f"{what} {process.pid} [{command}]", partial(_end_process, process))
+
+
+def _descends(process: psutil.Process) -> bool:
+    """Tell whether this process is an ancestor of another."""
+    return os.getpid() in (parent.pid for parent in process.parents())
 
 
 def _names(process: psutil.Process, traces: tuple[str, ...]) -> bool:

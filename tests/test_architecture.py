@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,8 +16,7 @@ from attrs import frozen
 
 import supervisor
 from supervisor.conduct import PRELOAD
-
-CHECKOUT: Final = Path(__file__).parents[1]
+from tests.sources import CHECKOUT, MODULES, Module
 
 # The layers of `supervisor`, lowest first. A module may import its own layer and those below. What is not
 # named here is the shell, above them all: processes, files, sockets, the clock, the command line.
@@ -156,15 +154,6 @@ NOT_CODE: Final = frozenset(
 
 
 @frozen
-class Module:
-    """A module of the product: its dotted name, its file, and its parsed source."""
-
-    name: str
-    file: Path
-    tree: ast.Module
-
-
-@frozen
 class Import:
     """One imported name, at a line: `a.b` for `import a.b` and for `from a import b`."""
 
@@ -172,16 +161,6 @@ class Import:
     line: int
     at_load: bool
 
-
-def _modules() -> Iterator[Module]:
-    for package in ("actors", "supervisor"):
-        for file in sorted((CHECKOUT / package).rglob("*.py")):
-            parts = file.relative_to(CHECKOUT).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield Module(name, file, ast.parse(file.read_text(encoding="utf-8"), filename=str(file)))
-
-
-MODULES: Final = {module.name: module for module in _modules()}
 
 # Modules that decide and never do: values in, values out. They read no clock, start nothing, open nothing.
 PURE: Final = frozenset(
@@ -232,7 +211,7 @@ def _layer(name: str) -> int:
 
 
 def _where(module: Module, line: int) -> str:
-    return f"{module.file.relative_to(CHECKOUT)}:{line}"
+    return f"{module.path}:{line}"
 
 
 def test_the_modules_named_here_exist() -> None:

@@ -5,16 +5,12 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.bans import looked_up, violations
-
-CHECKOUT: Final = Path(__file__).parents[1]
-FILES: Final = sorted(file for name in ("actors", "supervisor") for file in (CHECKOUT / name).rglob("*.py"))
-SOURCES: Final = {str(file.relative_to(CHECKOUT)): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+from tests.sources import CHECKOUT, MODULES
 
 LOOKS_UP: Final = frozenset(
     {
@@ -101,12 +97,12 @@ def test_the_linter_finds_what_is_planted_too() -> None:
 
 
 def test_the_product_does_without_all_of_it() -> None:
-    wrong = [f"{name}:{line}: {what}" for name, tree in SOURCES.items() for line, what in violations(tree)]
+    wrong = [f"{one.path}:{line}: {what}" for one in MODULES.values() for line, what in violations(one.tree)]
     assert wrong == []
 
 
 def test_an_attribute_is_looked_up_by_a_string_only_where_the_string_is_ours() -> None:
     assert list(looked_up(ast.parse("getattr(verbs, request.verb)()"))) == [1]
     assert list(looked_up(ast.parse("getattr(error, 'pos', None)"))) == []
-    found = {name for name, tree in SOURCES.items() if any(looked_up(tree))}
+    found = {one.path for one in MODULES.values() if any(looked_up(one.tree))}
     assert found == LOOKS_UP

@@ -29,7 +29,8 @@ from supervisor.printout import Printout
 from supervisor.spec import Backoff, SupervisorFlags
 from tests.families import members_of_group
 from tests.health.trees import Tree, spec
-from tests.test_architecture import LAYERS, MODULES
+from tests.sources import MODULES
+from tests.test_architecture import LAYERS
 from tests.waiting import wait_until
 
 MIB = 1024**2
