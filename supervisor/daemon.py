@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import gc
 import math
 import os
 import signal
@@ -484,6 +485,7 @@ def run_daemon(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the daemon and end the process with its exit code."""
+    gc.freeze()  # what has been imported by now never becomes garbage: nobody has to look
     sys.exit(run_daemon())
 
 

@@ -8,6 +8,7 @@ that says so, never a traceback.
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -100,6 +101,9 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"supervisor.cli.{MODULES.get(cmd_name, cmd_name)}")
+        if not gc.isenabled():  # as `main` has it until here: nothing of what is loaded now ever becomes garbage
+            gc.freeze()
+            gc.enable()
         command: click.Command = module.command
         return command
 
@@ -257,6 +261,7 @@ def _defect(error: Exception, *, as_json: bool) -> CommandError:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    gc.disable()  # until the command is loaded: looking for garbage in it would be a sixth of a short run's work
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show is shown with a question mark, not as an error.
         if stream is not None and hasattr(stream, "reconfigure"):

@@ -129,6 +129,20 @@ def test_what_is_wrong_in_a_file_is_said_with_its_path_as_one_types_it(project: 
         assert str(project.path) not in said
 
 
+@pytest.mark.parametrize("module", ["supervisor.cli", "supervisor.daemon"])
+def test_garbage_is_collected_again_once_all_is_loaded_and_not_looked_for_in_what_was_loaded(module: str) -> None:
+    program = (
+        "import atexit, gc, sys\n"
+        f"from {module} import main\n"
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
+        "sys.argv[1:] = [sys.argv[1]]\n"
+        "main()\n"
+    )
+    word = "version" if module == "supervisor.cli" else "--version"
+    done = subprocess.run([sys.executable, "-c", program, word], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "True True"
+
+
 def test_version_names_what_counts(ctl: Ctl) -> None:
     found = json.loads(ctl("version", "--json").out)
     assert found.keys() == {"milestoned", "python", "git", "kernel", "libraries", "complaints"}
