@@ -7,7 +7,6 @@ once. Refuses to judge what it sees.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -35,10 +34,16 @@ def offer(requirements: Requirements, directories: Collection[str]) -> Offer:
         if space is not None:
             free[directory] = space.free // MEGABYTE
     return Offer(
-        tuple(tool for tool in requirements.tools if shutil.which(tool) is None),
+        tuple(tool for tool in requirements.tools if not _is_found(tool)),
         tuple(name for name in requirements.environment if not os.environ.get(name)),
         tuple(free.items()),
     )
+
+
+def _is_found(tool: str) -> bool:
+    import shutil  # noqa: PLC0415 - with its three ways to compress, for the milestones that name tools
+
+    return shutil.which(tool) is not None
 
 
 class Machine:

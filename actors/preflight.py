@@ -10,7 +10,6 @@ to each other is :mod:`actors.validation`'s.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
@@ -18,6 +17,7 @@ import attrs
 import msgspec
 
 from actors import statuses
+from actors.digests import sha256
 from actors.events import DependencyAlert
 from actors.model import FileStatus, Milestone, Requirements
 from actors.problems import quoted
@@ -234,7 +234,7 @@ def _edited(own: Subject, surroundings: Surroundings) -> Iterator[DependencyAler
         return
     now = without_statuses(reading.milestone)
     if now != without_statuses(own.milestone):
-        digest = hashlib.sha256(msgspec.json.encode(now)).hexdigest()[:12]
+        digest = sha256(msgspec.json.encode(now)).hexdigest()[:12]
         detail = (
             f"{own.path} was edited; this session goes on with what it began with; "
             f"`milestonectl run {own.milestone.id}` takes it in after a stop"

@@ -6,10 +6,11 @@ that.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Final
+
+from actors.digests import sha256
 
 OLDEST_GIT: Final = (2, 38)
 """The first git with ``merge-tree --write-tree``."""
@@ -28,5 +29,5 @@ def slots_directory(project: str, configured: str) -> str:
     if configured:
         return configured
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    name = hashlib.sha256(project.encode()).hexdigest()[:16]
+    name = sha256(project.encode()).hexdigest()[:16]
     return str(Path(cache) / "milestoned" / name)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterable
-from shutil import which
 from typing import TYPE_CHECKING, Final
 
 from actors.editor import set_statuses
@@ -63,7 +62,7 @@ def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCo
         return ()
     branch = f"refs/heads/milestone/{milestone_id}"
     asked = run(git("rev-parse", "--verify", "--quiet", branch, cwd=str(project), timeout=_SECONDS))
-    if (asked.code == _NO_SUCH_REF and not asked.stderr) or (asked.code == NOT_STARTED and which("git") is None):
+    if (asked.code == _NO_SUCH_REF and not asked.stderr) or (asked.code == NOT_STARTED and not _has_git()):
         return ()
     if asked.code not in {0, _NO_SUCH_REF}:
         found = no_repository(str(project), asked)
@@ -78,6 +77,12 @@ def commits_of(project: Path, milestone_id: str, base: str = "") -> tuple[TaskCo
     if isinstance(listed, Finished):
         raise _unreadable(project, milestone_id, listed)
     return tuple(one for one in listed if one.milestone == milestone_id)
+
+
+def _has_git() -> bool:
+    from shutil import which  # noqa: PLC0415 - for the machine without
+
+    return which("git") is not None
 
 
 def _unreadable(project: Path, milestone_id: str, done: Finished) -> RunRefusedError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -269,7 +268,7 @@ def _fill(connection: sqlite3.Connection, form: Form, events: Iterable[tuple[str
     connection.execute(f"PRAGMA user_version={form.version}")
     for table in SCHEMA:
         connection.execute(table)
-    journal_id = secrets.token_bytes(16)
+    journal_id = os.urandom(16)
     connection.execute("BEGIN")
     connection.execute("INSERT INTO meta VALUES (?)", (journal_id,))
     connection.executemany(INSERT, _rows(chain.genesis(journal_id), events))
@@ -297,7 +296,7 @@ def row_of(record: Record, previous: bytes) -> Row:
         body.decode(),
         chain.crc(form),
         previous,
-        chain.link(previous, form),
+        chain.linker(record.seq)(previous, form),
     )
 
 

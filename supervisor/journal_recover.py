@@ -191,7 +191,7 @@ def _whole(connection: sqlite3.Connection) -> Iterator[_Event]:
         head = previous if head is None else head
         if (seq, previous, check) != (expected, head, chain.crc(form)):
             return
-        head = chain.link(previous, form)
+        head = chain.linker(expected)(previous, form)
         if head != digest:
             return
         yield session.decode(), wall, mono, Fact(kind.decode(), msgspec.Raw(body))

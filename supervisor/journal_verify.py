@@ -147,7 +147,9 @@ def _walk(
     names: dict[str, str] = {}
     words: dict[bytes, str] = {}
     known_seq, known_hash = known or (0, b"")
-    canonical, crc, link, started = chain.canonical, chain.crc, chain.link, SessionStarted.__name__.encode()
+    (last,) = connection.execute("SELECT max(seq) FROM events").fetchone()
+    canonical, crc, link = chain.canonical, chain.crc, chain.linker(last or 0)
+    started = SessionStarted.__name__.encode()
     expected = 1
     for row in connection.execute(f"SELECT {journal_file.COLUMNS} FROM events ORDER BY seq"):  # noqa: S608 - constants
         seq, session, wall, mono, kind, body, check, previous, digest = row

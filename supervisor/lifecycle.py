@@ -5,11 +5,11 @@ events and the deadlines that belong to the move. It refuses to know about sibli
 budgets and requests.
 """
 
-import hashlib
 from typing import Final
 
 import attrs
 
+from actors.digests import sha256
 from supervisor.children import Backoff, Child, Down, Running, Starting, Stopping
 from supervisor.core_effects import (
     AskToStop,
@@ -243,5 +243,5 @@ class Lifecycle:
 
     def _unit(self, child: Child) -> float:
         """Draw a number in [0, 1) that is fixed by seed, child and incarnation: a run can be repeated."""
-        drawn = hashlib.blake2b(f"{self._seed}/{child.id}/{child.incarnation}".encode(), digest_size=6)
-        return int.from_bytes(drawn.digest()) / 2**48
+        drawn = sha256(f"{self._seed}/{child.id}/{child.incarnation}".encode()).digest()
+        return int.from_bytes(drawn[:6]) / 2**48

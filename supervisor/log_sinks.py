@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import gzip
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -167,6 +165,9 @@ def _open_private(path: str, flags: int) -> int:
 
 def _compress(path: str) -> None:
     """Replace a file that was put aside by a compressed one; called by loguru."""
+    import gzip  # noqa: PLC0415 - these two with what they load, for the log that has become too long
+    import shutil  # noqa: PLC0415
+
     number = _open_private(f"{path}.gz", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with (
         Path(path).open("rb") as source,

@@ -9,7 +9,6 @@ Other lines mean nothing here. Owns the socket and its words. Refuses to know wh
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -58,7 +57,7 @@ class NotifySocket:
     def __init__(self, child: str, incarnation: int) -> None:
         self.child = child
         self.incarnation = incarnation
-        self._name = f"supervisor-{secrets.token_hex(16)}"
+        self._name = f"supervisor-{os.urandom(16).hex()}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

@@ -136,8 +136,12 @@ IMPURE_NAMES: Final = frozenset(
 # Slow to import, of use only to the command line: not loaded by a role process or by `import supervisor`.
 HEAVY: Final = frozenset({"click", "prometheus_client", "rich", "watchfiles"})
 
-# Large and needed seldom: imported by the first line that is logged, the first webhook.
-LARGE: Final = HEAVY | {"asyncio", "http", "loguru", "ssl"}
+# Large and needed seldom: imported by the first line that is logged, the first webhook, a
+# long journal (OpenSSL, which `hashlib` loads, and what loads `hashlib`).
+LARGE: Final = HEAVY | {
+    *("asyncio", "gzip", "hashlib", "hmac", "http", "loguru", "lzma", "random", "secrets", "shutil", "ssl"),
+    *("email", "tempfile"),
+}
 
 NOT_FILE_NAMES: Final = frozenset(
     {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "handlers", "engine"}

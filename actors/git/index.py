@@ -8,7 +8,6 @@ what the index is for.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 import attrs
 
+from actors.digests import sha1
 from actors.git.objects import loose_object
 
 _HEAD: Final = struct.Struct(">4sII")  # signature, version, number of entries
@@ -81,7 +81,7 @@ def trees_of(index: str) -> Trees | None:
             return None
         raw = file.read_bytes()
         body, checksum = raw[:-_HASH], raw[-_HASH:]
-        if checksum not in {_NOT_HASHED, hashlib.sha1(body, usedforsecurity=False).digest()}:
+        if checksum not in {_NOT_HASHED, sha1(body).digest()}:
             return None
         return _Builder(body).build()
     except (OSError, ValueError, IndexError, struct.error, _ForGit):

@@ -10,7 +10,6 @@ file with the name for the object, even if a power cut left the file empty.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from typing import Final
 
 import attrs
 
+from actors.digests import sha1
 from actors.failpoints import at
 
 FOLDER: Final = b"040000"
@@ -144,7 +144,7 @@ def is_clean(name: str) -> bool:
 def loose_object(kind: str, content: bytes) -> tuple[str, bytes]:
     """Return the name of an object and what its file holds before it is deflated; pure."""
     whole = b"%b %d\0%b" % (kind.encode(), len(content), content)
-    return hashlib.sha1(whole, usedforsecurity=False).hexdigest(), whole
+    return sha1(whole).hexdigest(), whole
 
 
 def write_objects(common_dir: str, objects: Sequence[tuple[str, bytes]]) -> None:

@@ -12,13 +12,13 @@ the slot, so a capture that is repeated comes to the same tree.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from actors.digests import sha256
 from actors.git.place import Record, Slot, copy_index, overwrite
 from actors.git.plumbing import OUR_FILES, Refusal, complaint, git, joined, our_files, split, without
 from actors.git.repository import Repository
@@ -186,7 +186,7 @@ def _entries(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _digest(listed: bytes) -> str:
-    return hashlib.sha256(listed).hexdigest()
+    return sha256(listed).hexdigest()
 
 
 def _batches(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -58,3 +58,8 @@ def test_a_torn_or_damaged_witness_says_nothing() -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         assert chain.unpack_witness(bytes(damaged)) is None
+
+
+@given(st.binary(min_size=32, max_size=32), TEXTS)
+def test_a_long_journal_is_hashed_as_a_short_one(previous: bytes, form: bytes) -> None:
+    assert chain.linker(10**6)(previous, form) == chain.linker(1)(previous, form) == chain.link(previous, form)
