@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _SECTION: Final = re.compile(r"\[(?P<name>[^\]]+)\]")
 _OPTION: Final = re.compile(r"(?P<name>[^\s#;:=\[][^:=]*?)\s*[:=]")
 _HERE: Final = "%(here)s"
+_DEFAULT: Final = "DEFAULT"
+"""The section whose values those sections have that do not say otherwise, of every file."""
+
 _MOST_FILES: Final = 1000
 
 
@@ -93,12 +96,15 @@ def read_sections(path: Path, text: str, read: Callable[[Path], str], expansions
             for name, section in _parse(file, read(file), here=str(file.parent).replace("%", "%%")).items():
                 former = sections[name].values if name in sections else {}
                 sections[name] = attrs.evolve(section, values={**former, **section.values})
+    if (default := sections.pop(_DEFAULT, None)) is not None:
+        sections = {name: attrs.evolve(one, values={**default.values, **one.values}) for name, one in sections.items()}
     return Sections(tuple(files), sections, tuple(unmatched))
 
 
 def _parse(path: Path, text: str, *, here: str = _HERE) -> dict[str, Section]:
     """Return the sections of a file; ``%(here)s`` in them becomes the directory of a file that is included."""
-    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
+    # To the parser [DEFAULT] is a section as any other: its values are those of other files' sections too.
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False, default_section="")
     try:
         parser.read_string(text, str(path))
     except configparser.MissingSectionHeaderError as error:
@@ -174,8 +180,8 @@ def pairs(value: Value, text: str) -> dict[str, str]:
     Raises:
         ForeignError: It is none.
     """
-    lexer = shlex.shlex(text, posix=True)
-    lexer.commenters = lexer.escape = ""  # a backslash is one, as to supervisord
+    # As supervisord has it: quotes are a part of a word, a backslash is one, and any word parts two variables.
+    lexer = shlex.shlex(text)
     lexer.wordchars += "/.+-():@~%"
     found: dict[str, str] = {}
     try:
@@ -184,8 +190,8 @@ def pairs(value: Value, text: str) -> dict[str, str]:
         raise ForeignError([Problem(value.path, value.line, 1, f"has an open quote: {text!r}")]) from error
     for start in range(0, len(words), 4):
         match words[start : start + 4]:
-            case [name, "=", one] | [name, "=", one, ","]:
-                found[name] = one.strip("'\"")  # those in other quotes too, as supervisord has it
+            case [name, "=", one, *_]:
+                found[name] = one.strip("'\"")
             case _:
                 message = f'must be NAME="value", parted by commas: wrong near {" ".join(words[start : start + 4])!r}'
                 raise ForeignError([Problem(value.path, value.line, 1, message)])

@@ -155,6 +155,7 @@ class _Carrier:
         fields = {"id": name, "type": "supervisor", "quarantine": True, "flags": _flags(made)}
         place = f"{section.path}:{section.line}: [{section.name}]"
         child = ForeignChild(fields, place, children=_in_order(made))
+        self._check((child,), (section.path, section.line))
         return _Made(child, priority, max(one.retries for one in made), max(one.healthy for one in made))
 
     # --- programs ----------------------------------------------------------------------------------------------------

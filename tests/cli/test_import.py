@@ -159,6 +159,11 @@ def test_each_thing_that_is_lost_has_its_line_and_what_to_do_on_standard_error_i
         ("[program:a]\ncommand=x\nenvironment=A\n", 3, 'must be NAME="value"'),
         ("[program:a]\ncommand=x\n[group:g]\nprograms=b\n", 4, "there is no [program:b]"),
         ("[program:a]\ncommand=x\n[group:g]\n", 3, "has no 'programs'"),
+        (
+            "[program:a]\ncommand=x\nprocess_name=p\n[program:b]\ncommand=x\nprocess_name=p\n[group:g]\nprograms=a,b\n",
+            7,
+            "another child has this id",
+        ),
         ("[program:a b]\ncommand=x\n", 1, "no blank, colon or slash"),
         ("[program:a]\ncommand=x\nprocess_name=b/c\n", 1, "no blank, colon or slash"),
         ("[program:a]\ncommand=x\nstartretries=9999999999999999\n", 3, "at most"),
@@ -364,11 +369,25 @@ def test_the_directory_of_a_file_that_is_included_is_its_own(ctl: Ctl, tmp_path:
         ("A=\"'x'\"", "x"),
         ("A='say \"x\" so'", 'say "x" so'),
         ('A=""', ""),
+        ('A=say"x"', 'say"x'),
+        ('A="a#b"', "a#b"),
     ],
 )
 def test_a_variable_has_the_value_that_supervisord_gives_it(ctl: Ctl, tmp_path: Path, written: str, read: str) -> None:
     text = f"[program:a]\ncommand=x\nenvironment={written},B=1\n"
     assert programs_of(ctl, tmp_path, text)["a"].env == {"A": read, "B": "1"}
+
+
+def test_variables_are_parted_by_whatever_parts_them_to_supervisord(ctl: Ctl, tmp_path: Path) -> None:
+    text = '[program:a]\ncommand=x\nenvironment=A="1";B=2,\n'
+    assert programs_of(ctl, tmp_path, text)["a"].env == {"A": "1", "B": "2"}
+
+
+def test_what_is_said_in_default_holds_for_programs_of_every_file(ctl: Ctl, tmp_path: Path) -> None:
+    (tmp_path / "more.conf").write_text("[program:b]\ncommand=b\n[program:c]\ncommand=c\ndirectory=/c\n")
+    text = "[DEFAULT]\ndirectory=%(here)s\n[program:a]\ncommand=a\n[include]\nfiles=more.conf\n"
+    programs = programs_of(ctl, tmp_path, text)
+    assert {name: one.cwd for name, one in programs.items()} == {"a": str(tmp_path), "b": str(tmp_path), "c": "/c"}
 
 
 def test_programs_start_where_a_supervisord_that_daemonizes_stands(
