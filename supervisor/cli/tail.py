@@ -83,20 +83,25 @@ def _nothing(log: Log) -> str:
 class _Show:
     """Where pieces go: line by line as JSON, or, a process's log made readable, to where they are made safe if need be.
 
-    Into a pipe or file what a task printed goes as it is.
+    Into a pipe or file what a task printed goes as it is. Each log is finished before the next one is shown.
     """
 
     def __init__(self, *, as_json: bool, colours: bool) -> None:
-        self._lines: dict[str, bytes] | None = {} if as_json else None
-        self._text = TerminalText(colours=colours) if sys.stdout.isatty() else None
+        self._as_json = as_json
+        self._colours = colours
+        self._is_terminal = sys.stdout.isatty() and not as_json
         self._log: Log | None = None
+        self._rest = b""
+        self._text = TerminalText(colours=colours)
         self._process = ProcessLog()
 
     def __call__(self, log: Log, piece: bytes) -> None:
-        if self._lines is not None:
-            self._log = log
-            *whole, rest = (self._lines.pop(log.name, b"") + piece).split(b"\n")
-            self._lines[log.name] = rest
+        if self._log is not None and log.path != self._log.path:
+            self.finish()
+            click.echo(escaped(f"==> {log.name} <=="), err=True)
+        self._log = log
+        if self._as_json:
+            *whole, self._rest = (self._rest + piece).split(b"\n")
             for line in whole:
                 self._object(log, line)
         else:
@@ -106,24 +111,23 @@ class _Show:
     def finish(self) -> None:
         """Show what was held back."""
         self._print(self._process.finish())
-        if self._text is not None and self._lines is None:
-            self._write(self._text.finish())
-        if self._lines and self._log is not None and (rest := self._lines.pop(self._log.name, b"")):
-            self._object(self._log, rest)
+        if self._is_terminal:
+            sys.stdout.write(self._text.finish())
+        if self._rest and self._log is not None:
+            self._object(self._log, self._rest)
+        sys.stdout.flush()
+        self._rest = b""
+        self._text = TerminalText(colours=self._colours)
 
     def _print(self, piece: bytes) -> None:
-        if self._text is not None:
-            self._write(self._text.feed(piece))
+        if self._is_terminal:
+            sys.stdout.write(self._text.feed(piece))
         else:
             sys.stdout.buffer.write(piece)
 
     def _object(self, log: Log, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")
         click.echo(json.dumps({"name": log.name, "session_id": log.session, "log": str(log.path), "line": text}))
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
 
 class _Tail:
@@ -168,6 +172,7 @@ class _Tail:
             yield from self.rest()
             if newer:
                 self._go_on()
+                yield b""  # that it is another log now is worth knowing before it has something
             elif over:
                 return
             else:
@@ -194,7 +199,6 @@ class _Tail:
         self._file.close()
         self.log = attempt_log(self._paths, self.log.session, self.log.task, self.log.number + 1)
         self._file = LogFile(self.log.path)
-        click.echo(escaped(f"==> {self.log.name} <=="), err=True)
 
 
 def _waiting() -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """`milestonectl tail --follow` beside a run: it goes on with what comes, and ends when there is nothing to wait for."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,18 +14,23 @@ def test_follow_shows_what_comes_goes_on_with_the_next_attempt_and_ends_with_the
     folder: Project, place: Path
 ) -> None:
     script = f"if test -e '{place}/tried'; then echo again; {waits_for(place / 'gate')}; echo done; exit 0; fi\n"
-    script += f"echo first; {waits_for(place / 'gate-1')}; touch '{place}/tried'; exit 1"
+    script += f"echo first; printf open; {waits_for(place / 'gate-1')}; touch '{place}/tried'; exit 1"
     folder.write("m1", milestone_of({"id": "a", "run": script, "retries": 1, "retry_delay": "0s"}))
     running = folder.start("run", "m1")
     wait_until(lambda: facts(folder, AttemptStarted), 60.0, "an attempt runs")
     tail = folder.start("tail", "-f", "a")
+    lines = folder.start("tail", "-f", "--json", "a")
     wait_until(lambda: "first\n" in tail.text(), 60.0, "the first attempt's output")
+    wait_until(lambda: '"first"' in lines.text(), 60.0, "the same as an object")
     (place / "gate-1").touch()
     wait_until(lambda: "again\n" in tail.text(), 60.0, "the second attempt's output")
     assert tail.process.poll() is None
     (place / "gate").touch()
-    assert (tail.wait(), running.wait()) == (0, 0)
+    assert (tail.wait(), lines.wait(), running.wait()) == (0, 0, 0)
     assert tail.text().index("first\n") < tail.text().index("==> a.2 <==") < tail.text().index("done\n")
+    objects = [json.loads(line) for line in lines.text().splitlines() if line.startswith("{")]
+    shown = [(one["name"], one["line"]) for one in objects if not one["line"].startswith("$ ")]
+    assert shown == [("a.1", "first"), ("a.1", "open"), ("a.2", "again"), ("a.2", "done")]
 
 
 def test_follow_ends_when_its_reader_has_gone_and_at_ctrl_c(folder: Project, place: Path) -> None:
