@@ -266,6 +266,8 @@ def main() -> None:
         # A name that the terminal's encoding cannot show is shown with a question mark, not as an error.
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    if sys.stdin is not None and hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line for the shell is read as the words of arguments are
     code = run_command()
     is_gone = False
     try:

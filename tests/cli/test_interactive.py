@@ -161,6 +161,16 @@ def test_lines_of_a_pipe_are_executed_also_after_one_that_failed(project: Projec
     assert fed(project.path, b"version \0").returncode != 0
 
 
+def test_a_line_that_is_no_text_is_one_that_failed_whatever_the_encoding(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as under en_US.UTF-8
+    done = fed(project.path, b"\xff\nversion\n")
+    assert done.returncode == 2
+    assert b"'\\udcff'" in done.stderr
+    assert b"milestoned" in done.stdout
+
+
 def test_words_of_the_shell_itself_are_explained_and_end_it_whatever_comes_behind_them(project: Project) -> None:
     done = fed(project.path, b"help exit\nhelp help\nquit now\nnosuch\n")
     assert (done.returncode, done.stderr) == (0, b"")
