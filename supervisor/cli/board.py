@@ -51,6 +51,8 @@ class Board:
             board: It must not be higher than the terminal, rows beyond that are left out; ``None`` for no board any
                 more.
         """
+        if not (lines or board or self._widths):
+            return  # also nothing for a terminal that is another's
         width, height = self._console.size
         with self._console.capture() as printed:
             for line in lines:

@@ -17,7 +17,7 @@ from actors.progress import percentage
 from actors.state import Phase, Stage
 from actors.wording import duration_text
 from supervisor.cli.board import Board
-from supervisor.cli.keyboard import quiet_keyboard
+from supervisor.cli.keyboard import Keyboard
 from supervisor.cli.narration import TITLES, Line, Tone, roles_in_order
 from supervisor.cli.output import visible
 from supervisor.cli.view import View, line_text
@@ -78,11 +78,12 @@ class LiveView(View):
         self._drawn = 0.0
         self._end_wall: float | None = None
         self._hint = ""
+        self._keyboard = Keyboard(self._leave)
         self._terminal = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Print the header."""
-        self._terminal.enter_context(quiet_keyboard())
+        self._terminal.enter_context(self._keyboard)
         for text in self.header():
             self._console.print(Text(visible(text), style="bold"), soft_wrap=True)
         return self
@@ -92,7 +93,7 @@ class LiveView(View):
     ) -> None:
         """Print what is left, and give the terminal back."""
         with self._terminal:
-            self._draw(None)
+            self._leave()
 
     def show(self, notice: RunNotice) -> None:
         """Take a notice."""
@@ -121,13 +122,17 @@ class LiveView(View):
         """Draw if it is time."""
         if time.monotonic() - self._drawn >= REFRESH_SECONDS:
             width, height = self._console.size
-            self._draw(self._contents(width, height))
+            self._draw(self._contents(width, height) if self._keyboard.is_ours() else None)
 
     def over(self, over: Over) -> None:
         """Print how it ended, below everything."""
         style = "bold green" if over.code == 0 else "bold yellow"
         for text in self.closing(over):
             self._console.print(Text(visible(text), style=style), soft_wrap=True)
+
+    def _leave(self) -> None:
+        """Take the board away; the lines stay."""
+        self._draw(None)
 
     def _draw(self, board: RenderableType | None) -> None:
         lines, self._lines = self._lines, []

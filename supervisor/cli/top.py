@@ -9,23 +9,28 @@ Owns the pictures' pace and the end. What is measured is :mod:`supervisor.cli.to
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import signal
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from supervisor.cli.keyboard import is_typed, quiet_keyboard
+from supervisor.cli.keyboard import Keyboard
 from supervisor.cli.output import escaped, print_json, require_project
-from supervisor.cli.reaching import NOBODY, nobody
+from supervisor.cli.reaching import nobody
 from supervisor.cli.status import described
 from supervisor.cli.top_rows import Measured, table
 from supervisor.cli.verbs import names_argument, verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    _Document = dict[str, Any]
 
 UNKNOWN: Final = 4
 FIRST_SECONDS: Final = 0.5
@@ -47,24 +52,46 @@ def command(ctx: click.Context, names: tuple[str, ...], *, interval: float, numb
     Exit codes: 0 shown; 4 unknown name; 69 nobody supervises this project; 78 the journal cannot be read; 130 Ctrl-C.
     """
     project = require_project(ctx, as_json=as_json)
-    is_live = sys.stdout.isatty() and not as_json
-    pictures = number if number is not None else None if is_live else 1
     measured = Measured(project)
-    document = _look(project, names, measured, as_json=as_json)
-    with quiet_keyboard() if is_live else contextlib.nullcontext() as keyboard, _screen(wanted=is_live):
+    look = functools.partial(_look, project, names, measured, as_json=as_json)
+    document = look()
+    if sys.stdout.isatty() and not as_json:
+        document = _live(look, measured, interval, number) or document
+    else:
+        for shown in range(number or 1):
+            threading.Event().wait(interval if shown else FIRST_SECONDS)
+            document = look()
+            if as_json:
+                print_json(measured.document)
+            else:
+                click.echo("\n".join(_rows(document, measured)))
+            sys.stdout.flush()
+    return UNKNOWN if document["unknown"] else 0
+
+
+def _live(look: Callable[[], _Document], measured: Measured, interval: float, number: int | None) -> _Document | None:
+    """Renew the picture until it is enough, and return what was shown last; ``None`` for nothing."""
+    screen = _Screen()
+    document: _Document | None = None
+    rows: list[str] = []
+    keyboard = Keyboard(screen.leave)
+    with _ended_in_order(), keyboard, contextlib.closing(screen):
         pause = FIRST_SECONDS
-        shown = 0
-        while not is_typed(b"qQ", keyboard, pause):
-            document = _look(project, names, measured, as_json=as_json)
-            _show(document, measured, as_json=as_json, is_live=is_live)
-            shown += 1
+        while number is None or number > 0:
+            if keyboard.is_typed(b"qQ", pause):
+                return document
+            document = look()
+            rows = _rows(document, measured)
+            if keyboard.is_ours():
+                screen.draw(rows)
+            number = None if number is None else number - 1
             pause = interval
-            if shown == pictures or document["supervisor"] is None:
-                break
-    return UNKNOWN if document["unknown"] else 0 if document["supervisor"] is not None else NOBODY
+    # The other screen is gone; the last picture of so many is what was asked for.
+    click.echo("\n".join(rows))
+    return document
 
 
-def _look(project: Path, names: tuple[str, ...], measured: Measured, *, as_json: bool) -> dict[str, Any]:
+def _look(project: Path, names: tuple[str, ...], measured: Measured, *, as_json: bool) -> _Document:
     """Find out who is there, and measure them.
 
     Raises:
@@ -77,37 +104,46 @@ def _look(project: Path, names: tuple[str, ...], measured: Measured, *, as_json:
     return document
 
 
-def _show(document: dict[str, Any], measured: Measured, *, as_json: bool, is_live: bool) -> None:
-    if as_json:
-        print_json(measured.document)
-        return
+def _rows(document: _Document, measured: Measured) -> list[str]:
     lines = [f"{one['name']}: ERROR ({one['message']})" for one in document["unknown"]]
-    lines += table(measured.document)
-    lines = [escaped(line) for line in lines]
-    if is_live:
-        rows, columns = _size()
-        lines = [line[: columns - 1] for line in lines[: rows - 1]]
+    return [escaped(line) for line in (*lines, *table(measured.document))]
+
+
+class _Screen:
+    """The terminal's other screen, without a cursor, from the first picture on; what stood on it comes back."""
+
+    def __init__(self) -> None:
+        self._is_drawn = False
+
+    def draw(self, rows: Sequence[str]) -> None:
+        """Show rows; what has no room is left out."""
+        columns, height = os.get_terminal_size(sys.stdout.fileno())
+        lines = [line[: max(1, columns - 1)] for line in rows[: max(1, height - 1)]]
+        begin = "" if self._is_drawn else "\x1b[?1049h\x1b[?25l"
+        self._is_drawn = True
         # Row by row, so that nothing flickers: home, each row cleared behind its text, then whatever is below.
-        click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
-    else:
-        click.echo("\n".join(lines))
-    sys.stdout.flush()
+        click.echo(begin + "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
+        sys.stdout.flush()
 
+    def leave(self) -> None:
+        """Give the first screen back."""
+        if self._is_drawn:
+            self._is_drawn = False
+            click.echo("\x1b[?25h\x1b[?1049l", nl=False)
+            sys.stdout.flush()
 
-def _size() -> tuple[int, int]:
-    columns, rows = os.get_terminal_size(sys.stdout.fileno())
-    return max(2, rows), max(2, columns)
+    close = leave
 
 
 @contextlib.contextmanager
-def _screen(*, wanted: bool) -> Iterator[None]:
-    """Draw on the terminal's other screen, without a cursor; what stood on it comes back."""
-    if not wanted:
-        yield
-        return
-    click.echo("\x1b[?1049h\x1b[?25l", nl=False)
+def _ended_in_order() -> Iterator[None]:
+    """Have TERM end us as Ctrl-C does, with the terminal as it was."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise click.exceptions.Exit(128 + number)
+
+    former = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        click.echo("\x1b[?25h\x1b[?1049l", nl=False)
-        sys.stdout.flush()
+        signal.signal(signal.SIGTERM, former)

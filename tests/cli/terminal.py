@@ -52,6 +52,10 @@ class Terminal:
         """Make the terminal larger or smaller."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def echoes(self) -> bool:
+        """Tell whether what is typed is echoed now."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     def type(self, keys: bytes) -> None:
         """Type keys."""
         os.write(self._master, keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,11 @@ from tests.e2e.stage import COMMAND, Project, facts, milestone_of, waits_for
 from tests.waiting import wait_until
 
 COLOURS: Final = re.compile(rb"\x1b\[[0-9;]*[1-9][0-9;]*m")
+PROMPT: Final = "shell> "
 TYPED: Final = b"xyzzy"
+GIVEN_BACK: Final = b"\x1b[?25h\x1b[?1049l"
+HIDE: Final = b"\x1b[?25l"
+SHOW: Final = b"\x1b[?25h"
 
 
 @pytest.fixture
@@ -65,6 +70,64 @@ def test_a_run_takes_no_notice_of_keys_follows_the_size_and_ends_in_order(projec
         assert terminal.raw.count(b"\x1b[?25l") == terminal.raw.count(b"\x1b[?25h") == 1
 
 
+@contextlib.contextmanager
+def in_shell(project: Project, *words: str) -> Iterator[Terminal]:
+    """Start `milestonectl` as a job of a shell on a terminal; leave the shell at the end."""
+    with on_terminal(["/bin/sh", "-i"], project.path, {"PS1": PROMPT, "ENV": ""}) as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type(f"{shlex.join([*COMMAND, *words])}\n".encode())
+        yield terminal
+        terminal.type(b"exit\n")
+        terminal.wait()
+
+
+def put_aside(terminal: Terminal) -> None:
+    """Type Ctrl-Z, and have the shell do something."""
+    terminal.type(b"\x1a")
+    wait_until(lambda: terminal.text().endswith(PROMPT), 60.0, "the shell is there again")
+    assert terminal.raw.count(HIDE) == terminal.raw.count(SHOW)
+    wait_until(terminal.echoes, 60.0, "keys are echoed again")
+    terminal.type(b"echo $((6 * 7))\n")
+    wait_until(lambda: terminal.text().endswith(f"42\n{PROMPT}"), 60.0, "it is done")
+
+
+def brought_back(terminal: Terminal) -> bytes:
+    """Have the shell bring us back, and return what was drawn since."""
+    before = len(terminal.raw)
+    terminal.type(b"fg\n")
+    wait_until(lambda: terminal.text() and terminal.raw.count(HIDE) == 2, 60.0, "it is drawn again")
+    assert not terminal.echoes()
+    return terminal.raw[before:]
+
+
+def test_a_run_that_ctrl_z_stopped_leaves_the_terminal_to_the_shell_until_it_goes_on(
+    project: Project, gate: Path
+) -> None:
+    assert not gate.exists()
+    with in_shell(project, "run", "m1") as terminal:
+        terminal.wait_for("> slow")
+        put_aside(terminal)
+        again = brought_back(terminal)
+        assert b"\x1b[1A" not in again.partition(HIDE)[0]  # what the shell has shown stays
+        terminal.type(TYPED + b"\x03")
+        terminal.wait_for("Go on with: milestonectl run m1")
+        wait_until(terminal.echoes, 60.0, "the shell is there again")
+        assert TYPED not in terminal.raw
+        assert terminal.raw.count(HIDE) == terminal.raw.count(SHOW) == 2
+
+
+def test_top_that_ctrl_z_stopped_gives_the_screen_back_and_takes_it_again(project: Project, gate: Path) -> None:
+    assert not gate.exists()
+    with beside(project), in_shell(project, "top", "--interval", "0.2") as terminal:
+        terminal.wait_for("> slow.1")
+        put_aside(terminal)
+        assert GIVEN_BACK in terminal.raw
+        assert b"\x1b[?1049h" in brought_back(terminal)
+        terminal.type(TYPED + b"q")
+        wait_until(lambda: terminal.text().endswith(PROMPT) and terminal.echoes(), 60.0, "the shell is there again")
+        assert TYPED not in terminal.raw
+
+
 def test_top_is_renewed_follows_the_size_and_ends_with_q_or_ctrl_c(project: Project, gate: Path) -> None:
     assert not gate.exists()
     with beside(project):
@@ -76,7 +139,15 @@ def test_top_is_renewed_follows_the_size_and_ends_with_q_or_ctrl_c(project: Proj
             terminal.type(b"q")
             assert terminal.wait() == 0
             assert TYPED not in terminal.raw
-            assert terminal.raw.endswith(b"\x1b[?25h\x1b[?1049l")
+            assert terminal.raw.endswith(GIVEN_BACK)
+        with at_terminal(project, "top", "--interval", "0.2") as terminal:
+            terminal.wait_for("> slow.1")
+            terminal.process.terminate()
+            assert terminal.wait() == 143
+            assert terminal.raw.endswith(GIVEN_BACK)
+        with at_terminal(project, "top", "--number", "1") as terminal:
+            assert terminal.wait() == 0
+            assert b"> slow.1" in terminal.raw.partition(GIVEN_BACK)[2]
         with at_terminal(project, "top", "--interval", "0.2") as terminal:
             terminal.wait_for("> slow.1")
             terminal.type(b"\x03")
