@@ -62,7 +62,7 @@ def command(ctx: click.Context, name: str, *, follow: bool, lines: int | None, s
             log = find_log(name, paths, sessions)
         except UnknownLogError as error:
             raise CommandError(FAILED, *error.lines, as_json=as_json) from error
-        show = _Show(as_json=as_json, colours=ctx.color is not False)
+        show = _Show(log, as_json=as_json, colours=ctx.color is not False)
         with _Tail(paths, sessions, log) as tail:
             try:
                 tail.begin(LINES if lines is None else lines, size)
@@ -86,17 +86,17 @@ class _Show:
     Into a pipe or file what a task printed goes as it is. Each log is finished before the next one is shown.
     """
 
-    def __init__(self, *, as_json: bool, colours: bool) -> None:
+    def __init__(self, log: Log, *, as_json: bool, colours: bool) -> None:
+        self._log = log
         self._as_json = as_json
         self._colours = colours
         self._is_terminal = sys.stdout.isatty() and not as_json
-        self._log: Log | None = None
         self._rest = b""
         self._text = TerminalText(colours=colours)
         self._process = ProcessLog()
 
     def __call__(self, log: Log, piece: bytes) -> None:
-        if self._log is not None and log.path != self._log.path:
+        if log.path != self._log.path:
             self.finish()
             click.echo(escaped(f"==> {log.name} <=="), err=True)
         self._log = log
@@ -113,7 +113,7 @@ class _Show:
         self._print(self._process.finish())
         if self._is_terminal:
             sys.stdout.write(self._text.finish())
-        if self._rest and self._log is not None:
+        if self._rest:
             self._object(self._log, self._rest)
         sys.stdout.flush()
         self._rest = b""
