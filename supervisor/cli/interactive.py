@@ -151,11 +151,22 @@ class Shell:
             sys.stdout.flush()
         with _keeping_terminal(), _deaf():
             try:
-                code = subprocess.call(command, stdin=self._stdin)  # this program again
+                with subprocess.Popen(command, stdin=self._stdin) as process:  # this program again
+                    code = _end_of(process)
             except (OSError, ValueError) as error:  # no more processes, a word too long, a word with a NUL
                 click.echo(escaped(f"{_PROGRAM}: the command cannot be started: {error}"), err=True)
                 return os.EX_OSERR
         return code if code >= 0 else 128 - code
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process; when Ctrl-Z has stopped it, stop too, after what it had to put in order."""
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT).si_code == os.CLD_STOPPED:  # type: ignore[union-attr]
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        former = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, former)
+    return process.wait()
 
 
 def _program() -> list[str]:
@@ -167,7 +178,7 @@ def _program() -> list[str]:
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """Leave the keyboard's signals to the process that is waited for: to be ignored they would be ignored there too."""
-    numbers = (signal.SIGINT, signal.SIGQUIT)
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
     former = [signal.signal(number, lambda *_: None) for number in numbers]
     try:
         yield

@@ -118,14 +118,18 @@ def test_a_run_that_ctrl_z_stopped_leaves_the_terminal_to_the_shell_until_it_goe
 
 def test_top_that_ctrl_z_stopped_gives_the_screen_back_and_takes_it_again(project: Project, gate: Path) -> None:
     assert not gate.exists()
-    with beside(project), in_shell(project, "top", "--interval", "0.2") as terminal:
+    with beside(project), in_shell(project) as terminal:
+        terminal.wait_for("milestonectl> ")
+        terminal.type(b"top --interval 0.2\n")  # in our own shell, which stops behind it
         terminal.wait_for("> slow.1")
         put_aside(terminal)
-        assert GIVEN_BACK in terminal.raw
+        assert GIVEN_BACK in terminal.raw.partition(b"Stopped")[0]
         assert b"\x1b[?1049h" in brought_back(terminal)
         terminal.type(TYPED + b"q")
-        wait_until(lambda: terminal.text().endswith(PROMPT) and terminal.echoes(), 60.0, "the shell is there again")
+        wait_until(lambda: terminal.text().endswith("milestonectl> "), 60.0, "our shell is there again")
         assert TYPED not in terminal.raw
+        terminal.type(b"exit\n")
+        wait_until(lambda: terminal.text().endswith(PROMPT), 60.0, "the shell is there again")
 
 
 def test_top_is_renewed_follows_the_size_and_ends_with_q_or_ctrl_c(project: Project, gate: Path) -> None:
