@@ -43,7 +43,9 @@ _COLOUR: Final = re.compile(r"(\x1b\[(?:0|1|2|3[0-7]|9[0-7])m)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 config_option = click.option(
-    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Configuration file to use."
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Configuration file to use before the others.",
 )
 
 

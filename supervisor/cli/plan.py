@@ -87,7 +87,7 @@ class Forecast:
 
 @verb("plan", "milestonectl plan milestone-001 --max-parallel 8")
 @click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
-@click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="Predict for so many tasks at once.")
+@click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), metavar="N", help="Predict for so many at once.")
 @config_option
 def command(
     ctx: click.Context, milestone: str, *, max_parallel: int | None, config: Path | None, as_json: bool

@@ -101,15 +101,19 @@ class _Signals:
 
 @verb("run", "milestonectl run milestone-001 --max-parallel 4", json=OBJECT_PER_EVENT)
 @click.argument("milestone", metavar="ID", shell_complete=completing.milestones)
-@click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), help="How many tasks may run at once.")
+@click.option("-j", "--max-parallel", type=click.IntRange(1, 1000), metavar="N", help="Tasks that may run at once.")
 @click.option(
     "--isolation",
     type=click.Choice(["worktree", "none"]),
     help="Run each task in a git worktree of its own (the default), or in place without commits.",
 )
-@click.option("--fail-fast/--keep-going", default=None, help="Start nothing new once a task has failed.")
+@click.option(
+    "--fail-fast/--keep-going", default=None, help="Start nothing new once a task has failed, or what can still run."
+)
 @click.option("--as-journaled", is_flag=True, help="Resume with the tasks as they were, although the file was edited.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="Configuration file to use.")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), help="Configuration file to use before the others."
+)
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
 def command(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
@@ -130,7 +134,7 @@ def command(  # noqa: PLR0913 - one parameter per option
 
     Exit codes: 0 completed; 1 failed, blocked or not found; 2 invalid file; 75 another process runs here;
     78 configuration or journal; 129, 130 and 143 interrupted by HUP, INT or TERM, resumable; 130 also by `stop` and
-    `shutdown`.
+    `shutdown`; 141 nobody reads the output any more, resumable.
     """
     refuse_unfit(needs_git=isolation != "none", as_json=as_json)
     project = require_project(ctx, as_json=as_json)

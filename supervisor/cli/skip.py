@@ -10,7 +10,7 @@ from supervisor.cli.reaching import order
 from supervisor.cli.verbs import session_option, tasks_argument, timeout_option, verb
 
 
-@verb("skip", "milestonectl skip task-007")
+@verb("skip", "milestonectl skip task-009")
 @tasks_argument("TASK...")
 @session_option
 @timeout_option

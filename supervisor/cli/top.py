@@ -24,7 +24,7 @@ from supervisor.cli.output import escaped, print_json, require_project
 from supervisor.cli.reaching import nobody
 from supervisor.cli.status import described
 from supervisor.cli.top_rows import Measured, table
-from supervisor.cli.verbs import names_argument, verb
+from supervisor.cli.verbs import OBJECT_PER_PICTURE, names_argument, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ FIRST_SECONDS: Final = 0.5
 """Between the two looks that the first picture needs: a share of a core is a difference."""
 
 
-@verb("top", "milestonectl top --interval 1")
+@verb("top", "milestonectl top --interval 1", json=OBJECT_PER_PICTURE)
 @names_argument()
 @click.option(
     "-d", "--interval", type=click.FloatRange(min=0.2), default=2.0, metavar="SECONDS", help="Between pictures."
@@ -47,7 +47,7 @@ def command(ctx: click.Context, names: tuple[str, ...], *, interval: float, numb
     """Show what the supervising process, roles, runner and tasks use: processor, memory, descriptors, threads.
 
     NAME is a session or milestone; without NAME all that live. On a terminal the picture is renewed until q or Ctrl-C;
-    into a pipe, and with --json, it is one, unless --number says otherwise.
+    into a pipe, and with --json, there is one, unless --number says otherwise.
 
     Exit codes: 0 shown; 4 unknown name; 69 nobody supervises this project; 78 the journal cannot be read; 130 Ctrl-C.
     """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DOCUMENT: Final = "One JSON document on standard output."
 OBJECT_PER_EVENT: Final = "One JSON object per event on standard output."
+OBJECT_PER_PICTURE: Final = "One JSON object per picture on standard output."
 OBJECT_PER_LINE: Final = "One JSON object per line on standard output."
 
 
