@@ -377,7 +377,7 @@ def test_a_new_user_gets_from_nothing_to_a_finished_milestone_with_the_commands_
     page = (CHECKOUT / "docs" / "systemd.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ (.*)$", page.split("```console\n")[1].split("```")[0], re.MULTILINE)
     assert len(commands) <= 6
-    assert ["pip install milestoned" in commands[0], "export PATH=" in commands[1]] == [True, True]
+    assert ["pip install ~/src/milestoned" in commands[0], "export PATH=" in commands[1]] == [True, True]
     repository = "mkdir /srv/home/new; cd /srv/home/new; git init -qb main; git config user.name N"
     commit = "git config user.email n@example.org; git commit -q --allow-empty -m first"
     unit = f"milestoned@{escape_path(Path('/srv/home/new'))}.service"
