@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
