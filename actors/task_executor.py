@@ -7,13 +7,13 @@ them, the journal and the milestone file. It alone writes the milestone file, an
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import ClassVar, Final
 
 import attrs
 
+from actors.digests import sha256
 from actors.editor import EditError, set_statuses
 from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed, task_of
 from actors.execution import Execution
@@ -173,7 +173,7 @@ class TaskExecutor(RoleActor):
         if edited is not None:
             milestone, statuses = None, {key: word for key, word in statuses.items() if key not in edited}
         left = set_statuses(data, milestone=milestone, tasks=statuses, path=str(self._path), reading=reading)
-        self._left_as = hashlib.sha256(left).digest()
+        self._left_as = sha256(left).digest()
         return left
 
     @property
@@ -202,7 +202,7 @@ class TaskExecutor(RoleActor):
             data = read_bytes(self._path)
         except FileNotFoundError:  # as when a former incarnation has moved it
             return False
-        if hashlib.sha256(data).digest() == self._left_as:
+        if sha256(data).digest() == self._left_as:
             return False
         found = read(data, str(self._path)).milestone
         return found is None or _edited(self.state.milestone, found) is not None
