@@ -1,4 +1,8 @@
-"""The protocols by which shells ask for completions: click's own, but for bash, where a colon parts words.
+"""The protocols by which shells ask for completions: click's own, with scripts of our own on the shells' side.
+
+Click's scripts take a word for what it says as a whole. In bash a colon parts words, and everywhere the value of an
+option may be typed behind an equals sign (``--session=``): what stands before it is no part of the value, and has to be
+left out (bash, zsh) or put before each offer (fish).
 
 An answer that cannot be given is no answer: nothing is printed over a line that somebody types. Refuses to know
 commands, and what is offered behind them (:mod:`supervisor.cli.completing`).
@@ -11,6 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from click.shell_completion import (
     BashComplete,
+    FishComplete,
+    ZshComplete,
     add_completion_class,
     get_completion_class,
     shell_complete,
@@ -26,24 +32,85 @@ SHELLS: Final = ("bash", "zsh", "fish")
 # the last colon is left out of the answer. Read line by line, so that no asterisk is taken as a pattern.
 _BASH: Final = """\
 %(complete_func)s() {
-    local line word cut type value
+    local line word option cut type value
     line="${COMP_LINE:0:COMP_POINT}"
     word="${line##*[[:space:]]}"
-    cut=""
+    option="" cut=""
+    if [[ "$word" == --*=* ]]; then
+        [[ "$COMP_WORDBREAKS" == *=* ]] || option="${word%%%%=*}="
+        word="${word#*=}"
+    fi
     if [[ "$word" == *:* && "$COMP_WORDBREAKS" == *:* ]]; then
-        cut="${word%%"${word##*:}"}"
+        option="" cut="${word%%"${word##*:}"}"
     fi
     COMPREPLY=()
     while IFS=, read -r type value; do
         case "$type" in
             dir) compopt -o dirnames 2>/dev/null ;;
             file) compopt -o default 2>/dev/null ;;
-            plain) COMPREPLY+=("${value#"$cut"}") ;;
+            plain) COMPREPLY+=("$option${value#"$cut"}") ;;
         esac
     done < <(COMP_LINE="$line" %(complete_var)s=bash_complete "$1" 2>/dev/null)
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+
+_ZSH: Final = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local type key help
+    local -a response offered described
+    (( $+commands[%(prog_name)s] )) || return 1
+    response=("${(@f)$(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) \\
+        %(complete_var)s=zsh_complete %(prog_name)s 2>/dev/null)}")
+    [[ "$PREFIX" == --*=* ]] && compset -P 1 '*='
+    for type key help in "${(@)response}"; do
+        case "$type" in
+            dir) _path_files -/ ;;
+            file) _path_files -f ;;
+            plain) if [[ "$help" == _ ]]; then offered+=("$key"); else described+=("$key:$help"); fi ;;
+        esac
+    done
+    (( $#described )) && _describe -V unsorted described
+    (( $#offered )) && compadd -V unsorted -a offered
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    %(complete_func)s "$@"
+else
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+_FISH: Final = """\
+function %(complete_func)s
+    set -l line (commandline -cp)
+    set -l token (commandline -ct)
+    set -l option (string match -r -- '^--[^=]+=' $token)
+    set -l typed (string replace -r -- '^--[^=]+=' '' $token)
+    for answer in (env %(complete_var)s=fish_complete COMP_WORDS="$line" COMP_CWORD="$token" %(prog_name)s 2>/dev/null)
+        set -l offer (string split -m 1 , -- $answer)
+        switch $offer[1]
+            case dir
+                string replace -r -- '^' "$option" (__fish_complete_directories $typed)
+            case file
+                string replace -r -- '^' "$option" (__fish_complete_path $typed)
+            case plain
+                echo -- "$option$offer[2]"
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
+
+class _Zsh(ZshComplete):
+    source_template: ClassVar[str] = _ZSH
+
+
+class _Fish(FishComplete):
+    source_template: ClassVar[str] = _FISH
 
 
 class _Bash(BashComplete):
@@ -66,7 +133,7 @@ def script(program: click.Command, shell: str, variable: str) -> str:
         shell: One of :data:`SHELLS`.
         variable: Environment variable by which the script asks.
     """
-    add_completion_class(_Bash, "bash")
+    _add_ours()
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - each of SHELLS has one
     return found(program, {}, PROGRAM, variable).source()
@@ -79,8 +146,13 @@ def answer(program: click.Command, variable: str) -> int:
         program: Whose words are completed.
         variable: Environment variable that holds the question.
     """
-    add_completion_class(_Bash, "bash")
+    _add_ours()
     try:
         return shell_complete(program, {}, PROGRAM, variable, os.environ[variable])
     except Exception:  # noqa: BLE001 - whoever types wants no message in the line
         return 1
+
+
+def _add_ours() -> None:
+    for name, ours in (("bash", _Bash), ("zsh", _Zsh), ("fish", _Fish)):
+        add_completion_class(ours, name)

@@ -154,10 +154,17 @@ def with_program(tmp_path: Path) -> str:
         # Behind a colon bash replaces only what follows it, and an asterisk is no pattern.
         ("milestonectl stop small:g", ["git_integration"]),
         ("milestonectl stop small:*", ["*"]),
+        # Neither does it replace what stands before an equals sign, unless that is told to be a part of words.
+        ("milestonectl retry --session=s", ["small"]),
+        ("milestonectl retry --session=small:g", ["git_integration"]),
+        ("COMP_WORDBREAKS=' ' milestonectl retry --session=s", ["--session=small"]),
+        ("COMP_WORDBREAKS=' ' milestonectl retry --session=small:g", ["--session=small:git_integration"]),
     ],
 )
 def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, offered: list[str]) -> None:
+    breaks, line = line[: line.index("milestonectl")], line[line.index("milestonectl") :]
     asked = f"""
+        {breaks}
         eval "$(milestonectl completion bash)"
         COMP_LINE='{line}' COMP_POINT={len(line)}
         _milestonectl_completion milestonectl
@@ -180,7 +187,10 @@ def test_a_real_bash_completes(completed: Project, tmp_path: Path, line: str, of
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
 def test_a_real_fish_completes(completed: Project, tmp_path: Path) -> None:
-    asked = "milestonectl completion fish | source; complete -C 'milestonectl retry t'; complete -C 'milestonectl stat'"
+    (completed.path / "conf.yaml").touch()
+    lines = ("retry t", "stat", "retry --session=s", "validate --config=con", "run --isolation ")
+    asks = "".join(f"; complete -C 'milestonectl {line}'" for line in lines)
+    asked = f"milestonectl completion fish | source{asks}"
     done = subprocess.run(
         ["fish", "--no-config", "-c", asked],
         cwd=completed.path,
@@ -191,11 +201,13 @@ def test_a_real_fish_completes(completed: Project, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
-    assert (sorted(found), done.stderr) == (["status", "three", "two"], "")
+    values = ["--config=conf.yaml", "--session=small", "none"]
+    assert (sorted(found), done.stderr) == ([*values, "status", "three", "two", "worktree"], "")
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
 def test_a_real_zsh_completes_what_is_typed(completed: Project, tmp_path: Path) -> None:
+    (completed.path / "conf.yaml").touch()
     env = {"PATH": with_program(tmp_path), "PS1": "ready> ", "TERM": "xterm"}
     with on_terminal(["zsh", "-f", "-i"], completed.path, env) as terminal:
         terminal.wait_for("ready> ")
@@ -204,5 +216,8 @@ def test_a_real_zsh_completes_what_is_typed(completed: Project, tmp_path: Path) 
         terminal.type(b"milestonectl retry t\t")
         terminal.wait_for("three")
         assert "two" in terminal.text()
+        for line, value in ((b"retry --session=sm", "small"), (b"validate --config=con", "conf.yaml")):
+            terminal.type(b"\x15milestonectl " + line + b"\t\x01echo \x05\n")  # the line as it is, instead of doing it
+            terminal.wait_for(f"\nmilestonectl {line.decode().partition('=')[0]}={value}")
         terminal.type(b"\x15exit\n")
         terminal.wait()
