@@ -51,6 +51,7 @@ from supervisor.notify import Notifier
 from supervisor.protocol import Named
 from supervisor.pulse import Pulse
 from supervisor.shortage import refusal, starting_threads
+from supervisor.standard_streams import open_closed_streams
 
 if TYPE_CHECKING:
     import socket
@@ -486,6 +487,7 @@ def run_daemon(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Run the daemon and end the process with its exit code."""
     gc.freeze()  # what has been imported by now never becomes garbage: nobody has to look
+    open_closed_streams()
     sys.exit(run_daemon())
 
 

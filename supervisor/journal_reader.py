@@ -33,6 +33,9 @@ CURRENT: Final = Form()
 """The form that this version writes."""
 
 _CHUNK: Final = 1_000
+_LAST_NUMBER: Final = (1 << 63) - 1
+"""The largest number that SQLite knows."""
+
 # As bytes, because a damaged type does not change what stands there, and must not keep it from being found.
 _SESSION: Final = "CAST(session AS BLOB)"
 _SELECT: Final = "SELECT seq, session, wall, mono, kind, body, crc FROM events"
@@ -132,7 +135,7 @@ class JournalReader:
             JournalDamagedError: One is not what was written.
             JournalBrokenError: They cannot be read.
         """
-        where, parameters = " WHERE seq > ?", [after]
+        where, parameters = " WHERE seq > ?", [min(after, _LAST_NUMBER)]
         if session is not None:
             where += f" AND {_SESSION} = ?"
         # In chunks, so that no statement stays open: a reader that is slow would keep the log from being

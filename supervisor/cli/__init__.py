@@ -26,6 +26,7 @@ from supervisor.cli.output import (
     CommandError,
     escaped,
 )
+from supervisor.standard_streams import open_closed_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,6 +210,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return _run(words)
     except BrokenPipeError:
         return PIPE_CODE
+    except OSError:  # not even the failure could be printed
+        return IO_ERROR
 
 
 def _run(words: list[str]) -> int:
@@ -262,6 +265,7 @@ def _defect(error: Exception, *, as_json: bool) -> CommandError:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     gc.disable()  # until the command is loaded: looking for garbage in it would be a sixth of a short run's work
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show is shown with a question mark, not as an error.
         if stream is not None and hasattr(stream, "reconfigure"):

@@ -67,7 +67,12 @@ class CommandError(Exception):
     def show(self) -> None:
         """Print the lines to standard error, and the JSON form to standard output when that was asked for."""
         if self.as_json:
-            print_json({"error": {"code": self.code, "lines": list(self.lines)}})
+            try:
+                print_json({"error": {"code": self.code, "lines": list(self.lines)}})
+            except BrokenPipeError:
+                raise
+            except OSError:  # the disk is full, which may be the very failure: it is said below
+                pass
         for number, line in enumerate(map(escaped, self.lines)):
             click.echo(f"milestonectl: {line}" if number == 0 else f"  {line}", err=True)
 

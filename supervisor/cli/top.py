@@ -24,7 +24,7 @@ from supervisor.cli.output import escaped, print_json, require_project
 from supervisor.cli.reaching import nobody
 from supervisor.cli.status import described
 from supervisor.cli.top_rows import Measured, table
-from supervisor.cli.verbs import OBJECT_PER_PICTURE, names_argument, verb
+from supervisor.cli.verbs import LONGEST_SECONDS, OBJECT_PER_PICTURE, Seconds, names_argument, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,12 @@ FIRST_SECONDS: Final = 0.5
 @verb("top", "milestonectl top --interval 1", json=OBJECT_PER_PICTURE)
 @names_argument()
 @click.option(
-    "-d", "--interval", type=click.FloatRange(min=0.2), default=2.0, metavar="SECONDS", help="Between pictures."
+    "-d",
+    "--interval",
+    type=Seconds(min=0.2, max=LONGEST_SECONDS),
+    default=2.0,
+    metavar="SECONDS",
+    help="Between pictures.",
 )
 @click.option("-n", "--number", type=click.IntRange(min=1), metavar="NUMBER", help="End after so many pictures.")
 def command(ctx: click.Context, names: tuple[str, ...], *, interval: float, number: int | None, as_json: bool) -> int:

@@ -6,6 +6,7 @@ share. Refuses to know any verb.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +20,21 @@ _DOCUMENT: Final = "One JSON document on standard output."
 OBJECT_PER_EVENT: Final = "One JSON object per event on standard output."
 OBJECT_PER_PICTURE: Final = "One JSON object per picture on standard output."
 OBJECT_PER_LINE: Final = "One JSON object per line on standard output."
+
+
+LONGEST_SECONDS: Final = 7 * 86_400.0
+"""The longest time that an option takes; the system's calls that wait take no more than 24 days."""
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range, which *not a number* is not."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return number
 
 
 def verb(name: str, example: str, *, json: str = _DOCUMENT) -> Callable[[Callable[..., object]], click.Command]:
@@ -69,5 +85,8 @@ session_option = click.option(
 )
 
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0.0), metavar="SECONDS", help="Wait no longer than this for the answer."
+    "--timeout",
+    type=Seconds(min=0.0, max=LONGEST_SECONDS),
+    metavar="SECONDS",
+    help="Wait no longer than this for the answer.",
 )

@@ -227,6 +227,40 @@ def test_a_reader_that_goes_away_is_no_error_message(project: Project, words: tu
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("words", [("status", "--json"), ("run", "nosuch", "--json")])
+def test_output_that_finds_no_room_is_exit_code_74_and_no_traceback(project: Project, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "-C", str(project.path), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("milestonectl: ")
+    assert done.returncode == (1 if "run" in words else 74)
+
+
+STREAMS_CLOSED = 'exec "$@" <&- >&- 2>&-'
+
+
+def without_streams(project: Project, *words: str) -> int:
+    """Run `milestonectl` without standard input, output and error, as some service managers start programs."""
+    command = ["sh", "-c", STREAMS_CLOSED, "sh", *COMMAND, "-C", str(project.path), *words]
+    return subprocess.run(command, check=False, timeout=120).returncode
+
+
+def test_a_run_without_standard_streams_does_its_work(project: Project) -> None:
+    project.write("m1", "id: m1\ntitle: T\ntasks: [{id: a, title: A, run: echo done}]\n")
+    assert without_streams(project, "run", "m1") == 0
+    assert "done" in project.ctl("tail", "a").out
+
+
+@pytest.mark.parametrize("words", [("tail", "a"), ("top",), ()])
+def test_a_command_without_standard_streams_has_the_exit_code_that_it_has_with_them(
+    project: Project, words: tuple[str, ...]
+) -> None:
+    assert without_streams(project, *words) == project.ctl(*words).code
+
+
+@pytest.mark.usefixtures("small")
 def test_a_run_whose_output_nobody_reads_ends_in_order_and_is_resumable(project: Project) -> None:
     project.write("slow", 'id: slow\ntitle: T\ntasks: [{id: a, title: A, run: "sleep 60"}]\n')
     reading, writing = os.pipe()
@@ -267,6 +301,14 @@ TYPED = (
     "-C / . \udcff \x1b[2J ü"
 )
 WORDS = st.sampled_from([*COMMANDS, "", *TYPED.split(" ")])
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e999", "1e10", "-inf", "x"])
+@pytest.mark.parametrize("words", [("pause", "--timeout"), ("top", "--interval")])
+def test_a_time_that_nobody_can_wait_for_is_wrong_usage(ctl: Ctl, words: tuple[str, ...], seconds: str) -> None:
+    done = ctl(*words, seconds)
+    assert done.code == 2
+    assert "Invalid value for" in done.err
 
 
 @settings(

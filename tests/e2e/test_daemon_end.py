@@ -56,6 +56,20 @@ def assert_gone(session: str) -> None:
     wait_until(lambda: not find_marked(SESSION_MARK, session), 60.0, "nothing of the session lives")
 
 
+def test_a_daemon_without_standard_streams_serves_and_ends_in_order(folder: Project) -> None:
+    (folder.path / ".milestones").mkdir()
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "supervisor.daemon", str(folder.path)]
+    with subprocess.Popen(command) as daemon:
+        try:
+            there = wait_until(lambda: folder.ctl("pid").code == 0 or daemon.poll() is not None, 60.0, "it answers")
+            assert there
+            targets = {Path(f"/proc/{daemon.pid}/fd/{number}").readlink() for number in (0, 1, 2)}
+            assert targets == {Path(os.devnull)}
+        finally:
+            daemon.terminate()
+    assert daemon.returncode == 0
+
+
 def test_a_third_signal_waits_for_nothing(folder: Project) -> None:
     """The runner is stopped, so that the second one cannot be carried out at once."""
     folder.configure("stop_grace: 60s\n")

@@ -67,6 +67,12 @@ def test_appending_nothing_writes_nothing(path: Path) -> None:
         assert journal.last_seq == 0
 
 
+def test_after_a_number_larger_than_any_there_is_nothing(path: Path) -> None:
+    written(path)
+    with Journal.open(path) as journal:
+        assert list(journal.records(after=10**30)) == []
+
+
 def test_records_are_those_of_a_session_after_a_number(path: Path) -> None:
     with Journal.open(path) as journal:
         for mine, theirs in zip(many(20), many(20, OTHER), strict=True):
