@@ -50,11 +50,20 @@ RESERVE: Final = 16
 """Descriptors that a role needs to be able to open before it does anything: what cannot be opened is no file that is
 not there, but only who asks each time could tell the two apart."""
 
+MOST_OUTPUT: Final = 256 << 20
+"""Bytes on each stream after which a program is killed: it is kept in memory, and a flood would fill that."""
+
+_OUTPUT_LOOK: Final = 0.25
+"""Seconds between two looks at how much there is."""
+
+_TOO_LONG: Final = b"\nran out of time and was killed"
+_TOO_MUCH: Final = b"\nprinted more than 256 MiB and was killed"
+
 _LOOK_AGAIN: Final = 0.1
 _SHORT_LOOKS: Final = 10
 """Looks after which a shortage of descriptors is said to be one: a second."""
 
-_UNWANTED: Final = Finished(-signal.SIGTERM, b"", b"")
+_UNWANTED: Final = Finished(-signal.SIGTERM, b"", b"", by_host=True)
 """How a program "ended" that was never started, and need not be."""
 
 CRASHED: Final = 70
@@ -75,8 +84,12 @@ class _Running:
     stdout: int
     stderr: int
     kill_at: float
-    timed_out: bool = False
+    killed_for: bytes = b""
     is_unwanted: bool = False
+
+    def printed(self) -> int:
+        """Return how many bytes there are on the longer stream."""
+        return max(os.fstat(descriptor).st_size for descriptor in (self.stdout, self.stderr))
 
 
 @attrs.define
@@ -102,7 +115,7 @@ def _memory_file(name: str, content: bytes = b"") -> int:
 def _take(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         stream.seek(0)
-        return stream.read()
+        return stream.read(MOST_OUTPUT)
 
 
 def _has_descriptors() -> bool:
@@ -335,6 +348,7 @@ class Host:
 
     def _timeout(self) -> float:
         moments = [self._next_beat, *(running.kill_at for running in self._programs.values())]
+        moments += [time.monotonic() + _OUTPUT_LOOK] if self._programs else ()
         moments += [postponed.at for postponed in self._postponed]
         if self._wake_at is not None:
             moments.append(self._wake_at)
@@ -347,17 +361,18 @@ class Host:
         if running.is_unwanted:  # and what it leaves in its group, which may not have heeded TERM, all the more
             self._signal(running, signal.SIGKILL)
         code = running.process.wait()
+        if running.printed() > MOST_OUTPUT and not running.killed_for:  # and ended before anybody looked
+            running.killed_for, code = _TOO_MUCH, code or -signal.SIGKILL
         stdout, stderr = _take(running.stdout), _take(running.stderr)
-        if running.timed_out:
-            stderr += b"\nran out of time and was killed"
-        mailbox.tell(ProgramEnded(running.token, Finished(code, stdout, stderr)))
+        by_host = bool(running.killed_for) or running.is_unwanted
+        mailbox.tell(ProgramEnded(running.token, Finished(code, stdout, stderr + running.killed_for, by_host)))
 
     def _tell_time(self, mailbox: Mailbox) -> None:
         now = time.monotonic()
         for running in self._programs.values():
-            if now >= running.kill_at and not running.timed_out:
-                running.timed_out = True
-                running.kill_at = now + 3600.0
+            if not running.killed_for and (now >= running.kill_at or running.printed() > MOST_OUTPUT):
+                running.killed_for = _TOO_LONG if now >= running.kill_at else _TOO_MUCH
+                running.kill_at = float("inf")
                 self._signal(running, signal.SIGKILL)
         due_again = [one for one in self._postponed if now >= one.at]
         self._postponed = [one for one in self._postponed if now < one.at]

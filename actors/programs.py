@@ -80,12 +80,14 @@ class Finished:
     Attributes:
         code: Exit code; negative for the signal that ended it; 127 when it could not be started.
         stdout: All that it wrote there.
-        stderr: All that it wrote there; the reason when it could not be started or ran out of time.
+        stderr: All that it wrote there; the reason when it could not be started, or why its host has ended it.
+        by_host: Whether the host has ended it: it took too long or printed too much, or nobody wanted it any more.
     """
 
     code: int
     stdout: bytes
     stderr: bytes
+    by_host: bool = False
 
     @property
     def ok(self) -> bool:
@@ -94,8 +96,8 @@ class Finished:
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it: then it has answered nothing."""
-        return self.code < 0
+        """Whether somebody else's signal ended it: then it has answered nothing, and may do better another time."""
+        return self.code < 0 and not self.by_host
 
 
 @attrs.frozen

@@ -119,3 +119,19 @@ def test_landed_is_what_a_flow_that_is_not_disturbed_says(project: Project) -> N
     write(ready.path, "a.txt", "a\n")
     spec = CommitSpec(message("a"), WHEN, AUTHOR, "")
     assert isinstance(drive(_redone(lambda: capture_and_land(project.repo, 0, ready.base, spec))), Landed)
+
+
+def test_a_program_that_took_too_long_is_not_run_again() -> None:
+    """Its host has ended it; whatever it was, it would take as long another time."""
+    ran: list[Program] = []
+
+    def slow() -> Flow[Refusal]:
+        done: Finished = yield Program(("sleep", "1000"), "/")
+        return Refusal(f"it ended with {done.code}")
+
+    def killed_by_host(program: Program) -> Finished:
+        ran.append(program)
+        return Finished(-9, b"", b"\nran out of time and was killed", by_host=True)
+
+    assert drive(_redone(slow), killed_by_host) == Refusal("it ended with -9")
+    assert len(ran) == 1

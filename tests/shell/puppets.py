@@ -62,6 +62,8 @@ class Puppet(RoleActor):
             case "run":
                 programs = [msgspec.convert(one, Program) for one in order["programs"]]
                 self._latest = self.run_flow(self._in_order(programs), self._tell)
+            case "keep little":
+                host.MOST_OUTPUT = order["bytes"]  # type: ignore[misc]
             case "give up":
                 self.give_up(self._latest, lambda: self._tell("given up"))
             case "read":

@@ -150,6 +150,22 @@ def test_a_program_that_takes_too_long_is_killed_with_its_group_and_says_so(read
     wait_until(lambda: not is_alive(int(mark.read_text(encoding="ascii"))), 60.0, "the group is gone")
 
 
+FLOODS = {
+    "for ever": "while :; do echo 'a line that is one of very many'; done",
+    "and ends": "head -c 200000 /dev/zero",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_a_program_that_prints_without_end_is_killed_before_it_fills_the_memory(ready: Hosted, flood: str) -> None:
+    ready.order(do="keep little", bytes=100_000)
+    ready.run(program("/bin/sh", "-c", flood, timeout=600.0), program("echo", "next"))
+    first, second = ready.answer()
+    assert (first["code"], first["length"]) == (-signal.SIGKILL, 100_000)
+    assert first["err"].endswith("printed more than 256 MiB and was killed")
+    assert second["out"] == "next\n"
+
+
 def test_a_flow_that_is_given_up_ends_with_its_program_and_the_whole_group_of_that(
     ready: Hosted, tmp_path: Path
 ) -> None:
