@@ -46,7 +46,7 @@ from actors.events import (
 from actors.hooks import tell
 from actors.machine import Machine, modified_wall, read_from, signature, size_of
 from actors.observations import SAMPLE_SECONDS, Falls, Gauge, View, sampled
-from actors.outputs import Match, Output, RuleBook, Tail, telling_lines
+from actors.outputs import Match, Output, RuleBook, Tail, clean, telling_lines
 from actors.paths import ProjectPaths
 from actors.role import RoleActor, UnderWay
 from actors.rules import Where
@@ -215,8 +215,9 @@ class BlockerDetector(RoleActor):
             if task.phase is not Phase.FAILED or task.attempt is None or f"failed:{task_id}" in self.state.blockers:
                 continue
             log = self._log(task.attempt.id)
-            data = read_from(log, max(0, size_of(log) - TELLING_BYTES), TELLING_BYTES)
-            tails[task_id] = telling_lines(data, self._veil)
+            begin = max(0, size_of(log) - TELLING_BYTES)
+            data = read_from(log, begin, TELLING_BYTES)
+            tails[task_id] = telling_lines(data, self._veil, is_cut=begin > 0)
         return tails
 
     def _quiet(self) -> dict[str, float]:
@@ -297,7 +298,7 @@ class BlockerDetector(RoleActor):
         values = [os.environ[name] for name in names if os.environ.get(name)]
         if names:
             values += [value for task in self.state.milestone.tasks for name, value in task.env if name in names]
-        return Veil.over(values)
+        return Veil.over([*values, *map(clean, values)])  # as they are printed, and as output is shown
 
     # --- hooks ----------------------------------------------------------------------------------------------
 

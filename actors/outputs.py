@@ -24,6 +24,9 @@ from actors.veil import Veil
 MOST_CHARACTERS: Final = 500
 """Characters of a line that are searched."""
 
+MOST_BYTES: Final = 4 * MOST_CHARACTERS
+"""Bytes of a line that are looked at."""
+
 MOST_EVIDENCE: Final = 240
 """Characters of a line that are shown."""
 
@@ -38,6 +41,10 @@ _HEADER: Final = re.compile(rb"\$ (?:run|agent|verify \d+): ")
 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))
+_UNFINISHED: Final = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,2}\Z")
+"""What may be the beginning of a character, at the end of what was cut."""
 
 
 @attrs.frozen
@@ -118,10 +125,11 @@ class Output:
         self._rest = b""
         self._line = 1
         self._numbered = True
+        self._is_inside = False
 
     def skip_to(self, offset: int) -> None:
         """Go on at another place: there is more output than can be read."""
-        self.offset, self._rest, self._numbered = offset, b"", False
+        self.offset, self._rest, self._numbered, self._is_inside = offset, b"", False, True
 
     def feed(self, data: bytes, book: RuleBook, veil: Veil, *, is_last: bool = False) -> list[Match]:
         """Take in bytes at :attr:`offset` and search the lines that they complete.
@@ -136,14 +144,17 @@ class Output:
             The new matches.
         """
         self.offset += len(data)
+        if self._is_inside:  # a line of which the beginning was skipped may begin with half of a secret
+            _, line_end, data = data.partition(b"\n")
+            self._is_inside = not line_end
         pieces = (self._rest + data).split(b"\n")
         # Of a line without end only the beginning is kept: nothing behind it would be searched anyway.
-        self._rest = b"" if is_last else pieces.pop()[: MOST_CHARACTERS * 4]
+        self._rest = b"" if is_last else pieces.pop()[:MOST_BYTES]
         lines = _decoded(pieces)
         known = {match.rule.id for match in self.matches}
         found = [
-            Match(rule, self.attempt, self._line + index if self._numbered else 0, _shown(lines[index], veil))
-            for index, rule in book.explain(lines, but=known)
+            Match(rule, self.attempt, self._line + at if self._numbered else 0, _shown(lines[at], pieces[at], veil))
+            for at, rule in book.explain(lines, but=known)
         ]
         self._line += len(pieces)
         found = found[: MOST_MATCHES - len(self.matches)]
@@ -164,25 +175,30 @@ class Tail:
     headline: str = ""
 
 
-def telling_lines(data: bytes, veil: Veil) -> Tail:
+def telling_lines(data: bytes, veil: Veil, *, is_cut: bool = False) -> Tail:
     """Return the lines at the end of an output that say most about why it ended.
 
     Only those of the last step are looked at: the steps before it went well, whatever they printed.
 
     Args:
-        data: The end of the output; if it begins in the middle of a line, that line is shown as it is.
+        data: The end of the output.
         veil: The secrets.
+        is_cut: Whether there is more before it, so that it begins in the middle of a line.
     """
     pieces = data.split(b"\n")
     begin = max((index for index, piece in enumerate(pieces) if _HEADER.match(piece)), default=-1) + 1
-    lines = [line for line in map(_line, pieces[begin:]) if line.strip()]
+    first = pieces[0] = pieces[0].lstrip(_CONTINUATION) if is_cut and begin == 0 else pieces[0]
+    pieces = [piece for piece in pieces[begin:] if _line(piece).strip()]
+    lines = [_line(piece) for piece in pieces]
+    if is_cut and lines and pieces[0] is first:
+        lines[0] = veil.hide_rest(lines[0])
     best = headline(lines)
     if best is None:
         return Tail()
     telling = [index for index, line in enumerate(lines) if SPEAKING.search(line) and not is_hollow(line)]
     chosen = dict.fromkeys((best, *telling[: -SHOWN_LINES + 1 : -1], *range(len(lines) - 1, -1, -1)))
-    shown = sorted(list(chosen)[:SHOWN_LINES])
-    return Tail(tuple(_shown(lines[index], veil) for index in shown), _shown(lines[best], veil))
+    said = {index: _shown(lines[index], pieces[index], veil) for index in sorted(list(chosen)[:SHOWN_LINES])}
+    return Tail(tuple(said.values()), said[best])
 
 
 def _decoded(pieces: Iterable[bytes]) -> list[str]:
@@ -191,8 +207,12 @@ def _decoded(pieces: Iterable[bytes]) -> list[str]:
 
 def _line(piece: bytes) -> str:
     # Four bytes are the most that a character has: cutting before decoding keeps huge lines cheap.
-    return clean(piece[: MOST_CHARACTERS * 4].decode(errors="backslashreplace"))[:MOST_CHARACTERS]
+    if len(piece) >= MOST_BYTES:
+        piece = _UNFINISHED.sub(b"", piece[:MOST_BYTES])
+    return clean(piece.decode(errors="backslashreplace"))[:MOST_CHARACTERS]
 
 
-def _shown(line: str, veil: Veil) -> str:
-    return shorten(veil.hide(line.strip(), was_cut=len(line) >= MOST_CHARACTERS))
+def _shown(line: str, piece: bytes, veil: Veil) -> str:
+    """Return a line as evidence; with the bytes that it was made of, which tell whether it was cut."""
+    was_cut = len(piece) >= MOST_BYTES or len(line) >= MOST_CHARACTERS
+    return shorten(veil.hide(line.strip(), was_cut=was_cut))

@@ -82,6 +82,14 @@ class Veil:
                     break
         return text
 
+    def hide_rest(self, text: str) -> str:
+        """Return a text without the end of a value at its beginning: it was cut out of a longer one there."""
+        for value in self.values:
+            for length in range(min(len(value) - 1, len(text)), 0, -1):
+                if text.startswith(value[-length:]):
+                    return _INSTEAD + text[length:]
+        return text
+
     def hide_anywhere(self, text: str) -> str:
         """Return a text without the values, also where they stand in it as a JSON text does."""
         return functools.reduce(lambda shown, form: shown.replace(form, _INSTEAD), _forms(self.values), text)

@@ -103,3 +103,22 @@ def test_no_beginning_of_a_secret_is_left_where_a_line_was_cut(before: int, secr
     line = "x" * (MOST_CHARACTERS - before) + secret
     shown = Veil.over([secret]).hide(line[:MOST_CHARACTERS], was_cut=True)
     assert set(shown) <= {"x", "*"}
+
+
+VALUE = "pässwörd-of-many-characters"
+
+
+@pytest.mark.parametrize("at", range(1, len(VALUE.encode())))
+def test_no_half_of_a_secret_is_left_where_bytes_were_cut(at: int) -> None:
+    """Before a line is looked at, and where reading begins in the middle of an output."""
+    veil, secret = Veil.over([VALUE]), VALUE.encode()
+    colours = b"\x1b[m" * ((4 * MOST_CHARACTERS - len(b"error: ") - at) // 3)
+    filled = b"error: " + colours + b"." * (4 * MOST_CHARACTERS - len(b"error: " + colours) - at) + secret
+    skipped = Output("a.1", "a")
+    skipped.skip_to(10_000)
+    skipped.feed(secret[at:] + b" permission denied\n", BOOK, veil)
+    tails = (telling_lines(filled, veil), telling_lines(secret[at:] + b" error\n", veil, is_cut=True))
+    said = [line for tail in tails for line in (*tail.lines, tail.headline)] + [match.text for match in skipped.matches]
+    pieces = {VALUE[begin : begin + 3] for begin in range(len(VALUE) - 2)}
+    assert not [line for line in said if any(piece in line for piece in pieces)]
+    assert any("error" in line for line in said)
