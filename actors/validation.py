@@ -7,6 +7,7 @@ it. Refuses to open files and to look inside one milestone (`plancheck`): pure f
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, assert_never
 
@@ -156,12 +157,16 @@ def check(active: Sequence[Subject], completed: Collection[str]) -> tuple[Findin
         place = _place_of_requirement(by_id[cycle.source], cycle.target)
         circles.setdefault(cycle.source, []).append(MilestoneCycle(cycle.source, cycle.text, place))
     names = Names([*by_id, *completed])
+    # Only those: a project may have thousands of milestones behind it.
+    waiting = deque(subject for subject in active if _is_open(subject.milestone))
     found: list[Finding] = []
-    for position, subject in enumerate(active):
+    for subject in active:
         found += _prerequisites(subject, by_id, completed, names)
         found += circles.get(subject.milestone.id, [])
-        for other in active[position + 1 :]:
-            found += _conflicts(subject, other)
+        if waiting and waiting[0] is subject:
+            waiting.popleft()
+            for other in waiting:
+                found += _conflicts(subject, other)
     return tuple(found)
 
 
@@ -222,8 +227,6 @@ def _is_open(milestone: Milestone) -> bool:
 
 def _conflicts(subject: Subject, other: Subject) -> Iterator[ResourceConflict | FileConflict]:
     one, two = subject.milestone, other.milestone
-    if not (_is_open(one) and _is_open(two)):
-        return
     theirs = set(two.shared_resources)
     for resource in one.shared_resources:
         if resource in theirs:

@@ -147,5 +147,17 @@ def test_two_milestones_of_thousands_of_tasks_are_compared_in_a_moment() -> None
     assert (conflict.pattern, conflict.count) == ("CHANGELOG.md", 1)
 
 
+def test_thousands_of_completed_milestones_are_not_compared_with_each_other() -> None:
+    over = [Subject(Milestone(f"m{n}", "T", status="completed", shared_resources=("x",)), "x") for n in range(30_000)]
+    own = [Subject(Milestone(name, "T", shared_resources=("x",)), "x") for name in ("own", "other")]
+
+    started = perf_counter()
+    (conflict,) = check([own[0], *over, own[1]], ())
+
+    assert perf_counter() - started < 60
+    assert isinstance(conflict, ResourceConflict)
+    assert (conflict.milestone, conflict.other) == ("own", "other")
+
+
 def test_a_file_that_did_not_read_is_no_subject() -> None:
     assert subject_of(reading("[")) is None
