@@ -81,9 +81,15 @@ def hooks(state: SessionState, blocker: Blocker, project: str) -> Iterator[Hook]
         # On standard input and not among the arguments: those can be read by every user of the machine.
         told = f"{settings.hook_url}\n".encode() + body
         argv = (sys.executable, "-I", "-S", WEBHOOK)
-        parts = urlsplit(settings.hook_url)
-        target = f"{parts.scheme}://{parts.hostname or ''}"
-        yield Hook(target, Program(argv, project, stdin=told, timeout=HOOK_SECONDS))
+        yield Hook(_host_of(settings.hook_url), Program(argv, project, stdin=told, timeout=HOOK_SECONDS))
+
+
+def _host_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # as "http://[": the program that posts says what is wrong with it
+        return "the configured URL"
+    return f"{parts.scheme}://{parts.hostname or ''}"
 
 
 def tell(state: SessionState, blocker: Blocker, project: str) -> Flow[tuple[HookRan, ...]]:

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -272,10 +273,18 @@ def _url(held: Fields, name: str, layer: Layer) -> str | None:
     found = fields.scalar(held, name, layer.notes)
     if found is None:
         return None
-    if found.text and not re.fullmatch(r"https?://[^\s/]\S*", found.text):
+    if found.text and not _names_a_host(found.text):
         layer.notes.error(found.start, f"{quoted(name)} must begin with http:// or https:// and name a host")
         return None
     return found.text
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # as of "http://["
+        return False
+    return bool(host) and re.fullmatch(r"https?://[^\s/]\S*", url) is not None
 
 
 def _limits(held: Fields, name: str, layer: Layer) -> Limits | None:

@@ -201,6 +201,15 @@ def test_the_url_gets_the_same_by_post_and_no_log_gets_its_path(tmp_path: Path) 
         assert b"s3cret" not in (stage.logs / "blockers.jsonl").read_bytes()
 
 
+def test_a_url_that_cannot_be_read_is_reported_and_ends_nothing(tmp_path: Path) -> None:
+    with bench(tmp_path, Settings(hook_url="http://[s3cret")) as stage:
+        fill_the_disk(stage)
+        stage.run_programs()
+        (ran,) = stage.of(HookRan)
+        assert (ran.target, ran.ok) == ("the configured URL", False)
+        assert ran.detail == "ended with 1: the URL cannot be read; write http://host/path or https://host/path"
+
+
 def test_command_and_url_are_both_told(tmp_path: Path) -> None:
     settings = Settings(hook_command=TELL_A_FILE)
     with receiving() as receiver:

@@ -255,6 +255,7 @@ def test_all_problems_of_all_files_are_told_at_once_with_their_places(project: P
         ("progress: {interval: 0}", "1:22: 'interval' must be more than 0"),
         ("blockers: {pressure_percent: 101}", "1:30: 'pressure_percent' must be more than 0 and at most 100"),
         ("blockers: {hook: {url: ftp://x}}", "1:24: 'url' must begin with http:// or https://"),
+        ("blockers: {hook: {url: 'http://[x'}}", "1:24: 'url' must begin with http:// or https:// and name a host"),
         ("git: origin", "1:1: 'git' must be a map with the keys remote"),
         ("secrets: ['hunter2!']", "1:11: this entry of 'secrets' is no name of an environment variable"),
         ("worktree: {copy: [../x]}", "leads out of the project"),
