@@ -43,6 +43,9 @@ T = TypeVar("T")
 GIVEN_UP_SECONDS: Final = 1.0
 """Seconds between TERM and KILL of the program of a flow that was given up: a stop does not wait longer for a role."""
 
+LINES_AT_ONCE: Final = 1000
+"""Lines of a role's log that are made and written in one go: of what a full disk refuses no more are made."""
+
 TOO_FEW_DESCRIPTORS: Final = "too many open files: raise the limit (ulimit -n, LimitNOFILE= of the unit, fs.file-max)"
 """Why a role does nothing, and what can be done about it."""
 
@@ -141,6 +144,7 @@ class RoleActor(pykka.ThreadingActor):
         self._is_short = False
         self._waiting = ROLE_WAITS.format(role=context.role)
         self._unprojected: list[tuple[Record, Event]] = []
+        self._is_refused = False
 
     # --- hooks ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +235,7 @@ class RoleActor(pykka.ThreadingActor):
             case Tick(beat=beat):
                 if beat:
                     self.host.send(Beat(self.mono))
-                    self._project(())
+                    self._project((), again=True)
             case ProgramEnded(token=token, finished=finished):
                 self._advance(self._flows.pop(token), finished)
             case Short(over=over):
@@ -286,16 +290,23 @@ class RoleActor(pykka.ThreadingActor):
         for refusal in message.refusals:
             log().bind(refusal=refusal).warning("fact refused")
 
-    def _project(self, records: Iterable[tuple[Record, Event]]) -> None:
-        """Write the role's own lines; what a full disk refuses is written when there is room again."""
+    def _project(self, records: Iterable[tuple[Record, Event]], *, again: bool = False) -> None:
+        """Write the role's own lines; what a full disk refuses is written when there is room again.
+
+        Args:
+            records: What came.
+            again: Whether to try what was refused, which is not done for each record that comes meanwhile.
+        """
         self._unprojected += (item for item in records if holds(self.context.role, item[1]))
-        if not self._unprojected:
+        if self._is_refused and not again:
             return
+        self._is_refused = False
         try:
-            self._jsonl.append(lines_of(self._unprojected, self.state.milestone.id, self.context.role))
+            while some := self._unprojected[:LINES_AT_ONCE]:
+                self._jsonl.append(lines_of(some, self.state.milestone.id, self.context.role))
+                del self._unprojected[: len(some)]
         except OSError:
-            return
-        self._unprojected.clear()
+            self._is_refused = True
 
     def _advance(self, under_way: UnderWay, finished: Finished | None) -> None:
         under_way.token = 0

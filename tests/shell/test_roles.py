@@ -5,13 +5,14 @@ done by then left as it was.
 """
 
 import errno
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from actors import files
+from actors import files, role
 from actors.events import (
     AttemptEnded,
     AttemptGranted,
@@ -29,6 +30,7 @@ from actors.events import (
     PreflightPassed,
     ProgressReported,
     Pushed,
+    Record,
     RoleFinished,
     SessionPaused,
     SessionSettled,
@@ -45,6 +47,7 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.git_integration import GitIntegration
+from actors.log_lines import lines_of
 from actors.messages import ProgramEnded
 from actors.model import Isolation, Milestone, Task
 from actors.programs import Finished
@@ -815,6 +818,35 @@ def test_a_plan_of_many_tasks_is_written_down_to_its_last_status(tmp_path: Path)
             bench.run(live[0])
         assert len(bench.of(TaskCompleted)) == 20
         assert bench.statuses(bench.done) == ["completed"] * 20
+
+
+def test_lines_that_a_full_disk_refuses_are_tried_once_a_second_and_written_in_the_end(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(records: Iterable[tuple[Record, Event]], milestone: str, agent: str) -> Iterator[tuple[int, bytes]]:
+        for line in lines_of(records, milestone, agent):
+            made.append(line[0])
+            yield line
+
+    monkeypatch.setattr(role, "lines_of", counted)
+    executor.open()
+    assert executor.role is not None
+    log = executor.role._jsonl._file
+    room, full = os.dup(log), os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, log)
+    for number in range(50):
+        executor.happen(SessionPaused(f"{number}"), SessionUnpaused())
+    executor.pass_time(3.0)
+    assert len(made) < 500
+    os.dup2(room, log)
+    executor.pass_time(1.0)
+    os.close(room)
+    os.close(full)
+    seqs = [json.loads(line)["seq"] for line in (executor.logs / "execution.jsonl").read_bytes().splitlines()]
+    assert seqs == sorted({1, *made})
+    assert len(seqs) > 100
 
 
 # --- the progress monitor -----------------------------------------------------------------------------------
