@@ -41,7 +41,7 @@ from supervisor.forked import REFUSED
 from supervisor.limits import Sample
 from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
 from supervisor.sampling import Follower
-from supervisor.shortage import OF_CHILD, starting_threads
+from supervisor.shortage import OF_CHILD, refusal, starting_threads
 from supervisor.supervisor_actor import Call, SupervisorActor, stop_now
 from supervisor.watch import Sampled, Watch
 
@@ -352,12 +352,17 @@ class SessionRun:
         may = not self._ending and len(self._starts) < STARTS
         if cause is EndCause.START_FAILED and may:
             self._starts.append(now)
-            self._notify(Troubled(f"{reason}; everything is started again"))
-            self._supervisor = self._new_supervisor()
-            self._supervisor.tell(told.Begin(at=now))
-            if self._ending:  # asked for while the former one had ended, and this one was not there
-                self._supervisor.tell(stop_now())
-            return
+            try:
+                self._supervisor = self._new_supervisor()
+            except OSError as error:  # other sessions of the project go on
+                self._refused = True
+                reason = f"{reason}; it cannot be tried again: {refusal(error)}"
+            else:
+                self._notify(Troubled(f"{reason}; everything is started again"))
+                self._supervisor.tell(told.Begin(at=now))
+                if self._ending:  # asked for while the former one had ended, and this one was not there
+                    self._supervisor.tell(stop_now())
+                return
         self._children_gone = True
         self._reason = self._reason or reason
         self._conclude()

@@ -412,6 +412,31 @@ def test_a_role_that_cannot_start_ends_the_run_with_a_reason(project: Path) -> N
     assert not given_up_again(project)
 
 
+@pytest.mark.row("F10")
+def test_a_session_that_cannot_be_started_again_for_want_of_a_thread_pauses_and_its_project_goes_on(
+    project: Path,
+) -> None:
+    opening = opened(project)
+    (project / ".milestones" / "logs" / opening.session / "execution.jsonl").mkdir(parents=True)
+    run, go_on = SoleRun(opening), threading.Event()
+
+    def hold_up() -> None:
+        go_on.wait(60.0)
+
+    run.project.hub.call(hold_up)
+    run.start()
+    before = threading.stack_size(1 << 47)  # as large as all addresses together
+    go_on.set()
+    try:
+        end = over(run)
+    finally:
+        threading.stack_size(before)
+    assert (end.status, end.code, run.project.hub.failure) == (SessionStatus.PAUSED, 74, None)
+    assert "it cannot be tried again: no thread can be started" in end.reason
+    assert run.close()
+    assert not given_up_again(project)
+
+
 def given_up_again(project: Path) -> bool:
     """Tell whether anything of the session still keeps the project."""
     return not given_up(opened(project)).resumed
