@@ -205,9 +205,13 @@ class Keeper(threading.Thread):
 
     # --- what the supervisors ask for ----------------------------------------------------------------------------
 
+    def _heeds(self, branch: Branch) -> bool:
+        """Tell whether a supervisor runs: what one that was killed asks for would be done to who has its place."""
+        return self._branches.get(branch.path) is branch and not branch.dropped
+
     def spawn(self, branch: Branch, spec: ChildSpec, incarnation: int, last_exit: ExitReason | None) -> None:
         """Start an incarnation of a child: a process, or a supervisor."""
-        if branch.dropped:
+        if not self._heeds(branch):
             return
         self._numbers.setdefault(branch.path, {})[spec.id] = incarnation
         if spec.type is ChildType.SUPERVISOR:
@@ -245,13 +249,15 @@ class Keeper(threading.Thread):
 
     def keep_standby(self, branch: Branch, name: str, spec: ChildSpec | None) -> None:
         """Have processes wait in advance for a child, or a template, as its spec says; for none without one."""
-        runs = self._branches.get(branch.path) is branch and not branch.dropped and not branch.flags.strict
+        runs = self._heeds(branch) and not branch.flags.strict
         count = spec.standby if runs and spec is not None else 0
         load = spec.target.rpartition(":")[0] if spec is not None and count else ""
         self._fleet.keep_standby(branch.path_of(name), count, load)
 
     def ask_to_stop(self, branch: Branch, child: str, incarnation: int) -> None:
         """Ask an incarnation to end in order."""
+        if not self._heeds(branch):
+            return
         path = branch.path_of(child)
         below = self._branches.get(path)
         process = self._fleet.find(branch.path, child, incarnation)
@@ -264,6 +270,8 @@ class Keeper(threading.Thread):
 
     def kill(self, branch: Branch, child: str, incarnation: int) -> None:
         """Kill an incarnation: a process, or all processes below a supervisor."""
+        if not self._heeds(branch):
+            return
         below = self._branches.get(branch.path_of(child))
         if below is not None:
             self._drop(below)
@@ -272,7 +280,8 @@ class Keeper(threading.Thread):
 
     def set_tick(self, branch: Branch, mono: float) -> None:
         """Have a supervisor told of a moment."""
-        self._loop.set_alarm(("tick", branch.path), mono, lambda: branch.tell(told.Tick(time.monotonic())))
+        if self._heeds(branch):
+            self._loop.set_alarm(("tick", branch.path), mono, lambda: branch.tell(told.Tick(time.monotonic())))
 
     def take_specs(self, branch: Branch, flags: SupervisorFlags, specs: Sequence[ChildSpec]) -> None:
         """Let changed flags and specs act on processes that run already."""

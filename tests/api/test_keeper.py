@@ -7,13 +7,39 @@ from supervisor.core_effects import Publish
 from supervisor.core_events import Begin, Event, Exited, Ready, Spawned, StartInstance
 from supervisor.exits import Normal
 from supervisor.keeper import Keeper, Tree
+from supervisor.sequence import Phase
+
+
+def unstarted(flags: SupervisorFlags, *specs: ChildSpec) -> Keeper:
+    """Return a keeper without a thread; what is to be done in it is done by who tests."""
+    return Keeper(Tree(flags, specs, (), None, lambda _: None, lambda: None, lambda *_: None))
+
+
+def test_what_a_killed_supervisor_still_asks_for_is_not_done_to_who_has_its_place() -> None:
+    flags = SupervisorFlags()
+    keeper = unstarted(flags)
+    former, present, below = (Branch(keeper, Place(), flags, (), {}) for _ in range(3))
+    keeper._branches.update({"": present, "one": below})
+    try:
+        keeper.set_tick(present, 1.0)
+        former.tick_at(2.0)
+        former.kill("one", 1)
+        former.ask_to_stop("one", 1)
+        keeper._loop.run_calls()
+        assert [mono for mono, _ in keeper._loop._alarms.values()] == [1.0]
+        assert not below.dropped
+        assert below.query(lambda core: core.phase).result(60.0) is Phase.NEW
+    finally:
+        for branch in (former, present, below):
+            branch.drop("it is over")
+        keeper.disband()
 
 
 def test_of_children_that_are_no_more_nothing_is_kept() -> None:
     """A service that starts one for each request runs for years."""
     flags = SupervisorFlags(strategy=Strategy.SIMPLE_ONE_FOR_ONE)
     template = ChildSpec("job", "os:getpid", restart=Restart.TEMPORARY)
-    keeper = Keeper(Tree(flags, (template,), (), None, lambda _: None, lambda: None, lambda *_: None))
+    keeper = unstarted(flags, template)
     branch = Branch(keeper, Place(), flags, (template,), {})
     keeper._branches[""] = branch
     core = Core(flags, (template,))
