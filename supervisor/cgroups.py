@@ -4,7 +4,7 @@ A process cannot leave its group by forking, by setsid or by shedding its enviro
 ends a whole group at once: so not even a forker that doubles itself gets away, and whose a stray is needs no
 guessing. The rest (leaders, strays, reaping) is as in :mod:`supervisor.containment`.
 
-A group is used only where it was handed to us: named by the configuration, or marked by systemd as delegated.
+A group is used only where it was handed to us: named to the runner, or marked by systemd as delegated.
 A slot's group is made once and used again, which is an order of magnitude cheaper than a group for each
 attempt.
 
@@ -86,6 +86,8 @@ class CgroupTrees(Trees):
     def owner_of(self, pid: int) -> str:
         """Return the attempt whose group a process is in, ``""`` for none."""
         group = group_of(pid)
+        if not group:  # of every path the end
+            return ""
         return next((attempt for attempt, path in self._slots.items() if str(path).endswith(group)), "")
 
     def _sweep(self) -> None:

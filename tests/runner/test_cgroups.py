@@ -115,6 +115,17 @@ def test_a_group_that_cannot_be_used_leaves_the_subreaper(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_whose_group_cannot_be_told_is_no_attempts(tmp_path: Path) -> None:
+    root = tmp_path / "milestoned-s"
+    root.mkdir()
+    (root / "cgroup.kill").touch()
+    (root / "cgroup.events").write_text("populated 0\n", encoding="ascii")
+    trees = CgroupTrees("s", tmp_path)
+    trees.enter("a.1", 0)
+    assert trees.owner_of(0) == ""
+    trees.close()
+
+
 def test_a_group_that_nobody_handed_to_us_is_not_used(group: Path) -> None:
     own = group_of(os.getpid())
     (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
