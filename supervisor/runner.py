@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import sys
@@ -84,8 +83,7 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
     Args:
         link: The runner's end of the link.
         args: ``session`` (id), ``project`` (absolute directory), ``logs`` (absolute directory of the
-            session's logs), ``incarnation``; optionally ``nofile`` (soft limit of descriptors that tasks
-            get), ``umask``, and what :func:`supervisor.ladder.choose` takes.
+            session's logs), ``incarnation``, and what :func:`supervisor.ladder.choose` takes.
 
     Returns:
         The exit status of the process.
@@ -105,7 +103,7 @@ class Runner:
         self._project = str(args["project"])
         self._logs = Path(str(args["logs"]), "tasks")
         self._incarnation = int(str(args["incarnation"]))
-        _prepare_process(args)
+        _prepare_process()
         link.settimeout(0.0)
         self._link = Link(link, RUNNER, self._incarnation, FRAMING)
         self._linked = True
@@ -431,7 +429,7 @@ class _SignalPipe:
         os.close(self._writer)
 
 
-def _prepare_process(args: Mapping[str, object]) -> None:
+def _prepare_process() -> None:
     """Make this process what a runner is, and undo what tasks shall not inherit."""
     linux.set_child_subreaper()
     with contextlib.suppress(PermissionError):  # it leads one already
@@ -440,11 +438,6 @@ def _prepare_process(args: Mapping[str, object]) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    if "nofile" in args:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(int(str(args["nofile"])), hard), hard))
-    if "umask" in args:
-        os.umask(int(str(args["umask"])))
 
 
 def _warn(text: str) -> None:

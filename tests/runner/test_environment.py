@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from supervisor.environment import is_denied
 from tests.runner.conftest import MakeStage
 from tests.runner.harness import SESSION, Stage, sh
@@ -81,17 +79,6 @@ def test_signals_are_neither_ignored_nor_blocked_in_a_task(stage: Stage) -> None
     # 32 and 33 belong to the C library, which lets no program change what was inherited for them.
     reserved = 1 << 31 | 1 << 32
     assert [mask & ~reserved for mask in masks] == [0, 0]
-
-
-@pytest.mark.parametrize(("name", "shown"), [("umask", b"0027\n"), ("nofile", b"77\n")])
-def test_limits_that_the_supervising_process_changed_for_itself_are_undone(
-    make_stage: MakeStage, name: str, shown: bytes
-) -> None:
-    stage = make_stage()
-    stage.extra = {"umask": 0o027} if name == "umask" else {"nofile": 77}
-    stage.start()
-    stage.run(sh("umask" if name == "umask" else "ulimit -n"))
-    assert stage.log().endswith(shown)
 
 
 def test_tasks_stand_in_the_project(stage: Stage) -> None:
