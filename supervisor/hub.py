@@ -1,13 +1,12 @@
 """The hub: the one thread that writes the journal, holds the links and watches processes.
 
 The loop, told once. Wait for whatever is ready: links, the fork server's socket, pidfds, the wake-up of another
-thread. Read everything. What children proposed in this turn is judged in order, journaled in *one* transaction,
-and then delivered (:mod:`supervisor.deliveries`): one frame to each child of the session, which also carries the
-tickets of that child's own proposals. So a burst shares one commit, and nobody is told of a fact that is not durable.
+thread. Read everything. What was proposed in this turn, by children and by other threads, is journaled together and
+told of (:mod:`supervisor.scribe`): so a burst shares one commit, and nobody hears of a fact that is not durable.
 
 Runs in the supervising process, in a daemon thread of its own. Other threads reach it through the methods of the
-section "from other threads" only. Refuses to know strategies (the supervisor actor's), the meaning of facts (the
-ledger's) and how processes are watched (the fleet's).
+section "from other threads" only. Refuses to know strategies (the supervisor actor's), what is written and how (the
+scribe's) and how processes are watched (the fleet's).
 """
 
 from __future__ import annotations
@@ -17,29 +16,28 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import attrs
 
-from actors.events import ChildGone, ChildReady, Event, Fact, Record, SessionPaused, SessionUnpaused, encode_event
+from actors.events import ChildGone, ChildReady, Event, encode_event
 from actors.failpoints import at
 from actors.frames import FRAMING, Beat, Deliver, Frame, Hello, Leave, Propose, Ready, Welcome
 from actors.log import without_secrets
 from actors.log_lines import KINDS
-from actors.standstill import DISK_FULL
 from actors.state import RUNNER, encode_state
 from supervisor import core_events as told
-from supervisor.beginning import RunRefusedError, journal_beginning
-from supervisor.deliveries import IDLE_GIT, WATCHERS, Answer, Answers, Deliveries
+from supervisor.beginning import RunRefusedError
+from supervisor.deliveries import Deliveries
 from supervisor.environment import SESSION_MARK
 from supervisor.fleet import Child, Fleet
 from supervisor.fork_protocol import Namespace
 from supervisor.forked import MARK
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
-from supervisor.ledger import Ledger
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
-from supervisor.notices import Escalated, FactRefused, Notice, Recorded, Troubled
+from supervisor.notices import Escalated, Notice
+from supervisor.scribe import Proposal, Scribe
 from supervisor.shortage import refusal
 
 if TYPE_CHECKING:
@@ -48,8 +46,7 @@ if TYPE_CHECKING:
     from actors.state import SessionState
     from supervisor.exits import ExitReason
     from supervisor.journal import Journal
-
-_RETRY_FULL: Final = 1.0
+    from supervisor.ledger import Ledger
 
 
 class _BrokenSupervisionError(Exception):
@@ -88,42 +85,8 @@ class _Snapshot:
 
 @attrs.define
 class _Session:
-    ledger: Ledger
     teller: Teller
-    observe: Callable[[Notice], None]
     snapshot: _Snapshot = attrs.Factory(_Snapshot)
-
-
-@attrs.frozen
-class _Proposal:
-    """Facts on their way; without a child they are the supervising process's own.
-
-    Those are ``of`` a child where they say that it is ready or gone.
-    """
-
-    session: str
-    facts: tuple[Fact, ...]
-    child: str = ""
-    incarnation: int = 0
-    ticket: int = 0
-    told: Callable[[Sequence[str]], None] | None = None
-    of: str = ""
-
-
-def _without_those_who_wait(proposals: Sequence[_Proposal]) -> tuple[list[_Proposal], list[_Proposal]]:
-    """Return what is journaled even on a full disk, and what waits for room, each in order.
-
-    What children said waits, and that one of them came or went waits behind what it said before: what a runner says of
-    its predecessor's attempts would else be taken for its own end.
-    """
-    taken: list[_Proposal] = []
-    left: list[_Proposal] = []
-    talked: set[tuple[str, str]] = set()
-    for one in proposals:
-        if one.child:
-            talked.add((one.session, one.child))
-        (left if one.child or (one.session, one.of) in talked else taken).append(one)
-    return taken, left
 
 
 class Hub(threading.Thread):
@@ -137,20 +100,16 @@ class Hub(threading.Thread):
 
     def __init__(self, journal: Journal, preload: Sequence[str], output: int | None = None) -> None:
         super().__init__(name="hub", daemon=True)
-        self._journal = journal
         self._loop = Loop()
         self._fleet = Fleet(self._loop.selector, FRAMING, preload, self, output)
         self._deliveries = Deliveries(self._fleet)
+        self._scribe = Scribe(journal, self._deliveries)
         self._lock = threading.Lock()  # of what is below, up to the end of the thread, which others reach too
         self._observers: list[Callable[[Notice], None]] = []
         self._failure: Escalated | None = None
         self._beginnings: list[Callable[[Exception | Escalated | None], None]] = []
         self._closed = False
         self._sessions: dict[str, _Session] = {}
-        self._proposals: list[_Proposal] = []
-        self._full_until: float | None = None
-        self._own_until = 0.0
-        self._timed: Callable[[float], None] | None = None
         self._closing = False
 
     # --- from other threads --------------------------------------------------------------------------------------
@@ -186,7 +145,7 @@ class Hub(threading.Thread):
         Raises:
             JournalBrokenError: It has; for the hub's own loop.
         """
-        self._journal.check_place()
+        self._scribe.check_place()
 
     def open_session(self, ledger: Ledger, teller: Teller, observe: Callable[[Notice], None]) -> None:
         """Take up a session.
@@ -203,7 +162,12 @@ class Hub(threading.Thread):
                 self._observers.append(observe)
         if failure is not None:
             observe(failure)
-        self.call(lambda: self._sessions.update({ledger.session: _Session(ledger, teller, observe)}))
+
+        def take_up() -> None:
+            self._sessions[ledger.session] = _Session(teller)
+            self._scribe.open(ledger, observe)
+
+        self.call(take_up)
 
     def begin_session(
         self, ledger: Ledger, events: tuple[Event, ...], told: Callable[[Exception | Escalated | None], None]
@@ -219,7 +183,7 @@ class Hub(threading.Thread):
 
         def begin() -> None:
             try:
-                journal_beginning(self._journal, ledger, events)
+                self._scribe.begin(ledger, events)
             except (RunRefusedError, JournalFullError) as error:
                 self._begun(told, error)
             else:
@@ -252,7 +216,7 @@ class Hub(threading.Thread):
         Args:
             timed: Is called in the hub's thread; must not block.
         """
-        self._timed = timed
+        self._scribe.timed = timed
 
     def close_session(self, session: str, observe: Callable[[Notice], None]) -> None:
         """Let a session go whose children are gone.
@@ -266,6 +230,7 @@ class Hub(threading.Thread):
 
         def forget() -> None:
             self._sessions.pop(session, None)
+            self._scribe.forget(session)
 
         self.call(forget)
 
@@ -279,8 +244,8 @@ class Hub(threading.Thread):
                 must not block.
         """
         of = next((event.child for event in events if isinstance(event, ChildReady | ChildGone)), "")
-        proposal = _Proposal(session, tuple(encode_event(event) for event in events), told=told, of=of)
-        self.call(lambda: self._proposals.append(proposal))
+        proposal = Proposal(session, tuple(encode_event(event) for event in events), told=told, of=of)
+        self.call(lambda: self._scribe.propose(proposal))
 
     def look(
         self, session: str, function: Callable[[SessionState], None], gone: Callable[[], None] = lambda: None
@@ -294,10 +259,11 @@ class Hub(threading.Thread):
         """
 
         def show() -> None:
-            if session in self._sessions:
-                function(self._sessions[session].ledger.state)
-            else:
+            state = self._scribe.state(session)
+            if state is None:
                 gone()
+            else:
+                function(state)
 
         self.call(show)
 
@@ -380,7 +346,7 @@ class Hub(threading.Thread):
     @property
     def is_full(self) -> bool:
         """Whether the disk was full when something was last to be journaled."""
-        return self._full_until is not None
+        return self._scribe.is_full
 
     @property
     def fork_server_pid(self) -> int:
@@ -401,7 +367,7 @@ class Hub(threading.Thread):
                 for key, events in self._loop.wait(self._due()):
                     self._fleet.ready(key, events)
                 self._loop.run_calls()
-                self._commit()
+                self._scribe.commit()
                 self._fleet.look()
                 if time.monotonic() >= self._deliveries.due:
                     self._deliveries.flush()
@@ -418,8 +384,7 @@ class Hub(threading.Thread):
             self._release()
 
     def _due(self) -> float:
-        full = float("inf") if self._full_until is None else self._full_until
-        return min(full, self._deliveries.due, self._fleet.due)
+        return min(self._scribe.due, self._deliveries.due, self._fleet.due)
 
     def _set_tick(self, session: str, mono: float) -> None:
         if session in self._sessions:
@@ -430,10 +395,11 @@ class Hub(threading.Thread):
 
     def tell(self, session: str, message: told.Event) -> None:
         """Pass on what happened to a child."""
-        if session in self._sessions:
-            self._sessions[session].teller.tell(message)
+        found, state = self._sessions.get(session), self._scribe.state(session)
+        if found is not None and state is not None:
+            found.teller.tell(message)
             if isinstance(message, told.Spawned):  # it will say hello, and starts meanwhile beside us
-                self._sessions[session].snapshot.prepare(self._sessions[session].ledger.state)
+                found.snapshot.prepare(state)
 
     def received(self, child: Child[Frame], frame: Frame) -> None:
         """Take a frame of a child."""
@@ -442,7 +408,7 @@ class Hub(threading.Thread):
             case Hello(since=since):
                 self._welcome(child, since)
             case Propose(ticket=ticket, facts=facts):
-                self._proposals.append(_Proposal(child.session, facts, child.id, child.incarnation, ticket))
+                self._scribe.propose(Proposal(child.session, facts, child.id, child.incarnation, ticket))
             case Ready():
                 if child.gets_ready():
                     self.tell(child.session, told.Ready(now, child.id, child.incarnation))
@@ -467,134 +433,21 @@ class Hub(threading.Thread):
 
     def server_lost(self, reason: str) -> None:
         """Let every session stop."""
-        for session in self._sessions.values():
-            session.observe(Escalated(reason, fatal=False))
+        self._scribe.observe(Escalated(reason, fatal=False))
 
     def _welcome(self, child: Child[Frame], since: int) -> None:
-        session = self._sessions.get(child.session)
-        if session is None or child.link is None:
+        session, state = self._sessions.get(child.session), self._scribe.state(child.session)
+        if session is None or state is None or child.link is None:
             return
         if child.link.welcomed:
             self._fleet.kill(child)  # it says hello once; each answer is as long as the session
             return
-        state = session.ledger.state
-        # Without this a role whose file has few lines would be sent nearly the whole journal at every restart.
+        # Without these a role whose file has few lines would be sent nearly the whole journal at every restart.
         kinds = KINDS.get(child.id, frozenset())
-        behind = 0 <= since < state.seq
-        records = self._journal.records(child.session, since) if behind else ()
-        missed = tuple(record for record in records if record.kind in kinds)
+        missed = self._scribe.missed(child.session, since, kinds) if 0 <= since < state.seq else ()
         child.link.welcomed = True
         at("hub.welcoming")
         self._fleet.send(child, Welcome(child.session, session.snapshot.take(state), state.seq, missed))
-
-    # --- the journal ---------------------------------------------------------------------------------------------
-
-    def _commit(self) -> None:
-        full = self._full_until is not None and not self._space_again()
-        if full and time.monotonic() < self._own_until:
-            return  # what the supervising process states has found no room either, not even in the reserve
-        while True:
-            taken, self._proposals = _without_those_who_wait(self._proposals) if full else (self._proposals, [])
-            if not taken:
-                return
-            try:
-                self._commit_together(taken)
-            except JournalFullError:
-                self._disk_full(taken)
-                return
-
-    def _commit_together(self, proposals: Sequence[_Proposal]) -> None:
-        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
-        facts: list[tuple[str, Fact]] = []
-        events: list[Event] = []
-        answers: Answers = {}
-        refused: dict[int, Sequence[str]] = {}
-        for index, proposal in enumerate(proposals):
-            session = self._sessions.get(proposal.session)
-            if session is None:
-                refused[index] = (f"there is no session {proposal.session}",)
-                continue
-            judged = session.ledger.admit(proposal.facts, self._journal.last_seq + 1 + len(facts), wall, mono)
-            facts.extend((proposal.session, fact) for fact, _ in judged.admitted)
-            events.extend(event for _, event in judged.admitted)
-            refused[index] = judged.refusals
-            for reason in judged.refusals if proposal.told is None else ():  # else who asked is told
-                session.observe(FactRefused(proposal.session, proposal.child, reason))
-            if proposal.child:
-                key = (proposal.session, proposal.child, proposal.incarnation)
-                answer = answers.setdefault(key, Answer())
-                answer.tickets.append(proposal.ticket)
-                answer.refusals.extend(judged.refusals)
-        records = self._journal.append(facts, wall, mono) if facts else ()
-        if self._timed is not None and facts:
-            self._timed(time.monotonic() - mono)
-        at("hub.journaled")
-        self._deliver(records, events, answers)
-        at("hub.delivered")
-        for index, proposal in enumerate(proposals):
-            if proposal.told is not None:
-                proposal.told(refused[index])
-        self._end_sessions(records)
-
-    def _deliver(self, records: Sequence[Record], events: Sequence[Event], answers: Answers) -> None:
-        for name, session in self._sessions.items():
-            items = tuple(item for item in zip(records, events, strict=True) if item[0].session == name)
-            own = tuple(record for record, _ in items)
-            watchers = IDLE_GIT if session.ledger.state.git.idle else WATCHERS
-            self._deliveries.deliver(name, own, answers, time.monotonic(), watchers)
-            if items:
-                session.observe(Recorded(items))
-
-    def _end_sessions(self, records: Sequence[Record]) -> None:
-        for name in {record.session for record in records}:
-            ending = self._sessions[name].ledger.ending()
-            if ending is not None:
-                at("session.ending")
-                self._proposals.append(_Proposal(name, (encode_event(ending),)))
-
-    def _disk_full(self, proposals: list[_Proposal]) -> None:
-        # Nothing of the batch is in the journal, but the folds have it: take them back to what is durable. What
-        # children proposed waits, unanswered: so nothing more is granted, and results stay with who holds them.
-        # The supervising process's own facts go on in what the reserve leaves, so that the session can be ended.
-        for name, session in self._sessions.items():
-            session.ledger = Ledger(name, self._journal.records(name))
-        self._proposals = proposals + self._proposals
-        first = self._full_until is None
-        self._full_until = time.monotonic() + _RETRY_FULL
-        # Each failure folds the whole journal again: without a pause that would be all that we do.
-        self._own_until = 0.0 if first else self._full_until
-        if first:
-            self._journal.use_reserve()
-            running = [name for name, one in self._sessions.items() if not one.ledger.state.paused]
-            try:
-                self._journal_at_once(running, SessionPaused(DISK_FULL))
-            except JournalFullError:  # that nothing is acknowledged pauses it all the same
-                for session in self._sessions.values():
-                    session.observe(Troubled("the disk is full: not even the pause can be journaled"))
-
-    def _space_again(self) -> bool:
-        """Whether a full disk has room again: for the reserve, and for the end of the pause."""
-        now = time.monotonic()
-        if self._full_until is None or now < self._full_until:
-            return self._full_until is None
-        self._full_until = now + _RETRY_FULL
-        if not self._journal.restore_reserve():
-            return False
-        paused = [name for name, one in self._sessions.items() if one.ledger.state.paused == DISK_FULL]
-        try:
-            self._journal_at_once(paused, SessionUnpaused())
-        except JournalFullError:
-            self._journal.use_reserve()
-            return False
-        self._full_until = None
-        return True
-
-    def _journal_at_once(self, sessions: Sequence[str], event: SessionPaused | SessionUnpaused) -> None:
-        wall, mono = time.time(), time.monotonic()  # noqa: TID251 - the wall clock is stored with the records
-        records = self._journal.append([(name, encode_event(event)) for name in sessions], wall, mono)
-        for record in records:
-            self._sessions[record.session].ledger.state.apply(record, event)
-        self._deliver(records, [event] * len(records), {})
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -618,7 +471,7 @@ class Hub(threading.Thread):
         finally:
             # What it holds is durable already, and the next start verifies it.
             with contextlib.suppress(JournalBrokenError):
-                self._journal.close()
+                self._scribe.close()
             with self._lock:
                 self._closed = True
                 waiting, self._beginnings = self._beginnings, []
