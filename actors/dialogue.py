@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
 import msgspec
 
 from actors.framing import Framing
 
 
-@attrs.frozen
-class Up:
+class Up(msgspec.Struct, frozen=True):
     """The child has started.
 
     Attributes:
@@ -33,13 +31,11 @@ class Up:
     info: object = None
 
 
-@attrs.frozen
-class Declined:
+class Declined(msgspec.Struct, frozen=True):
     """The child does not want to run, and ends (OTP ``ignore``)."""
 
 
-@attrs.frozen
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """The child cannot go on, and ends.
 
     Attributes:
@@ -49,36 +45,31 @@ class Broken:
     error: str
 
 
-@attrs.frozen
-class Pulse:
+class Pulse(msgspec.Struct, frozen=True):
     """The child's own loop has come round."""
 
 
-@attrs.frozen
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """A message that is not answered."""
 
     body: msgspec.Raw
 
 
-@attrs.frozen
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A message that is answered under its ticket."""
 
     ticket: int
     body: msgspec.Raw
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the actor answered."""
 
     ticket: int
     body: msgspec.Raw
 
 
-@attrs.frozen
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What the actor raised instead of answering; it goes on.
 
     Attributes:
@@ -92,8 +83,7 @@ class Fault:
     text: str
 
 
-@attrs.frozen
-class Beats:
+class Beats(msgspec.Struct, frozen=True):
     """How often to send a :class:`Pulse` from now on.
 
     Attributes:
@@ -103,8 +93,7 @@ class Beats:
     seconds: float | None
 
 
-@attrs.frozen
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """The child is asked to end, after what it was sent before."""
 
 

@@ -30,6 +30,7 @@ file."""
 
 _MOST_ROUNDS: Final = 20
 _RANDOM_BYTES: Final = 4
+_TEMPORARY: Final = re.compile(rf"\.(.+)\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp", re.DOTALL)
 _NO_FILE: Final = "it is {}, no regular file; give it another name, or remove it"
 _KINDS: Final = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe (FIFO)"))
 
@@ -195,9 +196,9 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of writers of this path that were killed; there is never more than one writer."""
-    name = re.compile(rf"{re.escape(f'.{path.name}.')}[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
     for entry in path.parent.iterdir():
-        if name.fullmatch(entry.name):
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found is not None and found[1] == path.name:
             entry.unlink(missing_ok=True)
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
 import msgspec
 
 from actors.events import Fact, Record
@@ -48,8 +47,7 @@ BEAT_SECONDS: Final = 1.0
 """Seconds between two beats of a child."""
 
 
-@attrs.frozen
-class Hello:
+class Hello(msgspec.Struct, frozen=True):
     """First frame of a child.
 
     Attributes:
@@ -65,8 +63,7 @@ class Hello:
     since: int
 
 
-@attrs.frozen
-class Welcome:
+class Welcome(msgspec.Struct, frozen=True):
     """The answer to :class:`Hello`.
 
     Attributes:
@@ -82,8 +79,7 @@ class Welcome:
     missed: tuple[Record, ...]
 
 
-@attrs.frozen
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """Journaled records, in order, and what became of the child's own proposals.
 
     Attributes:
@@ -97,21 +93,18 @@ class Deliver:
     refusals: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class Propose:
+class Propose(msgspec.Struct, frozen=True):
     """Facts that the child wants journaled: judged one by one, and what is admitted of them is durable together."""
 
     ticket: int
     facts: tuple[Fact, ...]
 
 
-@attrs.frozen
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """The child has rebuilt its state and works."""
 
 
-@attrs.frozen
-class Beat:
+class Beat(msgspec.Struct, frozen=True):
     """The child's own loop is alive.
 
     Attributes:
@@ -130,8 +123,7 @@ def next_beat(now: float) -> float:
     return (now // BEAT_SECONDS + 1) * BEAT_SECONDS
 
 
-@attrs.frozen
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """The child is asked to end in order.
 
     Attributes:

@@ -39,7 +39,7 @@ class Framing(Generic[F]):
     """One closed table of messages.
 
     Args:
-        types: Frozen attrs classes; the name of each is its kind.
+        types: Frozen structs or attrs classes; the name of each is its kind.
     """
 
     def __init__(self, *types: type[F]) -> None:

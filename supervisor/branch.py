@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
+import msgspec
 import pykka
 
 from supervisor import core_events as told
@@ -214,12 +215,12 @@ class Branch:
             case SupervisorStarted() | SupervisorStopped():
                 if core.template is not None:
                     self._keep_standby(core.template.id, core.template)
-                event = attrs.evolve(event, supervisor=self.path)
+                event = msgspec.structs.replace(event, supervisor=self.path)
             case _:
                 self._look_to_standby(event.child, core)
                 if isinstance(event, ChildStarting):
                     self._note(event.child, core)
-                event = attrs.evolve(event, child=self.path_of(event.child))
+                event = msgspec.structs.replace(event, child=self.path_of(event.child))
         self._keeper.publish(event)
         if isinstance(event, SupervisorStarted):
             self._keeper.call(lambda: self._keeper.started(self))

@@ -7,7 +7,7 @@ an effect is performed and who listens.
 
 from enum import StrEnum, unique
 
-import attrs
+import msgspec
 
 from supervisor.core_events import TryAgain
 from supervisor.exits import ExitReason, Shutdown, describe
@@ -16,8 +16,7 @@ from supervisor.spec import ChildSpec
 # --- how a supervisor ends -------------------------------------------------------------------------
 
 
-@attrs.frozen
-class FailedToStart:
+class FailedToStart(msgspec.Struct, frozen=True):
     """The initial start failed at this child; the children before it were ended again.
 
     Attributes:
@@ -67,8 +66,7 @@ class Refusal(StrEnum):
     SHUTTING_DOWN = "the supervisor is shutting down"
 
 
-@attrs.frozen
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The child is ready; after `ignore` it has no incarnation that runs, and `running` is False.
 
     Attributes:
@@ -86,13 +84,11 @@ class Started:
     info: object = None
 
 
-@attrs.frozen
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """What was asked for has happened."""
 
 
-@attrs.frozen
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """What was asked for has not happened.
 
     Args:
@@ -115,8 +111,7 @@ Result = Started | Done | Refused
 # --- public events ---------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class SupervisorStarted:
+class SupervisorStarted(msgspec.Struct, frozen=True):
     """All children are up.
 
     Attributes:
@@ -128,8 +123,7 @@ class SupervisorStarted:
     supervisor: str = ""
 
 
-@attrs.frozen
-class SupervisorStopped:
+class SupervisorStopped(msgspec.Struct, frozen=True):
     """All children are gone, and the supervisor with them.
 
     Attributes:
@@ -145,8 +139,7 @@ class SupervisorStopped:
     supervisor: str = ""
 
 
-@attrs.frozen
-class IntensityExceeded:
+class IntensityExceeded(msgspec.Struct, frozen=True):
     """The restart budget is spent: this attempt would be one too many.
 
     Attributes:
@@ -164,8 +157,7 @@ class IntensityExceeded:
     period: float
 
 
-@attrs.frozen
-class ChildStarting:
+class ChildStarting(msgspec.Struct, frozen=True):
     """A new incarnation is being spawned.
 
     Attributes:
@@ -179,8 +171,7 @@ class ChildStarting:
     incarnation: int
 
 
-@attrs.frozen
-class ChildRunning:
+class ChildRunning(msgspec.Struct, frozen=True):
     """An incarnation is ready.
 
     Attributes:
@@ -200,8 +191,7 @@ class ChildRunning:
     info: object = None
 
 
-@attrs.frozen
-class ChildIgnored:
+class ChildIgnored(msgspec.Struct, frozen=True):
     """The child declined to run.
 
     Attributes:
@@ -215,8 +205,7 @@ class ChildIgnored:
     incarnation: int
 
 
-@attrs.frozen
-class ChildExited:
+class ChildExited(msgspec.Struct, frozen=True):
     """An incarnation is gone.
 
     Attributes:
@@ -234,8 +223,7 @@ class ChildExited:
     expected: bool
 
 
-@attrs.frozen
-class ChildRestarting:
+class ChildRestarting(msgspec.Struct, frozen=True):
     """A restart attempt begins, because of `reason`.
 
     Attributes:
@@ -251,8 +239,7 @@ class ChildRestarting:
     attempts: int
 
 
-@attrs.frozen
-class ChildBackoff:
+class ChildBackoff(msgspec.Struct, frozen=True):
     """The next start waits, because the child keeps failing.
 
     Attributes:
@@ -270,8 +257,7 @@ class ChildBackoff:
     reason: ExitReason
 
 
-@attrs.frozen
-class ChildFatal:
+class ChildFatal(msgspec.Struct, frozen=True):
     """A quarantined child is beyond its budget and stays down; its siblings go on.
 
     Attributes:
@@ -285,8 +271,7 @@ class ChildFatal:
     reason: ExitReason
 
 
-@attrs.frozen
-class ChildStopping:
+class ChildStopping(msgspec.Struct, frozen=True):
     """An incarnation was asked to stop, or killed.
 
     Attributes:
@@ -304,8 +289,7 @@ class ChildStopping:
     killed: bool
 
 
-@attrs.frozen
-class ChildUnkillable:
+class ChildUnkillable(msgspec.Struct, frozen=True):
     """An incarnation is still there `after` seconds after its SIGKILL.
 
     When the supervisor is ending, it goes on without it. Otherwise the child stays where it is, for a second copy of it
@@ -326,8 +310,7 @@ class ChildUnkillable:
     after: float
 
 
-@attrs.frozen
-class ChildStopped:
+class ChildStopped(msgspec.Struct, frozen=True):
     """The child is down because it was stopped.
 
     It stays down until it is asked for, unless it went down for a sibling's sake (rest_for_one, one_for_all): then
@@ -366,8 +349,7 @@ SupervisorEvent = (
 # --- effects ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """Start this incarnation; answer `Spawned`, then `Ready`, or `SpawnFailed`/`Ignored`/`Exited`.
 
     Args:
@@ -381,46 +363,40 @@ class Spawn:
     last_exit: ExitReason | None
 
 
-@attrs.frozen
-class AskToStop:
+class AskToStop(msgspec.Struct, frozen=True):
     """Ask this incarnation politely to end."""
 
     child: str
     incarnation: int
 
 
-@attrs.frozen
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """Kill the whole group of this incarnation."""
 
     child: str
     incarnation: int
 
 
-@attrs.frozen
-class TellSelf:
+class TellSelf(msgspec.Struct, frozen=True):
     """Put this message at the end of the supervisor's own mailbox."""
 
     event: TryAgain
 
 
-@attrs.frozen
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Answer a request. Every request is answered exactly once."""
 
     request: int
     result: Result
 
 
-@attrs.frozen
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Let the world know."""
 
     event: SupervisorEvent
 
 
-@attrs.frozen
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The supervisor has ended; no child is left, and no effect follows but refusals.
 
     Attributes:

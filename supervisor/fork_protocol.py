@@ -23,15 +23,13 @@ Owns names and encoding. Refuses to know sockets and processes.
 import enum
 from typing import Final
 
-import attrs
 import msgspec
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of the largest message: a packet has to fit into a socket's default buffer."""
 
 
-@attrs.frozen
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """The first message, from the supervising process.
 
     Attributes:
@@ -52,8 +50,7 @@ class Namespace(enum.Enum):
     REQUIRED = "required"
 
 
-@attrs.frozen
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """Fork a child; its end of the link travels beside.
 
     Attributes:
@@ -80,8 +77,7 @@ class Launch:
     standby: str = ""
 
 
-@attrs.frozen
-class Standby:
+class Standby(msgspec.Struct, frozen=True):
     """Keep children ready in advance, from now on.
 
     Attributes:
@@ -95,8 +91,7 @@ class Standby:
     load: str = ""
 
 
-@attrs.frozen
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True):
     """Ask a child, and what is in its process group, to end (SIGTERM, and SIGCONT for what is stopped), or kill it.
 
     The server is the one to do it: as long as it has not waited for a child, the group's number is the child's. One
@@ -113,8 +108,7 @@ class Terminate:
     force: bool = False
 
 
-@attrs.frozen
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True):
     """The server could not preload and ends.
 
     Attributes:
@@ -124,8 +118,7 @@ class StartFailed:
     error: str
 
 
-@attrs.frozen
-class Forked:
+class Forked(msgspec.Struct, frozen=True):
     """A child runs; its pidfd travels beside.
 
     Attributes:
@@ -141,8 +134,7 @@ class Forked:
     mark: str
 
 
-@attrs.frozen
-class LaunchFailed:
+class LaunchFailed(msgspec.Struct, frozen=True):
     """A child could not be forked; nothing was started.
 
     Attributes:
@@ -156,8 +148,7 @@ class LaunchFailed:
     error: str
 
 
-@attrs.frozen
-class ChildExited:
+class ChildExited(msgspec.Struct, frozen=True):
     """A child has ended and was waited for, and all that it left behind is gone.
 
     Attributes:
@@ -180,8 +171,7 @@ class ChildExited:
     left: tuple[int, ...] = ()
 
 
-@attrs.frozen
-class StandbyReady:
+class StandbyReady(msgspec.Struct, frozen=True):
     """A child in advance has loaded what it should and waits.
 
     Attributes:
@@ -193,8 +183,7 @@ class StandbyReady:
     pid: int
 
 
-@attrs.frozen
-class StandbyGone:
+class StandbyGone(msgspec.Struct, frozen=True):
     """A child in advance has ended unasked; another one follows in time.
 
     Attributes:
@@ -216,8 +205,7 @@ class ProtocolError(ValueError):
     """A packet that is no message of this protocol."""
 
 
-@attrs.frozen
-class _Envelope:
+class _Envelope(msgspec.Struct, frozen=True):
     kind: str
     body: msgspec.Raw
 

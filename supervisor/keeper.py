@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import msgspec
 
 from actors.dialogue import DIALOGUE, Answer, Beats, Broken, Declined, Fault, Leave, Pulse, Up, Word
 from actors.problems import closest, did_you_mean, quoted
@@ -390,7 +391,7 @@ class Keeper(threading.Thread):
         match message:
             case told.Exited(at=at, incarnation=incarnation, reason=reason):
                 self._gone(kept, reason)
-                message = attrs.evolve(message, reason=kept.explain(reason))
+                message = msgspec.structs.replace(message, reason=kept.explain(reason))
                 if kept.declined and isinstance(reason, Normal):
                     message = told.Ignored(at, child, incarnation)
             case told.SpawnFailed(error=error):
@@ -499,7 +500,7 @@ class Keeper(threading.Thread):
     def _over_limit(self, seen: told.OverLimitSeen) -> None:
         kept = self._kept.get(seen.child)
         if kept is not None:
-            kept.branch.tell(attrs.evolve(seen, child=kept.spec.id))
+            kept.branch.tell(msgspec.structs.replace(seen, child=kept.spec.id))
 
     # --- the end of a child --------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
+import msgspec
 
 from supervisor import linux
 from supervisor.fork_protocol import ChildExited, Launch
@@ -124,7 +125,7 @@ class Offspring:
             return []
         left = self.kill_strays()
         now = time.monotonic()
-        told = [attrs.evolve(exited, left=left) for exited, until in self._dead if not left or now >= until]
+        told = [msgspec.structs.replace(exited, left=left) for exited, until in self._dead if not left or now >= until]
         self._dead = [(exited, until) for exited, until in self._dead if left and now < until]
         return told
 

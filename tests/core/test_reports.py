@@ -1,6 +1,6 @@
 """What is told of children is data with bounded texts, however much a child or a user had to say."""
 
-import attrs
+import msgspec
 import pytest
 
 from supervisor import core_effects, exits
@@ -70,7 +70,7 @@ def test_each_of_otps_reports_is_an_event_of_its_own_with_the_facts_as_fields() 
     assert (failed.child, failed.incarnation, failed.expected) == ("c", 2, False)
     exceeded = world.seen(IntensityExceeded)[0]
     assert (exceeded.attempts, exceeded.intensity, exceeded.period) == (2, 1, 3600.0)
-    assert all(attrs.has(type(event)) for event in world.published)
+    assert all(isinstance(event, msgspec.Struct) for event in world.published)
 
 
 def test_a_text_that_fits_is_kept_as_it_is() -> None:
