@@ -43,8 +43,8 @@ __all__ = [
     "next_beat",
 ]
 
-BEAT_SECONDS: Final = 1.0
-"""Seconds between two beats of a child."""
+BEAT_SECONDS: Final = 1.25
+"""Seconds between two beats of a child: as often as a child that must not be silent for 5 s is looked at."""
 
 
 class Hello(msgspec.Struct, frozen=True):

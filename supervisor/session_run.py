@@ -149,6 +149,7 @@ class SessionRun:
         self._held = set(state.held)
         self._stop: StopRequested | None = None
         self._port = HubPort(self._hub, self.session, self._specs)
+        self._beats: dict[str, told.Beat] = {}  # the last of each child, not yet told; the hub's thread's
         self._supervisor = self._new_supervisor()
 
     @property
@@ -282,12 +283,20 @@ class SessionRun:
     # --- called in the hub's thread ------------------------------------------------------------------------------
 
     def tell(self, message: told.Event) -> None:
-        """Pass on what happened to a child; the hub's :class:`~supervisor.hub.Teller`."""
-        self._tell_supervisor(message)
+        """Pass on what happened to a child; the hub's :class:`~supervisor.hub.Teller`.
+
+        Heartbeats are told together with what comes next, at the latest the tick at which they are looked for: a
+        session at rest need not wake its supervisor for each.
+        """
         if isinstance(message, told.Beat):
+            self._beats[message.child] = message
             self._watch.beaten(message)
-        else:
-            self._follower.heed(message)
+            return
+        beats, self._beats = self._beats, {}
+        for beat in beats.values():
+            self._tell_supervisor(beat)
+        self._tell_supervisor(message)
+        self._follower.heed(message)
 
     def _tell_supervisor(self, message: told.Event) -> None:
         with contextlib.suppress(pykka.ActorDeadError):  # it has ended, and so have all that it looked after

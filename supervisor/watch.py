@@ -13,7 +13,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import attrs
@@ -108,8 +109,12 @@ class Watch(threading.Thread):
         self._inbox.put(view)
 
     def sampled(self, sampled: Sampled) -> None:
-        """Tell what the children use."""
-        self._inbox.put(sampled)
+        """Tell what the children use: noted as heartbeats are, unless it is to be written."""
+        if time.monotonic() >= self._next_sheets or any(map(partial(self._is_news, sampled.samples), ROLES)):
+            self._inbox.put(sampled)
+        else:
+            with self._lock:
+                self._samples = sampled.samples
 
     def beaten(self, beat: Beat) -> None:
         """Tell of a child's heartbeat: noted for the next writing, which it is not worth waking the thread for."""
@@ -217,15 +222,19 @@ class Watch(threading.Thread):
         self._dirty = True
 
     def _take_samples(self, samples: dict[str, Sample]) -> None:
-        former, self._samples = self._samples, samples
+        news = {role for role in ROLES if self._is_news(samples, role)}
+        self._samples = samples
         now = time.monotonic()
         due = now >= self._next_sheets
         if due:
             self._next_sheets = now + SHEET_SECONDS
         for role in ROLES:
-            news = role not in former or role not in self._beating
-            if role in samples and role in self._views and (due or news):
+            if role in samples and role in self._views and (due or role in news):
                 self._write_agent(role)
+
+    def _is_news(self, samples: Mapping[str, Sample], role: str) -> bool:
+        """Whether a role was not written yet with a sample, or with a heartbeat."""
+        return role in samples and (role not in self._samples or role not in self._beating)
 
     def _write(self) -> None:
         started = time.monotonic()

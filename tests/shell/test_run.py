@@ -39,6 +39,7 @@ from actors.events import (
 )
 from actors.model import Isolation
 from actors.state import ROLES
+from supervisor import core_events as told
 from supervisor.beginning import AlreadyCompletedError, RunRefusedError, Wish
 from supervisor.cli.run import _Audience, _follow, _Signals
 from supervisor.environment import SESSION_MARK
@@ -393,6 +394,28 @@ def test_a_run_that_was_never_started_can_be_closed(project: Path) -> None:
     run = SoleRun(opened(project))
     run.close()
     run.close()
+
+
+def test_a_supervisor_is_told_of_heartbeats_with_what_comes_next_and_not_woken_for_each(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SoleRun(opened(project))
+    heard: queue.SimpleQueue[told.Event] = queue.SimpleQueue()
+
+    class Supervisor:
+        """Notes what it is told."""
+
+        tell = staticmethod(heard.put)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_supervisor", Supervisor())
+        for at in (1.0, 2.0):
+            for role in ROLES:
+                run.tell(told.Beat(at, role, 1))
+        assert heard.empty()
+        run.tell(told.Tick(3.0))
+    run.close()
+    assert [heard.get() for _ in range(heard.qsize())] == [*(told.Beat(2.0, role, 1) for role in ROLES), told.Tick(3.0)]
 
 
 def test_a_role_that_cannot_start_ends_the_run_with_a_reason(project: Path) -> None:
