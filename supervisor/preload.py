@@ -28,11 +28,13 @@ def reset_signals() -> None:
 def preload(start: Start) -> None:
     """Import and warm up, and leave the garbage collector nothing of it to touch.
 
+    What attrs leaves behind of each class is collected as modules are loaded, and what is loaded next takes its place;
+    a collection at the end would leave holes, which each child would fill for itself, page by page.
+
     Raises:
         RuntimeError: Something of it started a thread, which no child would have.
         Exception: Whatever a module raises while it loads.
     """
-    gc.disable()
     for module in start.preload:
         load(module)
     for name in start.warm_up:
@@ -45,4 +47,3 @@ def preload(start: Start) -> None:
             "start threads when the child runs, not when a module is imported"
         )
     gc.freeze()
-    gc.enable()
