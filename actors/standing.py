@@ -108,6 +108,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
         reason: Why it failed for good, or was skipped by a command; ``""`` otherwise.
         completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
         before: Whether the file already declared it completed when the session began.
+        retried: Whether a command brought it back: what the file says of it from before counts no more.
     """
 
     phase: Phase = Phase.PENDING
@@ -122,6 +123,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     completed_wall: float = 0.0
     before: bool = False
+    retried: bool = False
 
 
 def first_states(milestone: Milestone) -> dict[str, TaskState]:

@@ -201,7 +201,7 @@ class SessionState(Admission):
 
     def _retried(self, event: TaskRetried, _wall: float) -> None:
         # Numbers of attempts go on: each is used once in a session.
-        self.tasks[event.task] = TaskState(attempts=self.tasks[event.task].attempts)
+        self.tasks[event.task] = TaskState(attempts=self.tasks[event.task].attempts, retried=True)
 
     def _skipped(self, event: TaskSkipped, _wall: float) -> None:
         self.tasks[event.task] = evolve(self.tasks[event.task], phase=Phase.SKIPPED, reason=event.reason)

@@ -53,7 +53,8 @@ _MILESTONE_WORDS: Final = {
 def _word(task: TaskState) -> str | None:
     """Return the convention's word for a task; ``None`` when the file's own word stands."""
     cancelled_there = task.phase is Phase.SKIPPED and not task.reason
-    if task.before or cancelled_there or (task.phase is Phase.PENDING and not task.attempts):
+    untouched = task.phase is Phase.PENDING and not (task.attempts or task.retried)
+    if task.before or cancelled_there or untouched:
         return None
     return _WORDS[task.phase]
 

@@ -133,17 +133,22 @@ def test_what_cannot_be_retried_or_skipped_is_said_for_each_task(folder: Project
     assert len(facts(folder, TaskRetried)) == 1
 
 
-def test_a_skipped_task_is_cancelled_in_the_file_and_stays_out_of_the_next_run(folder: Project, place: Path) -> None:
-    running = begin(
-        folder, {"id": "a", "run": waits_for(place / "gate")}, {"id": "b", "run": "true", "depends_on": ["a"]}
-    )
-    assert folder.ctl("skip", "b").code == 0
+def test_a_skipped_task_is_cancelled_in_the_file_and_stays_out_of_the_next_run_unless_it_is_brought_back(
+    folder: Project, place: Path
+) -> None:
+    skipped: list[dict[str, object]] = [{"id": key, "run": "true", "depends_on": ["a"]} for key in ("b", "c")]
+    running = begin(folder, {"id": "a", "run": waits_for(place / "gate")}, *skipped)
+    file = folder.path / ".milestones" / "active" / "m1.yaml"
+    assert folder.ctl("skip", "b", "c").code == 0
+    wait_until(lambda: file.read_text(encoding="utf-8").count("cancelled") == 2, 60.0, "it is in the file")
+    assert folder.ctl("retry", "c").code == 0
+    wait_until(lambda: file.read_text(encoding="utf-8").count("cancelled") == 1, 60.0, "the file has it back")
     running.kill()
     (place / "gate").touch()
     assert folder.ctl("run", "m1").code == 0
-    assert completed(folder) == ["a"]
+    assert completed(folder) == ["a", "c"]
     text = (folder.path / ".milestones" / "completed" / "m1.yaml").read_text(encoding="utf-8")
-    assert "cancelled" in text
+    assert text.count("cancelled") == 1
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda words: words[0])
@@ -161,6 +166,11 @@ def test_an_unknown_session_is_said_and_the_others_are_served(folder: Project, p
     done = folder.ctl("pause", "m2", "m1")
     assert (done.code, done.out.splitlines()) == (1, ["m2: ERROR (no such session)", "m1: paused"])
     assert len(facts(folder, SessionPaused)) == 1
+    assert list(results(folder.ctl("pid", "m1:runner", "m2", "m1", "--json")))[:3] == [
+        "m1:runner",
+        "m2",
+        "m1:task_executor",
+    ]
     assert folder.ctl("stop", "nosuch").code == 1
     assert folder.ctl("stop").code == 0
     running.wait()
