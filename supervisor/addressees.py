@@ -103,3 +103,10 @@ def roles_of(addressees: Sequence[Addressee]) -> tuple[Addressee, ...]:
             else tuple(Addressee(f"{addressee.name}:{role}", addressee.run, role) for role in CHILDREN)
         )
     )
+
+
+def place_of(name: str, typed: Sequence[str]) -> int:
+    """Return which of the names that were typed one stands for that is answered; the last place for none of them."""
+    session = name.partition(":")[0]
+    meant = {name, session, f"{session}:", f"{session}:*", ALL}
+    return next((number for number, one in enumerate(typed) if one in meant), len(typed))

@@ -244,7 +244,7 @@ class ProjectDesk:
     def _each_addressee(self, names: Sequence[str], ticket: Ticket, work: Callable[[Addressee, Told], None]) -> None:
         """Have something done about everything that is named, and answer when all has happened."""
         addressees, others = self._addressees(names)
-        gathering = Gathering(ticket, (addressee.name for addressee in addressees), others)
+        gathering = Gathering(ticket, (addressee.name for addressee in addressees), others, names)
         for addressee in addressees:
             work(addressee, functools.partial(gathering.put, addressee.name))
 
@@ -252,7 +252,7 @@ class ProjectDesk:
         """Have something done about every child that is named, by itself or with its session."""
         addressees, others = self._addressees(names)
         roles = roles_of(addressees)
-        gathering = Gathering(ticket, (addressee.name for addressee in roles), others)
+        gathering = Gathering(ticket, (addressee.name for addressee in roles), others, names)
         for addressee in roles:
             work(addressee.run, addressee.role, functools.partial(gathering.put, addressee.name))
 
@@ -282,7 +282,7 @@ class ProjectDesk:
         sessions = self._beginnable(names)
         addressees, others = self._found([name for name in names if name not in sessions], live)
         roles = tuple({addressee.name: addressee for addressee in roles_of(addressees)}.values())
-        gathering = Gathering(ticket, (*sessions, *(addressee.name for addressee in roles)), others)
+        gathering = Gathering(ticket, (*sessions, *(addressee.name for addressee in roles)), others, names)
         for name in dict.fromkeys(sessions):
             told = functools.partial(gathering.put, name)
             if any(name in {run.session, run.milestone.id} and not run.is_ending for run in live):
@@ -324,7 +324,7 @@ class ProjectDesk:
         begun = [name for name in self._beginnable(names) if name not in live]
         rest = [name for name in names if name not in begun]
         addressees, others = self._addressees(rest) if rest or not begun else ((), ())
-        gathering = Gathering(ticket, (*begun, *(addressee.name for addressee in addressees)), others)
+        gathering = Gathering(ticket, (*begun, *(addressee.name for addressee in addressees)), others, names)
         for name in begun:
             self._house.begin(name, functools.partial(gathering.put, name), wait=wait)
         for addressee in addressees:

@@ -6,9 +6,10 @@ Owns that. Refuses to know what happens.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from supervisor.addressees import place_of
 from supervisor.protocol import Named
 
 if TYPE_CHECKING:
@@ -22,15 +23,19 @@ class Gathering:
         ticket: Of the call; answered at once when there is nothing to wait for.
         names: As they were given; each counts once.
         others: What is known already of names that nothing is waited for.
+        typed: What was asked for, in whose order it is answered.
 
     Attributes:
         names: Each once, in the order in which they were given.
     """
 
-    def __init__(self, ticket: Ticket, names: Iterable[str], others: Iterable[Named] = ()) -> None:
+    def __init__(
+        self, ticket: Ticket, names: Iterable[str], others: Iterable[Named] = (), typed: Sequence[str] = ()
+    ) -> None:
         self.names = tuple(dict.fromkeys(names))
         self._ticket = ticket
         self._others = tuple(others)
+        self._typed = tuple(typed)
         self._lock = threading.Lock()  # of what is below
         self._results: dict[str, Named] = {}
         if not self.names:
@@ -51,4 +56,5 @@ class Gathering:
             self._answer()
 
     def _answer(self) -> None:
-        self._ticket.done((*self._others, *(self._results[name] for name in self.names)))
+        results = (*self._others, *(self._results[name] for name in self.names))
+        self._ticket.done(tuple(sorted(results, key=lambda one: place_of(one.name, self._typed))))

@@ -9,7 +9,7 @@ import pytest
 
 from actors.paths import ProjectPaths
 from supervisor.absent import why_absent
-from supervisor.addressees import CHILDREN, find_addressees, roles_of
+from supervisor.addressees import CHILDREN, find_addressees, place_of, roles_of
 from supervisor.role_orders import signal_number
 
 
@@ -83,3 +83,17 @@ def test_a_session_stands_for_all_its_children_where_children_are_wanted() -> No
 )
 def test_a_signal_is_named_with_or_without_its_prefix_or_by_its_number(name: str, number: int | None) -> None:
     assert signal_number(name) == number
+
+
+@pytest.mark.parametrize(
+    ("typed", "answered"),
+    [
+        (("b", "nosuch", "a"), ["b", "nosuch", "a"]),
+        (("b:*", "nosuch", "a:runner", "a"), ["b:runner", "b:task_executor", "nosuch", "a:runner", "a"]),
+        (("nosuch", "all"), ["nosuch", "a", "b:runner"]),
+        ((), ["b", "a"]),
+    ],
+)
+def test_answers_come_in_the_order_of_what_was_typed(typed: tuple[str, ...], answered: list[str]) -> None:
+    known_first = sorted(answered, key=lambda name: name != "nosuch")
+    assert sorted(known_first, key=lambda name: place_of(name, typed)) == answered
