@@ -109,10 +109,12 @@ class LazyGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Say of an option of a command that stands before it where it belongs."""
+        """Say of an option of a command that stands before it where it belongs; a reader as of :meth:`invoke`."""
         typed = list(args)
         try:
             return super().parse_args(ctx, args)
+        except BrokenPipeError as error:  # of the help
+            raise click.exceptions.Exit(PIPE_CODE) from error
         except click.NoSuchOption as error:
             name = next((word for word in typed if word in COMMANDS), "COMMAND")
             command = self.get_command(ctx, name)

@@ -212,7 +212,7 @@ def test_a_removed_working_directory_is_an_error_with_a_cure(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("words", [("plan", "small"), ("validate",), ("status", "--json"), ("--help",)])
+@pytest.mark.parametrize("words", [("plan", "small"), ("plan", "x", "--json"), ("status", "--json"), ("--help",)])
 def test_a_reader_that_goes_away_is_no_error_message(project: Project, words: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -222,8 +222,20 @@ def test_a_reader_that_goes_away_is_no_error_message(project: Project, words: tu
         )
     finally:
         os.close(writing)
-    assert done.stderr == ""
-    assert done.returncode in {1, 141}
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 141
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("plan", "x", "--json"), ("--help",)])
+def test_an_output_that_is_full_is_said_in_a_line(project: Project, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "-C", str(project.path), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert "Traceback" not in done.stderr
+    assert ("not found" if "x" in words else "No space left on device") in done.stderr
+    assert done.returncode == (1 if "x" in words else 74)
 
 
 @pytest.mark.usefixtures("small")
