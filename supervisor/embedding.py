@@ -44,8 +44,9 @@ class Supervisor:
     Args:
         children: Specs in start order.
         flags: How it treats them; OTP's defaults when not given (one_for_one, 1 restart in 5 s).
-        on_event: Is called with each public event, one after the other, in a thread of its own. What it raises goes
-            to ``threading.excepthook``.
+        on_event: Is called with each public event, one after the other, in a thread of its own; the supervisor has
+            ended when it has returned from the last one. What it raises goes to ``threading.excepthook`` (which passes
+            over a ``SystemExit``) and ends nothing.
         preload: Modules, and scripts by absolute path, that are loaded once and shared by all children. By default
             those in which the targets stand. None of them may start a thread while it loads.
         output: Descriptor for what children print, open as long as the supervisor; standard error when not given.
@@ -101,7 +102,8 @@ class Supervisor:
         May be called again, and does nothing in a process that was forked from the supervisor's.
 
         Args:
-            timeout: Seconds after which everything that is left is killed; ``None`` for never.
+            timeout: Seconds after which everything that is left is killed, and ``on_event`` is not waited for any
+                more; ``None`` for never.
         """
         self._tree.check_waiting()
         over = self._tree.request_stop()

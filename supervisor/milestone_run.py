@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from supervisor.beginning import IO_ERROR, RunRefusedError
+from supervisor.callback import call_with_each
 from supervisor.execution import Execution, MilestoneEvent, MilestoneOutcome, Options
 from supervisor.shortage import refusal, starting_threads
 
@@ -41,8 +42,9 @@ class MilestoneRun:
         isolation: ``"worktree"``, or ``"none"`` to run tasks in place and without commits.
         as_journaled: Go on with the tasks as they were, although the file was edited.
         config: Configuration file over the usual ones.
-        on_event: Is called with each event, one after the other, in a thread of its own. What it raises goes to
-            ``threading.excepthook``.
+        on_event: Is called with each event, one after the other, in a thread of its own; :meth:`wait` and :meth:`stop`
+            wait until it has returned from the last one. What it raises goes to ``threading.excepthook`` (which passes
+            over a ``SystemExit``) and ends nothing.
     """
 
     def __init__(  # noqa: PLR0913 - one parameter for each option of the command
@@ -102,7 +104,9 @@ class MilestoneRun:
             raise
 
     def _start_caller(self, function: Callable[[MilestoneEvent], object]) -> None:
-        caller = threading.Thread(target=self._call_back, args=(function,), name="milestone-events", daemon=True)
+        caller = threading.Thread(
+            target=call_with_each, args=(function, self.events()), name="milestone-events", daemon=True
+        )
         try:
             with starting_threads():
                 caller.start()
@@ -218,15 +222,6 @@ class MilestoneRun:
                 return
             if not events:
                 self._execution.news.wait(after)
-
-    def _call_back(self, function: Callable[[MilestoneEvent], object]) -> None:
-        for event in self.events():
-            try:
-                function(event)
-            except Exception as error:  # noqa: BLE001 - the host's code: shown as that of any thread is, and we go on
-                threading.excepthook(
-                    threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
-                )
 
 
 def _left(until: float | None) -> float | None:

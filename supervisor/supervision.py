@@ -22,6 +22,7 @@ import msgspec
 from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
+from supervisor.callback import call_with_each
 from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, SupervisorStarted
 from supervisor.event_log import EventLog, KeeperEvent, PublicEvent, SupervisorFailed
 from supervisor.keeper import Keeper, Tree
@@ -272,14 +273,10 @@ class Supervision:
         self.log.put(event)
 
     def _call_back(self, function: OnEvent) -> None:
-        for event in self.log.follow(None):
-            try:
-                function(event)
-            except Exception as error:  # noqa: BLE001 - the host's code: shown as that of any thread is, and we go on
-                threading.excepthook(
-                    threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
-                )
-        self._finish()
+        try:
+            call_with_each(function, self.log.follow(None))
+        finally:
+            self._finish()
 
     def _started(self) -> None:
         settle(self.started)

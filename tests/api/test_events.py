@@ -8,6 +8,7 @@ import pytest
 from supervisor import (
     ChildRunning,
     ChildStarting,
+    EndCause,
     EventsLost,
     SupervisionError,
     Supervisor,
@@ -82,6 +83,45 @@ def test_a_callback_gets_every_event_in_order_and_may_fail(monkeypatch: pytest.M
         expect(supervisor, SupervisorStarted)
     assert got == list(supervisor.events())
     assert [str(one) for one in failures] == ["a bug of the host"]
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=lambda one: type(one).__name__
+)
+def test_a_callback_that_would_end_its_thread_is_called_with_what_comes_next(
+    raised: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[object] = []
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
+
+    def note(event: object) -> None:
+        got.append(event)
+        raise raised
+
+    with Supervisor(on_event=note) as supervisor:
+        pass
+    assert supervisor.wait(TIMEOUT).cause is EndCause.ASKED
+    assert got == list(supervisor.events())
+    assert failures == [raised] * len(got)
+
+
+def test_a_hook_of_the_host_that_raises_itself_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hook(_: threading.ExceptHookArgs) -> None:
+        raise LookupError("a bug of the hook")
+
+    def note(_: object) -> None:
+        raise ValueError("a bug of the callback")
+
+    monkeypatch.setattr(threading, "excepthook", hook)
+    with Supervisor(on_event=note) as supervisor:
+        pass
+    assert supervisor.wait(TIMEOUT).cause is EndCause.ASKED
+    shown = capsys.readouterr().err
+    assert shown.count("LookupError: a bug of the hook") == len(list(supervisor.events()))
+    assert "ValueError: a bug of the callback" in shown
 
 
 def test_a_callback_may_use_its_supervisor_but_not_wait_for_its_end() -> None:

@@ -91,7 +91,7 @@ def test_events_are_told_to_a_function_and_what_it_raises_stops_nothing(
     def hear(happened: MilestoneEvent) -> None:
         told.append(happened)
         if has_started(happened):
-            raise ValueError("what the host does wrong")
+            raise SystemExit("what the host does wrong")  # as any other exception
 
     with MilestoneRun(project.path, "m1", on_event=hear) as run:
         run.wait(SECONDS)
