@@ -145,6 +145,8 @@ class Keeper(threading.Thread):
 
     def _why_unavailable(self, child: str) -> str:
         """Say why nobody takes a message for a child."""
+        if self._closing:
+            return "its supervisor is ending"
         above, _, name = child.rpartition("/")
         if above not in self._branches:
             supervisors = [path for path in list(self._branches) if path]
@@ -189,6 +191,7 @@ class Keeper(threading.Thread):
         self._closing = True
 
     def _release(self, failure: str) -> None:
+        self._closing = True
         self.messages.close_all()
         with contextlib.suppress(OSError):  # no descriptor, no memory: what is left ends with its links
             self._fleet.release()
@@ -319,10 +322,11 @@ class Keeper(threading.Thread):
         """Take in that a supervisor has ended, and no child of it lives."""
         if branch.dropped:
             return
-        self._forget_branch(branch)
         if branch.place.parent is None:
             self._end = end
             self._closing = True
+        self._forget_branch(branch)
+        if branch.place.parent is None:
             return
         failed = isinstance(end.reason, FailedToStart)
         self._tell_end(branch, ShutdownTerm(str(end.reason)) if failed else Shutdown())

@@ -296,10 +296,11 @@ def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> tuple[Chi
     """Check specs against each other and against the flags that they will live under.
 
     Raises:
-        SpecError: a duplicate id, a significant child that no auto_shutdown listens to, or a
-            simple_one_for_one supervisor without exactly one template.
+        SpecError: a duplicate id, a significant child that no auto_shutdown listens to, a
+            simple_one_for_one supervisor without exactly one template, or something that is no spec, or no flags.
     """
-    listed = tuple(specs)
+    listed = listed_specs(specs)
+    check_flags(flags)
     seen: set[str] = set()
     for spec in listed:
         require(f"child {spec.id!r}", "id", spec.id, ok=spec.id not in seen, why="another child has this id")
@@ -310,6 +311,31 @@ def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> tuple[Chi
         ids = [spec.id for spec in listed]
         require("supervisor flags", "strategy", ids, ok=len(listed) == 1, why=why)
     return listed
+
+
+def listed_specs(specs: Iterable[ChildSpec], owner: str = "supervisor") -> tuple[ChildSpec, ...]:
+    """List what should be specs, whatever it is.
+
+    Raises:
+        SpecError: It is no list, or something in it is no spec.
+    """
+    why = "must be a list of ChildSpec"
+    require(owner, "children", specs, ok=isinstance(specs, Iterable) and not isinstance(specs, str | Mapping), why=why)
+    listed = tuple(specs)
+    for number, spec in enumerate(listed):
+        why = "must be a ChildSpec, as in ChildSpec('name', Target)"
+        require(owner, f"children[{number}]", spec, ok=isinstance(spec, ChildSpec), why=why)
+    return listed
+
+
+def check_flags(flags: SupervisorFlags, owner: str = "supervisor") -> None:
+    """Refuse what are no flags.
+
+    Raises:
+        SpecError: They are none.
+    """
+    why = "must be SupervisorFlags, as in SupervisorFlags(intensity=3)"
+    require(owner, "flags", flags, ok=isinstance(flags, SupervisorFlags), why=why)
 
 
 def check_significance(flags: SupervisorFlags, spec: ChildSpec) -> None:

@@ -27,8 +27,9 @@ from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, Supe
 from supervisor.event_log import EventLog, KeeperEvent, PublicEvent, SupervisorFailed
 from supervisor.keeper import Keeper, Tree
 from supervisor.shortage import refusal, starting_threads
-from supervisor.spec import ChildSpec, SupervisorFlags, check_specs
-from supervisor.tree_check import check_args, check_tree, preload_of
+from supervisor.spec import ChildSpec, SupervisorFlags, check_flags, check_specs
+from supervisor.spec_checks import require
+from supervisor.tree_check import check_args, check_path, check_tree, preload_of
 
 if TYPE_CHECKING:
     from supervisor.branch import Branch
@@ -191,6 +192,8 @@ class Supervision:
 
     def start_child(self, spec: ChildSpec, under: str) -> Future[Started | Done]:
         """See :meth:`supervisor.embedding.Supervisor.start_child`."""
+        why = "must be a ChildSpec, as in ChildSpec('name', Target)"
+        require("start_child", "spec", spec, ok=isinstance(spec, ChildSpec), why=why)
         check_tree((spec,))
         return self._branch(under).request(lambda at, number: told.StartChild(at, number, spec))
 
@@ -216,6 +219,7 @@ class Supervision:
 
     def change_specs(self, children: Iterable[ChildSpec], flags: SupervisorFlags, under: str) -> Future[Started | Done]:
         """See :meth:`supervisor.embedding.Supervisor.change_specs`."""
+        check_flags(flags)
         specs = check_tree(children)
         branch, keeper = self._branch(under), self._running()
 
@@ -243,10 +247,12 @@ class Supervision:
 
     def tell(self, child: str, message: object) -> None:
         """See :meth:`supervisor.embedding.Supervisor.tell`."""
+        check_path("child", child)
         self._running().messages.tell(child, _encoded(message))
 
     def ask(self, child: str, message: object) -> Future[Any]:
         """See :meth:`supervisor.embedding.Supervisor.ask`."""
+        check_path("child", child)
         return self._running().messages.ask(child, _encoded(message))
 
     def _running(self) -> Keeper:
@@ -256,12 +262,16 @@ class Supervision:
         return self._keeper
 
     def _branch(self, path: str) -> Branch:
+        check_path("under", path)
         branch = self._running().branch(path)
+        if branch is None and not path:
+            raise NotRunningError("the supervisor is ending")
         if branch is None:
             raise RefusedError(Refused(Refusal.NOT_FOUND, path, "there is no supervisor that runs at this path"))
         return branch
 
     def _above(self, child: str) -> tuple[Branch, str]:
+        check_path("child", child)
         path, _, name = child.rpartition("/")
         return self._branch(path), name
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from supervisor.fork_protocol import MAX_MESSAGE
-from supervisor.spec import ChildSpec, ChildType
+from supervisor.spec import ChildSpec, ChildType, listed_specs
 from supervisor.spec_checks import SpecError, require
 
 _TARGET: Final = re.compile(r"[^:]+:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -28,7 +28,7 @@ def check_tree(specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
     Raises:
         SpecError: An id has a slash, a target cannot be found, or arguments have no form in JSON.
     """
-    listed = tuple(specs)
+    listed = listed_specs(specs)
     for spec in listed:
         owner = f"child {spec.id!r}"
         why = "must have no '/': that stands between a supervisor and its child"
@@ -47,14 +47,24 @@ def check_args(owner: str, args: object) -> None:
     """Refuse arguments that cannot be sent to another process.
 
     Raises:
-        SpecError: They have no form in JSON, or are too large.
+        SpecError: They are no keyword arguments, have no form in JSON, or are too large.
     """
+    require(owner, "args", args, ok=isinstance(args, Mapping), why="must be a dict: arguments by their names")
     try:
         size = len(msgspec.json.encode(args))
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(owner, "args", args, f"must be plain values, for they are sent as JSON: {error}") from error
     most = MAX_MESSAGE - _ROOM
     require(owner, "args", f"{size} bytes", ok=size <= most, why=f"must be at most {most} bytes: tell what is large")
+
+
+def check_path(field: str, path: object) -> None:
+    """Refuse what is no path of a child, or of a supervisor, in a tree.
+
+    Raises:
+        SpecError: It is none.
+    """
+    require("request", field, path, ok=isinstance(path, str), why="must be a path, a text: 'child', 'supervisor/child'")
 
 
 def preload_of(specs: Iterable[ChildSpec]) -> tuple[str, ...]:

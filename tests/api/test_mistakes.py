@@ -1,0 +1,105 @@
+"""What is called with a wrong type is told so, with what would be right, before anything has changed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from supervisor import (
+    AsyncSupervisor,
+    ChildSpec,
+    NotRunningError,
+    SpecError,
+    Strategy,
+    SupervisionError,
+    Supervisor,
+    SupervisorFailed,
+    SupervisorFlags,
+)
+from tests.api.cast import Echo
+from tests.api.stage import MANY, TIMEOUT, echo, who
+from tests.api.test_children import nested
+from tests.waiting import wait_until
+
+POOL = SupervisorFlags(strategy=Strategy.SIMPLE_ONE_FOR_ONE, intensity=10)
+
+REQUESTS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("start_instance", (3,), {"under": "pool"}, "instance: args = 3: must be a dict: arguments by their names"),
+    ("start_instance", ("x",), {"under": "pool"}, "args = 'x': must be a dict"),
+    ("start_instance", ([],), {"under": "pool"}, r"args = \[\]: must be a dict"),
+    ("start_instance", (None,), {"under": "pool"}, "args = None: must be a dict"),
+    ("change_specs", ([], {"intensity": 3}), {}, r"flags = \{'intensity': 3\}: must be SupervisorFlags, as in"),
+    ("change_specs", (ChildSpec("a", Echo), MANY), {}, "children = ChildSpec.*: must be a list of ChildSpec"),
+    ("change_specs", ([("a", Echo)], MANY), {}, r"children\[0\] = \('a', .*: must be a ChildSpec, as in"),
+    ("start_child", (Echo,), {}, "start_child: spec = <class .*: must be a ChildSpec, as in"),
+    ("start_child", (echo("b"),), {"under": 3}, "under = 3: must be a path"),
+    ("terminate_child", (3,), {}, "child = 3: must be a path"),
+    ("restart_child", (None,), {}, "child = None: must be a path"),
+    ("delete_child", (b"echo",), {}, "child = b'echo': must be a path"),
+    ("which_child", (3,), {}, "child = 3: must be a path"),
+    ("get_childspec", ([],), {}, r"child = \[\]: must be a path"),
+    ("which_children", (), {"under": None}, "under = None: must be a path"),
+    ("count_children", (), {"under": 3}, "under = 3: must be a path"),
+    ("ask", (3, "x"), {}, "child = 3: must be a path"),
+]
+
+
+def test_a_request_of_a_wrong_type_is_refused_and_changes_nothing() -> None:
+    tree = [echo(), nested("pool", echo(), flags=POOL)]
+    with Supervisor(tree, MANY) as supervisor:
+        before = who(supervisor)["pid"]
+        for verb, args, more, why in REQUESTS:
+            with pytest.raises(SpecError, match=why):
+                getattr(supervisor, verb)(*args, **more)
+        with pytest.raises(SpecError, match="child = 3: must be a path"):
+            supervisor.tell(3, "x")  # type: ignore[arg-type]
+        assert who(supervisor)["pid"] == before
+        assert supervisor.start_instance({"name": "one"}, under="pool").running
+    assert not any(isinstance(event, SupervisorFailed) for event in supervisor.events())
+
+
+def test_a_request_of_a_wrong_type_is_refused_from_asyncio_too() -> None:
+    async def main() -> None:
+        async with AsyncSupervisor([echo(), nested("pool", echo(), flags=POOL)], MANY) as supervisor:
+            for verb, args, more, why in REQUESTS:
+                with pytest.raises(SpecError, match=why):
+                    await getattr(supervisor, verb)(*args, **more)
+            assert await supervisor.ask("echo", "x", timeout=TIMEOUT) == "x"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("children", "flags", "why"),
+    [
+        ([echo()], {"intensity": 3}, r"supervisor: flags = \{'intensity': 3\}: must be SupervisorFlags, as in"),
+        ([Echo], MANY, r"supervisor: children\[0\] = <class .*: must be a ChildSpec, as in"),
+        ([("a", Echo)], MANY, r"children\[0\] = \('a', .*: must be a ChildSpec, as in"),
+        (echo(), MANY, r"children = ChildSpec.*: must be a list of ChildSpec"),
+        ({"a": Echo}, MANY, r"children = \{'a': .*: must be a list of ChildSpec"),
+        (3, MANY, "children = 3: must be a list of ChildSpec"),
+    ],
+)
+def test_a_supervisor_of_what_are_no_specs_or_no_flags_is_refused(children: Any, flags: Any, why: str) -> None:  # noqa: ANN401 - whatever it is
+    with pytest.raises(SpecError, match=why):
+        Supervisor(children, flags)
+
+
+def test_while_a_supervisor_ends_of_itself_nothing_else_is_said_of_its_children() -> None:
+    said: set[str] = set()
+
+    def is_over(supervisor: Supervisor) -> bool:
+        for call in (lambda: supervisor.ask("echo", "x", TIMEOUT), lambda: supervisor.which_child("echo")):
+            try:
+                call()
+            except NotRunningError:
+                return True
+            except SupervisionError as error:
+                said.add(str(error))
+        return False
+
+    with Supervisor([echo()], SupervisorFlags(intensity=0)) as supervisor:
+        supervisor.tell("echo", {"do": "exit", "code": 3})
+        wait_until(lambda: is_over(supervisor), TIMEOUT, "it has ended")
+    unfit = [one for one in said if "no actor" in one or "''" in one or "no supervisor" in one]
+    assert unfit == []
