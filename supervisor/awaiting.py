@@ -25,25 +25,29 @@ async def shielded(future: Future[T]) -> T:
         raise
 
 
-async def whatever_comes(stopping: Coroutine[object, object, object], kill: Callable[[], None]) -> None:
+async def whatever_comes(
+    stopping: Coroutine[object, object, object], kill: Callable[[], None], error: BaseException | None
+) -> None:
     """See a stop through, although who waits for it is cancelled; a second cancellation kills what is left.
 
     Args:
         stopping: The stop.
         kill: Ends everything at once.
+        error: What the stop is for: a cancellation counts as the first one.
 
     Raises:
         asyncio.CancelledError: Somebody cancelled this meanwhile; it was done nevertheless.
     """
     task = asyncio.ensure_future(stopping)
+    is_cancelled = isinstance(error, asyncio.CancelledError)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if cancelled is not None:
+        except asyncio.CancelledError as another:
+            if is_cancelled:
                 kill()
-            cancelled = error
+            is_cancelled, cancelled = True, another
     if cancelled is not None:
         raise cancelled
     task.result()

@@ -69,11 +69,16 @@ class AsyncSupervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, as :meth:`stop` does, whoever cancels this: a second cancellation kills what is left."""
-        await whatever_comes(self.stop(), self._tree.kill)
+        """Stop, as :meth:`stop` does, whoever cancels this: a second cancellation kills what is left.
+
+        That of the body is the first one.
+        """
+        await whatever_comes(self.stop(), self._tree.kill, error)
 
     async def start(self) -> None:
-        """Start all children in order; returns when the last one is ready. Cancelled, it ends what it has started.
+        """Start all children in order; returns when the last one is ready.
+
+        Cancelled, it ends what it has started, in order; cancelled again, at once.
 
         Raises:
             StartError: A child did not start; those before it were ended again.
@@ -85,8 +90,8 @@ class AsyncSupervisor:
         except SupervisionError:
             self._tree.join()
             raise
-        except BaseException:
-            await whatever_comes(self.stop(), self._tree.kill)
+        except BaseException as error:
+            await whatever_comes(self.stop(), self._tree.kill, error)
             raise
 
     async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - what is left is killed then

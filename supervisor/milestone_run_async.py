@@ -60,16 +60,22 @@ class AsyncMilestoneRun:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, as :meth:`stop` does, whoever cancels this: a second cancellation kills what is left."""
-        await whatever_comes(self.stop(), self._execution.kill)
+        """Stop, as :meth:`stop` does, whoever cancels this: a second cancellation kills what is left.
+
+        That of the body is the first one. What was killed is taken up by the next run, as what was stopped is.
+        """
+        await whatever_comes(self.stop(), self._execution.kill, error)
 
     async def start(self) -> None:
-        """Begin the session; see :meth:`MilestoneRun.start`. Cancelled, it ends what it has begun."""
+        """Begin the session; see :meth:`MilestoneRun.start`.
+
+        Cancelled, it ends what it has begun, in order; cancelled again, at once.
+        """
         begun = self._execution.begin(os.environ)
         try:
             await shielded(begun)
-        except asyncio.CancelledError:
-            await whatever_comes(self.stop(), self._execution.kill)
+        except asyncio.CancelledError as error:
+            await whatever_comes(self.stop(), self._execution.kill, error)
             raise
         except BaseException:
             self._execution.join()
