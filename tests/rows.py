@@ -7,12 +7,15 @@ imported. Refuses to know what the rows are about and how a page shows them.
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 CHECKOUT: Final = Path(__file__).parents[1]
+
+_MARK: Final = "pytest.mark.row"
 
 
 class RowError(Exception):
@@ -46,8 +49,9 @@ class Reason:
     open: str = ""
 
 
-def collect(folder: Path = CHECKOUT) -> dict[str, list[NamedTest]]:
-    """Return the tests of each row, in the order of files and lines.
+@cache
+def collect(folder: Path = CHECKOUT) -> Mapping[str, list[NamedTest]]:
+    """Return the tests of each row, in the order of files and lines; they are read once.
 
     Raises:
         RowError: a marker whose rows are not written out, or one on something that is no test.
@@ -55,7 +59,9 @@ def collect(folder: Path = CHECKOUT) -> dict[str, list[NamedTest]]:
     found: dict[str, list[NamedTest]] = defaultdict(list)
     for file in sorted((folder / "tests").rglob("test_*.py")):
         path = file.relative_to(folder).as_posix()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=path)):
+        text = file.read_text(encoding="utf-8")
+        # Most have none, and parsing them all takes a second.
+        for node in ast.walk(ast.parse(text, filename=path)) if _MARK in text else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 for number in _numbers(node, path):
                     found[number].append(NamedTest(path, node.name))
@@ -65,7 +71,7 @@ def collect(folder: Path = CHECKOUT) -> dict[str, list[NamedTest]]:
 def _numbers(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, path: str) -> Iterator[str]:
     for decorator in node.decorator_list:
         match decorator:
-            case ast.Call(func=func, args=arguments) if ast.unparse(func) == "pytest.mark.row":
+            case ast.Call(func=func, args=arguments) if ast.unparse(func) == _MARK:
                 where = f"{path}:{decorator.lineno}: {node.name}"
                 if not node.name.lower().startswith("test"):
                     raise RowError(f"{where} names rows, but is no test")
