@@ -33,7 +33,7 @@ from actors.frames import Beat, Deliver, Frame, FrameReader, Leave, Welcome, enc
 from actors.log import log, open_log_late, without_secrets
 from actors.messages import ProgramEnded, RoleMessage, Short, Tick
 from actors.paths import ProjectPaths
-from actors.programs import DONE, Finished, Program, Work, environment_of
+from actors.programs import DONE, Finished, Program, Work, environment_of, not_started
 
 if TYPE_CHECKING:
     import socket
@@ -135,13 +135,6 @@ def _abandon(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _not_started(program: Program, error: OSError | ValueError) -> bytes:
-    # Of a directory that is not there Python says so by the name in the error.
-    missing = getattr(error, "filename", None) or program.argv[0]
-    reason = getattr(error, "strerror", None) or str(error)
-    return f"{missing}: {reason}".encode(errors="backslashreplace")
-
-
 class Host:
     """What a role process waits with.
 
@@ -217,7 +210,7 @@ class Host:
         except (OSError, ValueError) as error:  # ValueError: a NUL in a word, which no program can be given
             now = time.monotonic()
             if getattr(error, "errno", None) not in _SHORTAGES or now >= tried.give_up_at:
-                return Finished(127, b"", _not_started(tried.program, error))
+                return not_started(tried.program, error)
             later, longer = now + tried.delay, min(2 * tried.delay, _LONGEST_DELAY)
             self._postponed.append(attrs.evolve(tried, at=later, delay=longer))
         return None

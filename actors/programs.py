@@ -17,6 +17,9 @@ import attrs
 
 T = TypeVar("T")
 
+NOT_STARTED: Final = 127
+"""Code of a program that could not be started, as shells say it."""
+
 OF_THE_MANAGER: Final = frozenset(
     {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 )
@@ -78,7 +81,7 @@ class Finished:
     """How a program ended.
 
     Attributes:
-        code: Exit code; negative for the signal that ended it; 127 when it could not be started.
+        code: Exit code; negative for the signal that ended it; :data:`NOT_STARTED` when it could not be started.
         stdout: All that it wrote there.
         stderr: All that it wrote there; the reason when it could not be started, or why its host has ended it.
         by_host: Whether the host has ended it: it took too long or printed too much, or nobody wanted it any more.
@@ -98,6 +101,21 @@ class Finished:
     def was_killed(self) -> bool:
         """Whether somebody else's signal ended it: then it has answered nothing, and may do better another time."""
         return self.code < 0 and not self.by_host
+
+
+def not_started(program: Program, error: OSError | ValueError, cure: str = "") -> Finished:
+    """Say of a program that it could not be started.
+
+    Args:
+        program: The program.
+        error: What starting it raised; a ValueError is a NUL in a word, which no program can be given.
+        cure: What can be done about it, where that is known.
+    """
+    # Of a directory that is not there Python says so by the name in the error.
+    missing = getattr(error, "filename", None) or program.argv[0]
+    reason = getattr(error, "strerror", None) or str(error)
+    text = ": ".join(filter(None, (f"{missing}", reason, cure)))
+    return Finished(NOT_STARTED, b"", text.encode(errors="backslashreplace"))
 
 
 @attrs.frozen

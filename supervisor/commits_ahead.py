@@ -22,14 +22,14 @@ from actors.git.plumbing import complaint, git
 from actors.git.repository import NotARepository, no_repository
 from actors.git.trailers import TaskCommit, task_commits
 from actors.model import FileStatus, Isolation
-from actors.programs import Finished
+from actors.programs import NOT_STARTED, Finished
 from actors.state import Phase
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RESUMABLE, RunRefusedError, refuse_unreadable
 from supervisor.finding import known_ids
 from supervisor.journal import Journal
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Latest, latest_in
-from supervisor.waited import NOT_STARTED, complete, run
+from supervisor.waited import complete, run
 
 if TYPE_CHECKING:
     from pathlib import Path

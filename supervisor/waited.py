@@ -10,16 +10,13 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from actors.programs import DONE, Finished, Work, environment_of
-from supervisor.shortage import refusal
+from actors.programs import DONE, Finished, Work, environment_of, not_started
+from supervisor.shortage import cure
 
 if TYPE_CHECKING:
     from actors.programs import Flow, Program
 
 T = TypeVar("T")
-
-NOT_STARTED: Final = 127
-"""Code of a program that could not be started, as shells say it."""
 
 _NO_END: Final = -9
 
@@ -36,8 +33,8 @@ def run(program: Program) -> Finished:
             timeout=program.timeout,
             check=False,
         )
-    except OSError as error:
-        return Finished(NOT_STARTED, b"", refusal(error).encode())
+    except (OSError, ValueError) as error:
+        return not_started(program, error, cure(error) if isinstance(error, OSError) else "")
     except subprocess.TimeoutExpired:
         return Finished(_NO_END, b"", f"not done after {program.timeout:g} s".encode())
     return Finished(done.returncode, done.stdout, done.stderr)

@@ -5,8 +5,6 @@ log, the fold, the programs. A proposal is admitted by the same fold that the pr
 bench's wall time, and delivered back before the call that caused it returns.
 """
 
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +25,10 @@ from actors.events import (
 from actors.frames import Deliver, Frame, Leave, Propose, Ready, Welcome
 from actors.messages import ProgramEnded, RoleMessage, Tick
 from actors.model import Milestone
-from actors.programs import DONE, Finished, Program, Work, environment_of
+from actors.programs import DONE, Finished, Program, Work
 from actors.role import RoleActor, RoleContext
 from actors.state import SessionState, encode_state
+from supervisor.waited import run
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -173,7 +172,7 @@ class RoleBench:
         while self.host.programs:
             token, program = self.host.programs.popitem()
             done.append(program)
-            self._tell(ProgramEnded(token, _run(program)))
+            self._tell(ProgramEnded(token, run(program)))
         return done
 
     def step(self, *, told: bool = True) -> Program:
@@ -185,7 +184,7 @@ class RoleBench:
         assert self.host.programs, "no program was started"
         token = min(self.host.programs)
         program = self.host.programs.pop(token)
-        finished = _run(program)
+        finished = run(program)
         if told:
             self._tell(ProgramEnded(token, finished))
         return program
@@ -265,22 +264,6 @@ def _with_clock(role_class: type[RoleActor], bench: RoleBench) -> type[RoleActor
         "mono": property(lambda _: bench.mono, lambda _, __: None),
     }
     return cast("type[RoleActor]", type(role_class.__name__, (role_class,), clocks))
-
-
-def _run(program: Program) -> Finished:
-    try:
-        done = subprocess.run(
-            program.argv,
-            cwd=program.cwd,
-            env=environment_of(program, os.environ),
-            input=program.stdin,
-            capture_output=True,
-            timeout=program.timeout,
-            check=False,
-        )
-    except OSError as error:
-        return Finished(127, b"", f"{program.argv[0]}: {error.strerror}".encode())
-    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def write_milestone(project: Path, name: str, text: str, folder: str = "active") -> Path:

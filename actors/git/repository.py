@@ -26,10 +26,9 @@ from actors.git.plumbing import (
 from actors.git.reflock import abandoned, lock_path, look
 from actors.git.trailers import task_commits
 from actors.git.watch import uncommitted
-from actors.programs import Finished, Flow
+from actors.programs import NOT_STARTED, Finished, Flow
 from actors.surroundings import OLDEST_GIT
 
-_NOT_STARTED: Final = 127
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VERSION: Final = re.compile(rb"git version (\d+)\.(\d+)")
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -141,7 +140,7 @@ def inspect(path: str, milestone_id: str, cache: str) -> Flow[Repository | NotAR
     if not _ID.fullmatch(milestone_id) or ".." in milestone_id or milestone_id.endswith((".", ".lock")):
         return Refusal(f"milestone id {milestone_id!r} cannot be part of a branch's name", "give it another id")
     version = yield git("version", cwd=path)
-    if version.code == _NOT_STARTED or not version.ok:
+    if version.code == NOT_STARTED or not version.ok:
         return _without_git(path, version)
     if refusal := _too_old(version):
         return refusal
