@@ -84,7 +84,9 @@ def test_nothing_is_begun_after_the_order_to_leave(make_stage: MakeStage) -> Non
     ],
     ids=["plain", "stubborn", "tree", "unmarked", "runaway", "stopped"],
 )
-def test_a_runner_that_is_alone_ends_everything_within_four_seconds(make_stage: MakeStage, line: str) -> None:
+def test_a_runner_that_is_alone_ends_everything_long_before_its_session_would_have_to(
+    make_stage: MakeStage, line: str
+) -> None:
     stage = make_stage(settings=Settings(isolation=Isolation.NONE, stop_grace=30.0))
     stage.start()
     stage.started(stage.grant("t", sh(line)))
@@ -95,7 +97,7 @@ def test_a_runner_that_is_alone_ends_everything_within_four_seconds(make_stage: 
     assert stage.runner is not None
     assert stage.runner.wait(60.0) == 0
     wait_until(lambda: not stage.standing_here())
-    assert monotonic() - began < 20.0  # long before the grace of the session is over
+    assert monotonic() - began < 20.0  # and not 30, the grace of the session
 
 
 def test_a_runner_whose_tasks_obey_is_alone_only_for_a_moment(make_stage: MakeStage) -> None:

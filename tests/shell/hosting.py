@@ -24,7 +24,9 @@ from supervisor.fork_protocol import ChildExited
 from supervisor.launcher import Launched, Launcher
 
 TIMEOUT: Final = 60.0
-SESSION: Final = "exec-m1-20260301_120000-0badcafe"
+SESSION: Final = f"exec-m1-20260301_120000-{os.getpid():08x}"
+"""Of this process alone: what belongs to a session is found by its name, and tests run beside each other."""
+
 ROLE: Final = "progress_monitor"
 MILESTONE: Final = Milestone("m1", "One", tasks=(Task("a", "A", run="true"),))
 
