@@ -103,7 +103,18 @@ def _connected(ctx: click.Context, timeout: float | None, *, as_json: bool) -> C
 
 
 def nobody(project: Path, *, as_json: bool) -> CommandError:
-    """Return the failure of a command that needs somebody who supervises the project."""
+    """Return the failure of a command that needs somebody who supervises the project, and can be reached."""
+    from actors.paths import ProjectPaths  # noqa: PLC0415 - not for who is answered
+    from supervisor.lock import read_holder  # noqa: PLC0415
+
+    try:
+        holder = read_holder(ProjectPaths(project))
+    except OSError:
+        holder = None
+    if holder is not None:
+        line = f"{holder} supervises {project}, and nobody listens at its control socket: it begins, ends, or lost it"
+        end = f"; to end it in order: kill {holder.pid}" if holder.pid else ""
+        return CommandError(NOBODY, line, f"look closer with: milestonectl doctor{end}", as_json=as_json)
     line = f"nobody supervises {project} at present"
     hint = "begin with: milestonectl run ID, or start milestoned"
     return CommandError(NOBODY, line, hint, as_json=as_json)

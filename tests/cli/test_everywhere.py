@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -313,6 +314,17 @@ TYPED = (
     "-C / . \udcff \x1b[2J ü"
 )
 WORDS = st.sampled_from([*COMMANDS, "", *TYPED.split(" ")])
+
+
+@pytest.mark.usefixtures("small")
+def test_a_supervising_process_that_cannot_be_reached_is_named(ctl: Ctl, supervised: Callable[[], None]) -> None:
+    assert "nobody supervises" in ctl("stop", "small").err
+    supervised()
+    done = ctl("stop", "small")
+    assert done.code == 69
+    assert f"process {os.getpid()} (a test)" in done.err
+    assert "nobody listens at its control socket" in done.err
+    assert f"look closer with: milestonectl doctor; to end it in order: kill {os.getpid()}" in done.err
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e999", "1e10", "-inf", "x"])
