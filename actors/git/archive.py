@@ -72,7 +72,11 @@ def vacate(repo: Repository, slot: int) -> Flow[Archived | SetAside | NothingToL
         Where it is now; or that there was nothing to keep; or, as a refusal, a disk that is full or fails, which is
         no fault of what is in the slot.
     """
-    left = yield from archive(repo, slot)
+    left: Archived | NothingToLand | Lost | Refusal
+    try:
+        left = yield from archive(repo, slot)
+    except OSError as error:
+        left = Refusal(f"what is known of {Slot(repo, slot).path} cannot be read: {error}")
     if not isinstance(left, Refusal) or left.is_passing or left.is_broken:
         return left
     return (yield from set_aside(repo, slot, left.reason))

@@ -268,9 +268,11 @@ def checked_out_elsewhere(repo: Repository) -> Flow[Refusal | None]:
         place = line_of(asked)
         ours = not place or place.startswith(repo.cache + os.sep)
         return None if ours else _in_use(repo, place)
-    worktrees = Path(repo.common_dir, "worktrees")
-    admins = [Path(repo.common_dir), *(sorted(worktrees.iterdir()) if worktrees.is_dir() else ())]
-    for admin in admins:
+    try:
+        others = sorted(Path(repo.common_dir, "worktrees").iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # git removes it with the last worktree, at any moment
+        others = []
+    for admin in (Path(repo.common_dir), *others):
         place = _worktree_of(repo, admin)
         if not place.startswith(repo.cache + os.sep) and _uses_branch(admin, repo):
             return _in_use(repo, place)

@@ -150,6 +150,18 @@ def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
     refusal = claim_cache(repo)
     if refusal:
         return refusal
+    try:
+        return (yield from _removed(place))
+    except OSError as error:  # as where a directory stands in the place of a file of ours
+        return Refusal(f"what belongs to {place.path} cannot be removed: {error}", "remove it by hand")
+
+
+def _removed(place: Slot) -> Flow[Refusal | None]:
+    """Do it.
+
+    Raises:
+        OSError: One of our own files cannot be removed.
+    """
     place.record_file.unlink(missing_ok=True)
     at("git.slot.unrecorded")
     refusal = yield from remove_tree(place.path, place.repo.cache)
@@ -157,7 +169,7 @@ def remove_slot(repo: Repository, slot: int) -> Flow[Refusal | None]:
         return refusal
     at("git.slot.emptied")
     if _registered(place):
-        done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=repo.common_dir)
+        done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=place.repo.common_dir)
         if not done.ok:
             return Refusal(f"git keeps the worktree {place.path}: {complaint(done)}", "git worktree prune")
     at("git.slot.unregistered")

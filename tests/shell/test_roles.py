@@ -200,6 +200,22 @@ def test_at_the_end_the_slots_are_removed_and_the_role_has_finished_once(reposit
         assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+def test_whatever_a_task_leaves_beside_its_worktree_the_session_ends(repository: Path) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        bench.run_programs()
+        one = bench.state.tasks["a"].attempt
+        assert one is not None
+        index = Path(f"{one.path}.index")
+        index.unlink()
+        index.mkdir()
+        bench.happen(TaskCompleted("a", "a.1"), SessionSettled(SessionStatus.COMPLETED))
+        bench.run_programs()
+        (finished,) = bench.of(RoleFinished)
+        assert f"what belongs to {one.path} cannot be removed: " in finished.summary
+
+
 @pytest.mark.parametrize("status", [SessionStatus.CANCELLED, SessionStatus.INTERRUPTED])
 def test_what_could_not_land_waits_in_its_slot_for_the_next_life_and_is_archived_where_there_is_none(
     repository: Path, status: SessionStatus
