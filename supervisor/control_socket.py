@@ -72,7 +72,8 @@ def is_listened(path: Path) -> bool:
     """Tell whether somebody listens on the socket that stands at a path, without connecting to it.
 
     To connect would wake a service manager that listens there for a daemon. It goes by the kernel's table of this
-    network namespace (proc_pid_net(5)), which has the path as it was bound.
+    network namespace (proc_pid_net(5)), which has the path as it was bound. One too long for that is not found: no
+    service manager can listen there, and of ours nobody does without the project's lock.
 
     Args:
         path: Absolute.

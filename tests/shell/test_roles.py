@@ -485,6 +485,23 @@ def test_the_wait_for_a_worktree_ends_with_the_attempt_that_it_was_for(repositor
         assert bench.state.paused == ""
 
 
+def test_a_landing_waits_while_somebody_has_the_branch_checked_out_and_then_goes_on(
+    repository: Path, tmp_path: Path
+) -> None:
+    with RoleBench(GitIntegration, repository, TWO) as bench:
+        bench.run_programs()
+        attempt(bench, "a", 0, {"a": "made\n"})
+        git(repository, "worktree", "add", "--quiet", str(tmp_path / "theirs"), "milestone/m1")
+        bench.run_programs()
+        assert bench.of(Landed) == []
+        assert bench.state.paused.startswith("landing has to wait: milestone/m1 is checked out in ")
+        git(repository, "worktree", "remove", str(tmp_path / "theirs"))
+        bench.pass_time(1.0)
+        bench.run_programs()
+        assert [one.sha for one in bench.of(Landed)] == log(repository)
+        assert bench.state.paused == ""
+
+
 def test_what_landed_before_its_flush_failed_is_held_and_then_counted_as_landed(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
