@@ -90,7 +90,7 @@ def signal_number(name: str) -> int | None:
     """Return the number of a signal (``HUP``, ``sighup``, ``1``); ``None`` when there is no such."""
     text = name.upper()
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) in signal.valid_signals() else None
+        return next((number for number in signal.valid_signals() if str(number) == text.lstrip("0")), None)
     found = signal.Signals.__members__.get(text if text.startswith("SIG") else f"SIG{text}")
     return None if found is None else found.value
 

@@ -79,7 +79,11 @@ def test_a_session_stands_for_all_its_children_where_children_are_wanted() -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("HUP", 1), ("sighup", 1), ("9", 9), ("USR1", 10), ("NOPE", None), ("0", None), ("99", None)]
+    ("name", "number"),
+    [
+        *(("HUP", 1), ("sighup", 1), ("9", 9), ("09", 9), ("USR1", 10)),
+        *(("NOPE", None), ("0", None), ("99", None), ("9" * 5000, None)),
+    ],
 )
 def test_a_signal_is_named_with_or_without_its_prefix_or_by_its_number(name: str, number: int | None) -> None:
     assert signal_number(name) == number
