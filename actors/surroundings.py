@@ -29,5 +29,5 @@ def slots_directory(project: str, configured: str) -> str:
     if configured:
         return configured
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    name = sha256(project.encode()).hexdigest()[:16]
+    name = sha256(os.fsencode(project)).hexdigest()[:16]
     return str(Path(cache) / "milestoned" / name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def refuse_odd_places(paths: ProjectPaths) -> None:
-    """Refuse to work where a place of ours is a link, another kind of thing, or another user's.
+    """Refuse to work where a place of ours is a link, another kind of thing, another user's, or has no name in UTF-8.
 
     Args:
         paths: Of the project.
@@ -30,6 +30,11 @@ def refuse_odd_places(paths: ProjectPaths) -> None:
     Raises:
         OSError: With the place, what it is, and what to do.
     """
+    try:
+        str(paths.project).encode()
+    except UnicodeEncodeError:  # what processes say to each other is JSON, and names its path
+        shown = os.fsencode(paths.project).decode(errors="backslashreplace")
+        raise OSError(errno.EINVAL, f"{shown} is no path in UTF-8: rename the directory that is not") from None
     for path, kind in _places(paths):
         try:
             found = path.lstat()

@@ -154,6 +154,16 @@ def test_a_symbolic_link_in_the_place_of_the_lock_is_refused(paths: ProjectPaths
     assert target.read_bytes() == b"content"
 
 
+@pytest.mark.row("F22")
+def test_a_project_whose_path_is_no_utf_8_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    paths = ProjectPaths(tmp_path / os.fsdecode(b"caf\xe9"))
+    paths.milestones.mkdir(parents=True)
+    with pytest.raises(OSError, match=r"caf\\xe9 is no path in UTF-8: rename the directory") as refused:
+        ProjectLock.acquire(paths, "me")
+    assert str(refused.value).isprintable()
+    assert list(paths.milestones.iterdir()) == []
+
+
 def test_a_child_that_was_started_meanwhile_does_not_keep_the_lock(paths: ProjectPaths) -> None:
     lock = ProjectLock.acquire(paths, "me")
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, close_fds=False):
