@@ -454,7 +454,7 @@ class ControlServer(threading.Thread):
             return
         try:
             data = encode_message(message)
-        except (msgspec.MsgspecError, TypeError) as error:
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
             data = encode_message(Reply(message.id, ok=False, code=_BROKEN, lines=(f"a defect: {error}",)))
         if len(client.backlog) > MAX_BACKLOG:
             self._drop(client)

@@ -308,6 +308,21 @@ def decode_call(payload: bytes) -> tuple[int, Request]:
 
 
 def encode_message(message: Reply | Item) -> bytes:
-    """Write a message down, its length before it."""
-    payload = _ENCODER.encode(message)
+    """Write a message down, its length before it; what is no UTF-8 in it, the name of a file as a rule, is escaped."""
+    try:
+        payload = _ENCODER.encode(message)
+    except UnicodeEncodeError:
+        payload = _ENCODER.encode(_escaped(msgspec.to_builtins(message)))
     return LENGTH.pack(len(payload)) + payload
+
+
+def _escaped(value: object) -> object:
+    match value:
+        case str():
+            return value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        case dict():
+            return {_escaped(key): _escaped(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_escaped(one) for one in value]
+        case _:
+            return value

@@ -27,7 +27,7 @@ from supervisor import protocol
 from supervisor.client import AnswerTimeoutError, CallFailedError, Client, LostError, NoDaemonError
 from supervisor.control import MAX_CLIENTS, MAX_OPEN, PAGE, ControlServer, RefusedCallError, Source, Ticket
 from supervisor.control_socket import bind_control, peer_uid
-from supervisor.protocol import Events, Request, Retry, Skip, Status, Stop
+from supervisor.protocol import Events, Named, Request, Retry, Skip, Status, Stop
 from tests.waiting import wait_until
 
 
@@ -202,6 +202,22 @@ def test_an_answer_comes_when_the_thing_has_happened_and_others_do_not_wait(
 
 
 @pytest.mark.row("F21")
+@pytest.mark.row("F22")
+@pytest.mark.usefixtures("server")
+def test_what_is_no_utf_8_in_an_answer_is_escaped(client: Client, desk: Desk) -> None:
+    """The name of a file in `.milestones/active`, say: one that anybody may put there ends nothing."""
+    client._send("stop", {})
+    wait_until(lambda: desk.has_kept(1))
+    desk.kept[0][1].done([Named("caf\udce9", 0, "stopped"), {"caf\udce9": ("\udcff",)}])
+    message = client._next(None)
+    assert message["result"] == [{"name": "caf\\xe9", "code": 0, "text": "stopped"}, {"caf\\xe9": ["\\xff"]}]
+    client._send("stop", {})
+    wait_until(lambda: desk.has_kept(2))
+    desk.kept[1][1].done("\ud800")
+    assert "a defect" in client._next(None)["lines"][0]
+    assert client.ask("status") == {"names": []}
+
+
 def test_a_ticket_answers_once_and_not_a_client_that_has_gone(path: Path, client: Client, desk: Desk) -> None:
     with raw(path) as gone:
         gone.sendall(frame({"protocol": 1, "id": 1, "verb": "stop", "args": {"names": ["x"]}}))
