@@ -104,14 +104,14 @@ def remove_slots(repo: Repository) -> Flow[tuple[Archived | SetAside | Refusal, 
 
 def _keep(repo: Repository, ref: str, sha: str, work: Captured) -> Flow[Archived | Refusal]:
     format_ = "--format=%(refname) %(objectname)"
-    listed = yield git("for-each-ref", format_, f"{ref}*", cwd=repo.common_dir)
+    listed = yield git("for-each-ref", format_, f"{ref}*", git_dir=repo.common_dir)
     lines = (line.rpartition(" ") for line in shown(listed.stdout).splitlines())
     held = {name: target for name, _, target in lines}
     names = (ref, *(f"{ref}-{number}" for number in range(2, len(held) + 3)))
     name = next(name for name in names if held.get(name, sha) == sha)
     if name not in held:
         moving = ("update-ref", "-m", "milestoned: archive", name, sha, "")
-        kept = yield git(*moving, cwd=repo.common_dir)
+        kept = yield git(*moving, git_dir=repo.common_dir)
         if not kept.ok:
             return Refusal(f"git cannot keep {name}: {complaint(kept)}")
         at("git.archive.kept")

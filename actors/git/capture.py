@@ -123,7 +123,9 @@ def commit_tree(
     date = f"{when} +0000"
     author = (("NAME", identity.name), ("EMAIL", identity.email), ("DATE", date))
     env = tuple((f"GIT_{who}_{name}", value) for who in ("AUTHOR", "COMMITTER") for name, value in author)
-    done = yield git("commit-tree", "-p", parent, "-F", "-", tree, cwd=repo.common_dir, env=env, stdin=message.encode())
+    done = yield git(
+        "commit-tree", "-p", parent, "-F", "-", tree, git_dir=repo.common_dir, env=env, stdin=message.encode()
+    )
     return line_of(done) if done.ok else Refusal(f"git cannot make a commit: {complaint(done)}")
 
 
@@ -155,7 +157,9 @@ def _summary(after: str, changes: tuple[Change, ...]) -> Captured | NothingToLan
 
 
 def _listed_by_git(common_dir: str, before: str, after: str) -> Flow[tuple[Change, ...] | Refusal]:
-    listed = yield git("diff-tree", "-r", "-t", "-z", "--no-renames", before, after, cwd=common_dir, timeout=_TIMEOUT)
+    listed = yield git(
+        "diff-tree", "-r", "-t", "-z", "--no-renames", before, after, git_dir=common_dir, timeout=_TIMEOUT
+    )
     if not listed.ok:
         return Refusal(f"git cannot compare {before} with {after}: {complaint(listed)}")
     return (yield from beside(lambda: _changes(listed.stdout)))
@@ -261,10 +265,10 @@ def _leave_branch(admin: str, base: str) -> Flow[str]:
     head = Path(admin, "HEAD").read_text(encoding="utf-8", errors="replace").strip()
     if head == base:
         return base
-    asked = yield git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=admin, env=(("GIT_DIR", admin),))
+    asked = yield git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", git_dir=admin)
     sha = line_of(asked) if asked.ok else base
     if head.startswith("ref: "):
-        yield git("update-ref", "--no-deref", "HEAD", sha, cwd=admin, env=(("GIT_DIR", admin),))
+        yield git("update-ref", "--no-deref", "HEAD", sha, git_dir=admin)
     return sha
 
 

@@ -240,7 +240,7 @@ def _commits(landing: Landing, range_: str, *options: str) -> Flow[list[list[str
     done = yield git(
         *("log", "-z", "--no-show-signature", "--no-color", "--left-right", *options),
         *(f"--format={'%x1f'.join(('%m', '%H', *trailers))}", range_, "--"),
-        cwd=landing.repo.common_dir,
+        git_dir=landing.repo.common_dir,
         timeout=_TIMEOUT,
     )
     if not done.ok:
@@ -282,7 +282,7 @@ def _change(landing: Landing, tip: Tip) -> Flow[Captured | NothingToLand | Confl
         return side
     merged = yield git(
         *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", tip.sha, side),
-        cwd=repo.common_dir,
+        git_dir=repo.common_dir,
         timeout=_TIMEOUT,
     )
     at("git.merged")
@@ -311,7 +311,7 @@ def _move(landing: Landing, old: str, new: str, needs: tuple[str, ...]) -> Flow[
     unsafe = yield from flush(needs)
     if unsafe:
         return unsafe
-    done = yield git("update-ref", "-m", log.note, repo.ref, new, old, cwd=repo.common_dir)
+    done = yield git("update-ref", "-m", log.note, repo.ref, new, old, git_dir=repo.common_dir)
     if done.ok:
         return True
     after = look(repo)
@@ -337,7 +337,7 @@ def _secured(landing: Landing, sha: str) -> Flow[Refusal | None]:
     packs = f"{repo.common_dir}/objects/pack"
     done = yield git(
         *("pack-objects", "--quiet", "--revs", f"{packs}/pack"),
-        cwd=repo.common_dir,
+        git_dir=repo.common_dir,
         stdin=f"{sha}\n^{sha}^\n".encode(),
         timeout=_TIMEOUT,
     )
@@ -361,7 +361,7 @@ def _branch_written_again(landing: Landing) -> Flow[Refusal | None]:
             return not_written(str(error))
         tip = yield from read_tip(repo)
         if tip is not None:  # this waits for the lock, a second at most, and changes nothing
-            yield git("update-ref", repo.ref, tip.sha, tip.sha, cwd=repo.common_dir)
+            yield git("update-ref", repo.ref, tip.sha, tip.sha, git_dir=repo.common_dir)
         after = look(repo)
         if after and (yield from ours_and_dead(repo, landing.spec.message.trailer("Session"), before, after)):
             lock.unlink(missing_ok=True)

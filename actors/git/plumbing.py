@@ -19,7 +19,11 @@ import attrs
 
 from actors.programs import Finished, Flow, Program, beside
 
-_NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
+_NO_SPACE: Final = (
+    *("No space left on device", "Disk quota exceeded"),
+    # git, of an index: what it could not write all of, and what it could not close.
+    *("Out of diskspace", "unable to write new index file"),
+)
 """What programs say, in the language that ours are run in, and Python's errors, when a disk is full."""
 
 _SHORT: Final = ("Resource temporarily unavailable", "Cannot allocate memory", "Too many open files")
@@ -27,6 +31,9 @@ _SHORT: Final = ("Resource temporarily unavailable", "Cannot allocate memory", "
 
 _BROKEN: Final = ("Input/output error", "Read-only file system", "Structure needs cleaning")
 """The same, of a disk that fails, and of a file system that gave up because of it."""
+
+_GONE: Final = "No such file or directory"
+"""The same, of what is not there."""
 
 _FLUSHED_HERE: Final = 64
 """So many files and folders at most are flushed without a program: some milliseconds of a disk."""
@@ -116,7 +123,8 @@ class Refusal:
 
 def git(
     *arguments: str,
-    cwd: str,
+    cwd: str = "",
+    git_dir: str = "",
     env: tuple[tuple[str, str], ...] = (),
     stdin: bytes = b"",
     timeout: float = 60.0,
@@ -126,15 +134,21 @@ def git(
 
     Args:
         arguments: What follows ``git``.
-        cwd: Directory to run in.
+        cwd: Directory to run in; git looks from there for its repository.
+        git_dir: The repository's own directory, instead of ``cwd``, when git has said where it is: git does not ask
+            again whose it is, which it would ask of another directory than before, and be answered otherwise.
         env: Variables beside those of :data:`ENVIRONMENT`.
         stdin: Bytes for its standard input.
         timeout: Seconds after which it is killed.
         talks: Whether it may talk to a remote.
     """
+    if git_dir:
+        env = (("GIT_DIR", git_dir), *env)
     names = {name for name, _ in env}
     usual = ENVIRONMENT if talks else (*ENVIRONMENT, *SILENT)
-    return Program(("git", *arguments), cwd, (*(pair for pair in usual if pair[0] not in names), *env), stdin, timeout)
+    return Program(
+        ("git", *arguments), cwd or git_dir, (*(pair for pair in usual if pair[0] not in names), *env), stdin, timeout
+    )
 
 
 def complaint(done: Finished) -> str:
@@ -211,7 +225,14 @@ def flush_few(paths: tuple[str, ...]) -> None:
 
 
 def not_written(reason: str) -> Refusal:
-    """Return the refusal for what is not on the disk: what it was for must not be reported as done."""
+    """Return the refusal for what is not on the disk: what it was for must not be reported as done.
+
+    What is not there at all was taken away, by a git that removes what no branch names yet, however new: it passes, and
+    is written again.
+    """
+    if _GONE in reason:
+        cure = "`git gc --prune=now` and `git prune` take away what is about to be committed: run them later"
+        return Refusal(f"what git had just written was removed: {reason}", cure, passing=True)
     return Refusal(f"the disk did not take it: {reason}", "check the disk")
 
 

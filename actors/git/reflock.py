@@ -70,7 +70,7 @@ def ours_and_dead(repo: Repository, session: str, before: RefLock | None, after:
     said = yield git(
         *("log", "-1", "--no-show-signature", "--format=%(trailers:key=Session,valueonly,unfold)"),
         *(after.content, "--"),
-        cwd=repo.common_dir,
+        git_dir=repo.common_dir,
     )
     return said.ok and shown(said.stdout).strip() == session
 

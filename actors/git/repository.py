@@ -217,7 +217,7 @@ def tip_with(repo: Repository, needed: str) -> Flow[Tip | Refusal]:
         return Refusal(f"the branch {repo.branch} is gone", cure, passing=True)
     if needed in {"", tip.sha}:
         return tip
-    merged = yield git("merge-base", "--is-ancestor", needed, tip.sha, cwd=repo.common_dir)
+    merged = yield git("merge-base", "--is-ancestor", needed, tip.sha, git_dir=repo.common_dir)
     if merged.ok or (yield from _has_twin(repo, tip, needed)):
         return tip
     return Refusal(
@@ -229,10 +229,10 @@ def tip_with(repo: Repository, needed: str) -> Flow[Tip | Refusal]:
 
 def _has_twin(repo: Repository, tip: Tip, needed: str) -> Flow[bool]:
     """Tell whether a branch has another commit of the same task and session, made anew by a rebase."""
-    wanted = yield from task_commits(repo.common_dir, "-1", needed)
+    wanted = yield from task_commits(repo.top, "-1", needed)
     if isinstance(wanted, Finished) or not wanted:
         return False
-    listed = yield from task_commits(repo.common_dir, f"--max-count={_TWIN_DEPTH}", tip.sha)
+    listed = yield from task_commits(repo.top, f"--max-count={_TWIN_DEPTH}", tip.sha)
     names = {attrs.evolve(one, sha="") for one in (() if isinstance(listed, Finished) else listed)}
     return attrs.evolve(wanted[0], sha="") in names
 
@@ -253,7 +253,7 @@ def read_tip(repo: Repository) -> Flow[Tip | None]:
         loose = ""
     if _OBJECT_NAME.fullmatch(loose):
         return Tip(loose)
-    done = yield git("rev-parse", "--verify", "--quiet", f"{repo.ref}^{{commit}}", cwd=repo.common_dir)
+    done = yield git("rev-parse", "--verify", "--quiet", f"{repo.ref}^{{commit}}", git_dir=repo.common_dir)
     return Tip(line_of(done)) if done.ok else None
 
 
@@ -264,7 +264,7 @@ def checked_out_elsewhere(repo: Repository) -> Flow[Refusal | None]:
     that tells it (reftable), git is asked.
     """
     if Path(repo.common_dir, "reftable").is_dir():
-        asked = yield git("for-each-ref", "--format=%(worktreepath)", repo.ref, cwd=repo.common_dir)
+        asked = yield git("for-each-ref", "--format=%(worktreepath)", repo.ref, git_dir=repo.common_dir)
         place = line_of(asked)
         ours = not place or place.startswith(repo.cache + os.sep)
         return None if ours else _in_use(repo, place)
@@ -425,7 +425,7 @@ def _create_branch(repo: Repository) -> Flow[Tip | Refusal]:
         return Refusal(f"HEAD names no commit: {complaint(head)}", "make a first commit")
     sha = line_of(head)
     # An empty old value: only if there is none. Loses against whoever creates it at the same moment.
-    create = git("update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", cwd=repo.common_dir)
+    create = git("update-ref", "--create-reflog", "-m", "milestoned: start", repo.ref, sha, "", git_dir=repo.common_dir)
     before = look(repo)
     made = yield create
     if not made.ok and abandoned(repo, before, look(repo)):

@@ -97,7 +97,7 @@ def _archives(
     repo: Repository, before: float, is_over: Callable[[str], bool]
 ) -> Flow[tuple[tuple[str, str], ...] | Refusal]:
     format_ = "--format=%(refname) %(objectname) %(committerdate:unix)"
-    listed = yield git("for-each-ref", format_, f"{ARCHIVES}/", cwd=repo.common_dir)
+    listed = yield git("for-each-ref", format_, f"{ARCHIVES}/", git_dir=repo.common_dir)
     if not listed.ok:
         return Refusal(f"git cannot list {ARCHIVES}: {complaint(listed)}")
     old: list[tuple[str, str]] = []
@@ -110,7 +110,7 @@ def _archives(
         return ()
     at("git.expiry.listed")
     orders = "".join(f"delete {name} {sha}\n" for name, sha in old).encode()
-    done = yield git("update-ref", "--stdin", cwd=repo.common_dir, stdin=orders)
+    done = yield git("update-ref", "--stdin", git_dir=repo.common_dir, stdin=orders)
     if not done.ok:
         return Refusal(f"git cannot remove old archives: {complaint(done)}")
     at("git.expiry.archives")

@@ -169,7 +169,7 @@ def _removed(place: Slot) -> Flow[Refusal | None]:
         return refusal
     at("git.slot.emptied")
     if _registered(place):
-        done = yield git("worktree", "remove", "--force", "--force", "--", place.path, cwd=place.repo.common_dir)
+        done = yield git("worktree", "remove", "--force", "--force", "--", place.path, git_dir=place.repo.common_dir)
         if not done.ok:
             return Refusal(f"git keeps the worktree {place.path}: {complaint(done)}", "git worktree prune")
     at("git.slot.unregistered")
@@ -262,7 +262,7 @@ def _detach(admin: str, base: str) -> Flow[Refusal | None]:
     """Let the worktree's HEAD name the commit, and no branch."""
     if _detached_in_place(f"{admin}/HEAD", f"{base}\n".encode()):
         return None
-    done = yield git("update-ref", "--no-deref", "HEAD", base, cwd=admin, env=(("GIT_DIR", admin),))
+    done = yield git("update-ref", "--no-deref", "HEAD", base, git_dir=admin)
     return None if done.ok else Refusal(f"git cannot set HEAD in {admin}: {complaint(done)}")
 
 
@@ -314,7 +314,7 @@ def _make_again(place: Slot, base: str) -> Flow[str | Refusal]:
     # Forced twice: over the registration of a worktree that is gone, locked or not.
     added = yield git(
         *("worktree", "add", "--quiet", "--force", "--force", "--detach", "--", place.path, base),
-        cwd=place.repo.common_dir,
+        git_dir=place.repo.common_dir,
         timeout=_RESET_TIMEOUT,
     )
     admin = place.admin()

@@ -265,6 +265,37 @@ def test_what_an_earlier_try_landed_is_written_anew_because_a_second_flush_would
     assert git(project.folder, "fsck", "--strict", "--no-dangling") == ""
 
 
+def test_what_somebody_s_git_prunes_before_it_is_committed_is_written_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = project.slot()
+    write(ready.path, "a/b/c.txt", "a\n")
+    really = os.fsync
+    pruned: list[str] = []
+
+    def pruning(descriptor: int) -> None:
+        if not pruned:
+            pruned.append(git(project.folder, "prune", "--expire=now", "--verbose"))
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", pruning)
+    refused = project.land("task-1", base=ready.base)
+    assert pruned[0].endswith(" blob") or " blob\n" in pruned[0]
+    assert isinstance(refused, Refusal)
+    assert refused.is_passing
+    assert "git prune" in refused.cure
+    assert project.tip == project.base
+    _landed(project.land("task-1", base=ready.base))
+    git(project.folder, "fsck", "--connectivity-only", "--no-dangling")
+
+
+@pytest.mark.parametrize(
+    "said", ["sha1 file 'index.lock' write error. Out of diskspace", "unable to write new index file"]
+)
+def test_whatever_git_says_of_a_full_disk_it_passes(said: str) -> None:
+    assert Refusal(f"git cannot add what was changed: {said}").is_passing
+
+
 def test_a_branch_whose_history_cannot_be_searched_now_is_searched_later(project: Project) -> None:
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")

@@ -1,5 +1,6 @@
 """Repositories as people have them: a whole cycle in each gives the commits that it gives anywhere."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,28 @@ def test_a_whole_cycle_is_as_anywhere(git_repo: MakeRepository, tmp_path: Path, 
     assert isinstance(drive(archive(project.repo, 0)), Archived)
     drive(remove_slots(project.repo))
     git(project.folder, "fsck", "--connectivity-only", "--no-dangling")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository away")
+def test_a_repository_of_somebody_else_serves_once_its_checkout_is_called_safe(
+    git_repo: MakeRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = git_repo(files=FILES)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    settings = tmp_path / "settings"
+    settings.write_text(
+        f"[safe]\n\tdirectory = {folder}\n[user]\n\tname = T\n\temail = t@example.org\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    project = begin(folder, tmp_path / "cache")
+    for number in range(2):
+        slot = project.slot(number, project.base, attempt=f"task-{number}.1")
+        write(slot.path, f"made/{number}.txt", "x\n")
+        assert isinstance(project.land(f"task-{number}", number, base=project.base), Landed)
+    write(project.slot(0, attempt="task-2.1").path, "lost.txt", "x\n")
+    (kept,) = drive(remove_slots(project.repo))
+    assert isinstance(kept, Archived)
 
 
 def test_filters_clean_what_is_committed_and_smudge_what_a_slot_shows(git_repo: MakeRepository, tmp_path: Path) -> None:
