@@ -21,6 +21,7 @@ from actors.preflight import Surroundings
 from actors.problems import Problem
 from actors.reader import Reading, read
 from actors.validation import subject_of
+from actors.wording import in_utf8
 
 _SUFFIXES: Final = (".yaml", ".yml")
 _DEFINITION: Final = "definition.yaml"
@@ -47,7 +48,7 @@ class Survey:
     def look(self) -> bool:
         """Find out by ``stat`` what is there; return whether anything differs from the last look."""
         active = self._files(self._milestones / "active", also_odd=True)
-        completed = {self._id(path): path for path in self._completed_files()}
+        completed = {in_utf8(self._id(path)): path for path in self._completed_files()}
         now = {path: signature(self._project / path) for path in (*active, *completed.values())}
         if now == self._signatures:
             return False
@@ -68,7 +69,7 @@ class Survey:
 
     def surroundings(self) -> Surroundings:
         """Return what was read."""
-        active = {path: self._readings[path] for path in self._active if path in self._readings}
+        active = {in_utf8(path): self._readings[path] for path in self._active if path in self._readings}
         done = {
             reading.milestone.id
             for reading in active.values()
@@ -105,8 +106,9 @@ class Survey:
         return parts[-2] if parts[-1] == _DEFINITION and len(parts) > 3 else parts[-1].rpartition(".")[0]  # noqa: PLR2004
 
     def _read(self, path: str) -> Reading:
+        shown = in_utf8(path)  # facts name it
         try:
-            return read(read_bytes(self._project / path), path)
+            return read(read_bytes(self._project / path), shown)
         except OSError as error:
-            problem = Problem(path, 1, 1, f"cannot be read: {error.strerror or error}")
-            return Reading(None, (problem,), None, path)
+            problem = Problem(shown, 1, 1, f"cannot be read: {error.strerror or error}")
+            return Reading(None, (problem,), None, shown)

@@ -41,6 +41,11 @@ def seconds_text(seconds: float | None) -> str:
     return f"{int(seconds // _HOUR)} h"
 
 
+def in_utf8(text: str) -> str:
+    """Return a text in which what is no UTF-8, the bytes of a file's name as a rule, is escaped."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def one_line(error: BaseException) -> str:
     """Name an exception and the place that raised it, without a line break."""
     place = ""

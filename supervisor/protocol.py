@@ -20,6 +20,8 @@ from typing import Final
 
 import msgspec
 
+from actors.wording import in_utf8
+
 PROTOCOL: Final = 1
 """Number of this protocol."""
 
@@ -319,7 +321,7 @@ def encode_message(message: Reply | Item) -> bytes:
 def _escaped(value: object) -> object:
     match value:
         case str():
-            return value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            return in_utf8(value)
         case dict():
             return {_escaped(key): _escaped(one) for key, one in value.items()}
         case list() | tuple():

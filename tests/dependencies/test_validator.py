@@ -1,5 +1,6 @@
 """The dependency validator's duties: prerequisites, cycles, conflicts, the machine; alerts while it runs."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def warnings(stage: RoleBench) -> tuple[str, ...]:
 
 def alerted(stage: RoleBench) -> list[tuple[str, str]]:
     return [(event.kind, event.detail) for event in stage.of(DependencyAlert)]
+
+
+@pytest.mark.row("F22")
+def test_a_file_whose_name_is_no_utf_8_is_named_and_alerted_of_once(tmp_path: Path) -> None:
+    with bench(tmp_path, ALONE) as stage:
+        stage.pass_time(1)
+        (tmp_path / ".milestones" / "active" / os.fsdecode(b"caf\xe9.yaml")).write_text("id: [", encoding="utf-8")
+        stage.pass_time(30)
+        details = [detail for kind, detail in alerted(stage) if kind == "invalid"]
+        assert len(details) == len(set(details)) == 1
+        assert details[0].startswith(r".milestones/active/caf\xe9.yaml:1:")
 
 
 # --- prerequisites -----------------------------------------------------------------------------------------------
