@@ -190,14 +190,16 @@ def is_replaced(paths: ProjectPaths, holder: Holder) -> bool:
 
 def _lock_file(path: Path, undo: contextlib.ExitStack) -> int:
     for _ in range(_ATTEMPTS):
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        undo.callback(os.close, file)
-        if not _flock(file):
-            raise LockHeldError(path, _holder(file))
-        # Deleted between opening and locking: the next one would make and lock another file.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(path.lstat(), os.fstat(file)):
-                return file
+        with contextlib.ExitStack() as opened:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            opened.callback(os.close, file)
+            if not _flock(file):
+                raise LockHeldError(path, _holder(file))
+            # Deleted between opening and locking: the next one would make and lock another file.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(path.lstat(), os.fstat(file)):
+                    undo.push(opened.pop_all())
+                    return file
     raise OSError(errno.EAGAIN, "somebody keeps deleting the lock file", str(path))
 
 

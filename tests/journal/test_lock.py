@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path, PosixPath
 
 import pytest
 
 from actors.paths import ProjectPaths
-from supervisor.lock import Holder, LockHeldError, ProjectLock, read_holder
+from supervisor.lock import Holder, LockHeldError, ProjectLock, _lock_file, read_holder
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -152,6 +152,33 @@ def test_a_symbolic_link_in_the_place_of_the_lock_is_refused(paths: ProjectPaths
     with pytest.raises(OSError, match="is a symbolic link: milestoned writes there"):
         ProjectLock.acquire(paths, "me")
     assert target.read_bytes() == b"content"
+
+
+class _Unsteady(PosixPath):
+    """A path whose file somebody deletes when it is first looked at."""
+
+    deleted = False
+
+    def lstat(self) -> os.stat_result:
+        if not _Unsteady.deleted:
+            _Unsteady.deleted = True
+            self.unlink()
+        return super().lstat()
+
+
+def _open_below(folder: Path) -> Iterator[int]:
+    """Iterate over this process's descriptors of files below a folder, deleted ones too."""
+    for one in sorted(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):  # the one that lists them
+            if str(one.readlink()).startswith(f"{folder}/"):
+                yield int(one.name)
+
+
+def test_a_lock_file_that_is_deleted_while_it_is_locked_stays_open_nowhere(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        file = _lock_file(_Unsteady(tmp_path / "lock"), opened)
+        assert list(_open_below(tmp_path)) == [file]
+    assert _Unsteady.deleted
 
 
 @pytest.mark.row("F22")
