@@ -271,13 +271,17 @@ class Fleet(Generic[F]):
         except (OSError, ValueError, TypeError) as error:
             self._owner.tell(session, told.SpawnFailed(time.monotonic(), child, incarnation, str(error)))
             return
-        if (former := self._children.get(key)) is not None:  # it could not be killed, and nobody waits for it any more
-            self._forget(former)
+        self.leave_behind(session, child)
         link = Link(sock, key, incarnation, self._framing)
         self._children[key] = Child(
             key, session, child, incarnation, link, self._server, awaited_since=time.monotonic()
         )
         self._selector.register(sock, selectors.EVENT_READ, link)
+
+    def leave_behind(self, session: str, child: str) -> None:
+        """Hold nothing any more of a child that could not be killed, and that nobody waits for."""
+        if (former := self._children.get(f"{session}/{child}")) is not None:
+            self._forget(former)
 
     def look(self) -> None:
         """Kill a fork server that has owed us word for too long: stopped or hung, it is as good as dead.

@@ -30,11 +30,12 @@ from supervisor.branch import Branch, Place
 from supervisor.core_effects import FailedToStart
 from supervisor.correspondence import Correspondence
 from supervisor.event_log import StandbyEnded, StandbyWaiting, SupervisorTroubled
-from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm
+from supervisor.exits import Crashed, Normal, Shutdown, ShutdownTerm, Unkillable
 from supervisor.fleet import Child, Fleet
 from supervisor.forked import MARK
 from supervisor.gauge import Gauge
 from supervisor.kept_child import CannotLaunchError, KeptChild, beat_seconds
+from supervisor.lifecycle import UNKILLABLE_SECONDS
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.question import Question
@@ -222,6 +223,9 @@ class Keeper(threading.Thread):
             self._spawn_supervisor(branch, spec, incarnation)
             return
         kept = KeptChild(branch, spec, incarnation)
+        if (former := self._kept.get(kept.path)) is not None:  # it could not be killed, and its supervisor ended so
+            self._fleet.leave_behind(branch.path, spec.id)
+            self._gone(former, Unkillable(UNKILLABLE_SECONDS))
         self._kept[kept.path] = kept
         try:
             variables = kept.prepare(self._tree.output, lambda said: self.call(lambda: self._ready(kept, said)))

@@ -1,12 +1,16 @@
 """The keeper by itself, without processes: what a supervisor's books and its own say of the same children."""
 
-from supervisor import ChildSpec, Restart, Strategy, SupervisorFlags
+import selectors
+from concurrent.futures import Future
+
+from supervisor import ChildSpec, ProgramSpec, Restart, Strategy, SupervisorFlags
 from supervisor.branch import SPARE, Branch, Place
 from supervisor.core import Core
 from supervisor.core_effects import Publish
 from supervisor.core_events import Begin, Event, Exited, Ready, Spawned, StartInstance
 from supervisor.exits import Normal
 from supervisor.keeper import Keeper, Tree
+from supervisor.kept_child import KeptChild
 from supervisor.sequence import Phase
 
 
@@ -32,6 +36,25 @@ def test_what_a_killed_supervisor_still_asks_for_is_not_done_to_who_has_its_plac
     finally:
         for branch in (former, present, below):
             branch.drop("it is over")
+        keeper.disband()
+
+
+def test_of_an_incarnation_that_could_not_be_killed_nothing_is_held_once_another_has_its_place() -> None:
+    flags, spec = SupervisorFlags(), ChildSpec("one", program=ProgramSpec(["true"], notify=True))
+    keeper = unstarted(flags, spec)
+    branch = keeper._branches[""] = Branch(keeper, Place(), flags, (spec,), {})
+    before = len(keeper._loop.selector.get_map())
+    try:
+        former = keeper._kept["one"] = KeptChild(branch, spec, 1)
+        former.prepare(None, lambda _: None)
+        assert former.notify is not None
+        keeper._loop.selector.register(former.notify, selectors.EVENT_READ, former.notify)
+        question = former.asks[1] = Future[object]()
+        keeper.spawn(branch, spec, 2, None)  # for which there is no fork server here
+        assert (len(keeper._loop.selector.get_map()), former.notify.fileno()) == (before, -1)
+        assert "left behind" in str(question.exception(0))
+    finally:
+        branch.drop("it is over")
         keeper.disband()
 
 
