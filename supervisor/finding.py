@@ -63,7 +63,11 @@ def find_milestone(paths: ProjectPaths, milestone_id: str) -> Path:
 
 
 def known_ids(paths: ProjectPaths) -> list[str]:
-    """Return the ids of the active milestones, which are the names of their files."""
+    """Return the ids of the active milestones, which are the names of their files.
+
+    Raises:
+        OSError: The directory cannot be read, which is not the same as an empty one.
+    """
     return _ids_in(paths.active)
 
 
@@ -73,7 +77,11 @@ def completed_ids(paths: ProjectPaths) -> list[str]:
 
 
 def _ids_in(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name[0] != ".")
 
 
 def shown(path: Path | str) -> str:

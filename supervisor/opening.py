@@ -210,7 +210,9 @@ def _lock(paths: ProjectPaths, what: str) -> ProjectLock:
     try:
         return ProjectLock.acquire(paths, what)
     except OSError as error:
-        raise RunRefusedError(IO_ERROR, f"{paths.milestones} cannot be used: {error}") from error
+        raise RunRefusedError(
+            IO_ERROR, f"{error.filename or paths.milestones} cannot be used: {error.strerror or error}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from supervisor.cli.output import (
 )
 from supervisor.cli.verbs import verb
 from supervisor.config import ConfigError, load_config
-from supervisor.finding import shown
+from supervisor.finding import known_ids, shown
 
 if TYPE_CHECKING:
     from actors.preflight import Surroundings
@@ -73,7 +73,7 @@ def command(ctx: click.Context, milestones: tuple[str, ...], *, config: Path | N
     An ID may also be the path of a milestone file. Each problem is a line file:line:column: message, a warning one
     with the word before the message.
 
-    Exit codes: 0 valid, warnings allowed; 1 not found; 2 invalid.
+    Exit codes: 0 valid, warnings allowed; 1 not found; 2 invalid; 74 the milestones cannot be listed.
     """
     named_files = [Path(name) for name in milestones if name.endswith(_SUFFIXES) or os.sep in name]
     ids = [name for name in milestones if Path(name) not in named_files]
@@ -100,6 +100,8 @@ def _report(paths: ProjectPaths, ids: list[str], named_files: list[Path], config
     except ConfigError as error:
         problems += error.problems
     problems += read_rules_file(paths.project, settings.rules).problems
+    if not (ids or named_files):
+        known_ids(paths)  # raises where the directory cannot be read, which would pass for an empty one below
     surroundings = survey(paths.project)
     # Links are not followed: a run does not either.
     whole = [Path(os.path.normpath(path.absolute())) for path in named_files]

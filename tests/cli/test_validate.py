@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 
 import pytest
@@ -143,3 +144,14 @@ def test_without_milestones_it_says_what_to_do(project: Project, ctl: Ctl) -> No
     done = ctl("validate")
     assert done.code == 0
     assert "init --example" in done.out
+
+
+def test_milestones_that_cannot_be_listed_are_not_taken_for_none(project: Project, ctl: Ctl) -> None:
+    active = project.path / ".milestones" / "active"
+    active.parent.mkdir(parents=True, exist_ok=True)
+    if active.is_dir():
+        shutil.rmtree(active)
+    active.write_text("what stands here is no directory, which root cannot list either")
+    for words in (("validate",), ("status",), ("validate", "--json")):
+        done = ctl(*words)
+        assert (done.code, str(active) in done.err, "Not a directory" in done.err) == (74, True, True)
