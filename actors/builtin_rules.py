@@ -203,7 +203,8 @@ BUILTIN_RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "command-not-found",
         "tool",
-        r"command not found|: not found$|executable file not found|no such file or directory: '\S+'$",
+        r"command not found|: not found$|executable file not found|no such file or directory: '\S+'$"
+        r"|^milestoned: [^/\s]+ cannot be started: no such file",
         Severity.ERROR,
         "dependency workaround: install the tool or mend PATH, and name it under `requirements.tools` so "
         "that the next run finds out before it starts",

@@ -81,6 +81,12 @@ def given(fields: Mapping, name: str) -> Node | None:
     return None if node is None or (isinstance(node, Scalar) and node.is_null) else node
 
 
+def are_blank(fields: Mapping, *names: str) -> bool:
+    """Return whether nothing is said under any of these keys; what is said and wrong was noted as such."""
+    nodes = [given(fields, name) for name in names]
+    return all(node is None or (isinstance(node, Scalar) and not node.text.strip()) for node in nodes)
+
+
 def scalar(fields: Mapping, name: str, notes: Notes) -> Scalar | None:
     """Return the scalar of a key, whose text may be anything."""
     node = given(fields, name)

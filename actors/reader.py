@@ -158,7 +158,7 @@ def _milestone(body: shapes.Body, notes: Notes) -> tuple[Milestone | None, Marks
     requires = _requires(top, notes)
     shared = _shared_resources(top, notes)
     title = fields.one_line(top, "title", notes) or fields.one_line(top, "name", notes)
-    if not title:
+    if not title and fields.are_blank(top, "title", "name"):
         notes.error(top.start, "the milestone has no title; write one line that says what it is for")
     warn_of_placeholder(top, notes)
     fields.note_slips(top, "the milestone", _MATTERS, notes, known=_FAMILY, synonyms=_SYNONYMS)

@@ -133,7 +133,8 @@ def identity(node: Mapping, what: str, pattern: re.Pattern[str], notes: Notes) -
 def _title(node: Mapping, mark_id: Scalar, notes: Notes) -> str:
     title = fields.one_line(node, "title", notes) or fields.one_line(node, "name", notes)
     if not title:
-        notes.warning(mark_id.start, f"task {quoted(mark_id.text)} has no title; its id is shown instead")
+        if fields.are_blank(node, "title", "name"):
+            notes.warning(mark_id.start, f"task {quoted(mark_id.text)} has no title; its id is shown instead")
         return mark_id.text
     if "$" in title or "{{" in title:
         warn_of_placeholder(node, notes)

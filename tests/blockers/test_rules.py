@@ -90,6 +90,16 @@ def test_only_what_no_retry_outlives_is_looked_for_in_running_attempts() -> None
     assert {rule.severity for rule in BUILTIN_RULES if rule.where is Where.ANY} == {Severity.CRITICAL}
 
 
+@pytest.mark.parametrize(
+    ("program", "rule"),
+    [("cargo", "command-not-found"), ("./gen.sh", "file-not-found"), ("a/gen.sh", "file-not-found")],
+)
+def test_a_program_that_a_list_names_is_a_command_by_its_name_and_a_file_by_its_path(program: str, rule: str) -> None:
+    line = f"milestoned: {program} cannot be started: No such file or directory"
+    ((_, found),) = RuleBook(BUILTIN_RULES).explain([line])
+    assert found.id == rule
+
+
 def test_ordinary_output_is_explained_by_no_rule() -> None:
     assert RuleBook(BUILTIN_RULES).explain(INNOCENT.splitlines()) == []
 

@@ -199,3 +199,13 @@ def test_the_closest_word_is_found_by_letters_but_not_by_numbers_alone() -> None
     assert closest("task-7", ["task-8", "task-17"]) is None
     assert closest("zebra", ["pending", "completed"]) is None
     assert closest("x", []) is None
+
+
+def test_a_title_that_is_refused_is_not_said_to_be_missing_too() -> None:
+    found = reading('id: m1\ntitle: "a\\u001b[31m"\ntasks: [{id: a, title: "b\\u0007"}, {id: c, title: [x]}]\n')
+
+    assert lines(found) == [
+        "m1.yaml:2:8: 'title' holds a control character; remove it",
+        "m1.yaml:3:24: 'title' holds a control character; remove it",
+        "m1.yaml:3:44: 'title' must be text, not a list",
+    ]
