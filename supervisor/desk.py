@@ -76,6 +76,9 @@ HANGS: Final = "a thread of milestoned hangs: the project stays locked until thi
 _NONE_LIVES: Final = "no session lives here"
 _BEGIN_ONE: Final = "begin one with: milestonectl start ID"
 
+_WITH_OPTION: Final = "say which with --session, one of {}"
+"""What to do where several sessions live and the names that were typed are those of tasks."""
+
 _FAILED: Final = 1
 
 _ENDED_WORDS: Final = {SessionStatus.INTERRUPTED: "stopped", SessionStatus.CANCELLED: "cancelled"}
@@ -158,15 +161,15 @@ class ProjectDesk:
             case Resume(names=names):
                 self._each_addressee(names, ticket, functools.partial(_state, event=SessionUnpaused(), word="resumed"))
             case Retry(tasks=(), session=session):
-                run = self._one(session)
+                run = self._one(session, _WITH_OPTION)
                 run.look(
                     lambda state: _retry(run, _failed(state), ticket),
                     lambda: ticket.failed(NOT_RUNNING, f"session {run.session} has ended meanwhile"),
                 )
             case Retry(tasks=tasks, session=session):
-                _retry(self._one(session), tasks, ticket)
+                _retry(self._one(session, _WITH_OPTION), tasks, ticket)
             case Skip(tasks=tasks, session=session):
-                run = self._one(session)
+                run = self._one(session, _WITH_OPTION)
                 _each(run, tasks, ticket, lambda task: TaskSkipped(task, f"skipped {BY_HAND}"), "skipped")
             case Update(session=session, apply=apply):
                 begin_update(self._one(session), ticket, apply=apply)
@@ -234,7 +237,7 @@ class ProjectDesk:
         Raises:
             RefusedCallError: There is no name, and not one session alone that lives.
         """
-        return self._found(names or (self._one("").milestone.id,), self._house.live())
+        return self._found(names or (self._one("", "name one of {}, or all").milestone.id,), self._house.live())
 
     def _found(
         self, names: Sequence[str], live: Sequence[SessionRun]
@@ -256,8 +259,12 @@ class ProjectDesk:
         for addressee in roles:
             work(addressee.run, addressee.role, functools.partial(gathering.put, addressee.name))
 
-    def _one(self, name: str) -> SessionRun:
+    def _one(self, name: str, how: str = "name one of {}") -> SessionRun:
         """Return the live session of this name; ``""`` stands for the only one.
+
+        Args:
+            name: Of a session or a milestone.
+            how: What to do where several live, with a place for their names.
 
         Raises:
             RefusedCallError: There is none, or more than one.
@@ -272,7 +279,7 @@ class ProjectDesk:
             raise RefusedCallError(NOT_RUNNING, _NONE_LIVES, _BEGIN_ONE)
         if len(live) > 1:
             ids = ", ".join(run.milestone.id for run in live)
-            raise RefusedCallError(protocol.USAGE, f"several sessions live: name one of {ids}, or all")
+            raise RefusedCallError(protocol.USAGE, f"several sessions live: {how.format(ids)}")
         return live[0]
 
     def _start(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:

@@ -6,12 +6,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import attrs
+import pytest
+
 from actors.events import SessionStatus
 from actors.paths import ProjectPaths
-from supervisor.control import Ticket
+from supervisor.control import RefusedCallError, Ticket
 from supervisor.desk import House, ProjectDesk
-from supervisor.protocol import Named, Reply, Shutdown, Stop
+from supervisor.protocol import Named, Reply, Request, Retry, Shutdown, Skip, Stop, Update
 from supervisor.session_run import Over
+
+
+@attrs.define(eq=False)
+class Living:
+    """A session that lives."""
+
+    session: str
+    milestone: SimpleNamespace
 
 
 def desk_with(project: Path, *, living: Iterator[bool] | None = None) -> ProjectDesk:
@@ -59,4 +70,26 @@ def test_who_asks_for_the_end_of_a_session_that_ends_at_that_moment_is_told_how_
     replies: list[Reply] = []
     desk.answer(Stop(("m",)), Ticket(1, replies.append))
     assert replies == [Reply(1, ok=True, result=(Named("m", 0, "cancelled"),))]
+    desk.closed()
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Stop(()), "several sessions live: name one of m, n, or all"),
+        (Retry(), "several sessions live: say which with --session, one of m, n"),
+        (Retry(("a",), "all"), "several sessions live: say which with --session, one of m, n"),
+        (Skip(("a",)), "several sessions live: say which with --session, one of m, n"),
+        (Update("all"), "several sessions live: name one of m, n"),
+    ],
+)
+def test_where_several_sessions_live_it_is_said_how_this_verb_names_one(
+    tmp_path: Path, request_: Request, said: str
+) -> None:
+    runs = tuple(Living(f"exec-{name}", SimpleNamespace(id=name)) for name in "mn")
+    house = SimpleNamespace(paths=ProjectPaths(tmp_path), live=lambda: runs)
+    desk = ProjectDesk(cast("House", house), "0")
+    with pytest.raises(RefusedCallError) as refusal:
+        desk.answer(request_, Ticket(1, lambda _: None))
+    assert (refusal.value.code, refusal.value.lines) == (2, (said,))
     desk.closed()
