@@ -12,7 +12,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, TypeVar, assert_never
 
-from actors import git
 from actors.events import (
     GitIdle,
     GitNoticed,
@@ -31,6 +30,7 @@ from actors.events import (
     UncommittedSeen,
 )
 from actors.failpoints import at
+from actors.git import flows as git
 from actors.git.repository import is_there, tip_with
 from actors.log import log
 from actors.model import Isolation

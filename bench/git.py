@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import attrs
 
-from actors.git import (
+from actors.git.flows import (
     CommitSpec,
     Landed,
     Repository,

@@ -17,7 +17,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
-from actors import git
 from actors.events import SessionEnded, SessionResumed, SessionSettled, SessionStatus
 from actors.surroundings import slots_directory
 from supervisor.beginning import RESUMABLE
@@ -92,6 +91,8 @@ def _milestones_in(directory: str) -> frozenset[str]:
 
 def _clear(paths: ProjectPaths, milestone: str, session: str, directory: str) -> str:
     """Remove the slots of one milestone; return what came of it."""
+    from actors.git import flows as git  # noqa: PLC0415 - as a rule nothing is left, and it takes half a megabyte
+
     try:
         repo = complete(git.inspect(str(paths.project), milestone, directory))
         results = complete(git.remove_slots(repo)) if isinstance(repo, git.Repository) else (repo,)

@@ -61,10 +61,10 @@ DOING: Final = frozenset(
         "actors.dependency_validator",
         "actors.failpoints",
         "actors.files",
-        "actors.git",
         "actors.git.archive",
         "actors.git.aside",
         "actors.git.capture",
+        "actors.git.flows",
         "actors.git.index",
         "actors.git.landing",
         "actors.git.objects",
@@ -314,6 +314,13 @@ def test_processes_that_live_long_load_nothing_large_that_they_may_never_need(mo
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=100, check=True
     )
     assert LARGE & set(done.stdout.split()) == set()
+
+
+def test_who_supervises_a_session_loads_of_git_only_what_looks_at_the_branch() -> None:
+    program = "import sys, supervisor.sole_run, supervisor.daemon; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split() if name.startswith("actors.git.")}
+    assert loaded == {"plumbing", "reflock", "repository", "trailers", "watch"}
 
 
 # What a program that embeds the supervision library must not have to load: milestones, git, the journal.

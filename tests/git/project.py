@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from attrs import frozen
 
-from actors.git import (
+from actors.git.flows import (
     CommitMessage,
     CommitSpec,
     Identity,

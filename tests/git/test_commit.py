@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.git import commit_message
+from actors.git.flows import commit_message
 from actors.model import Milestone, Task
 from tests.git.project import Project
 from tests.repositories import git

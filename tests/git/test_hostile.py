@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from actors.git import (
+from actors.git.flows import (
     Landed,
     NothingToLand,
     Pushed,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import (
+from actors.git.flows import (
     AlreadyLanded,
     Archived,
     Captured,

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import pytest
 
-from actors.git import Landed, SlotReady, archive, prepare_slot
+from actors.git.flows import Landed, SlotReady, archive, prepare_slot
 from actors.git.plumbing import flush
 from actors.programs import Finished, Program, beside
 from tests.git.driver import BESIDE, drive, execute

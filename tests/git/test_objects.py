@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.git import Identity, Refusal
 from actors.git.capture import commit_tree
+from actors.git.flows import Identity, Refusal
 from actors.git.index import count_entries, trees_of
 from actors.git.objects import (
     Change,

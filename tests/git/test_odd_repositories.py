@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import Archived, Captured, Landed, NothingToLand, Refusal, archive, capture, remove_slots
+from actors.git.flows import Archived, Captured, Landed, NothingToLand, Refusal, archive, capture, remove_slots
 from tests.git.driver import drive
 from tests.git.project import Project, begin, write
 from tests.repositories import MakeRepository, git

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import (
+from actors.git.flows import (
     Archived,
     Captured,
     Landed,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import Landed, Pushed, PushRefused, UpToDate, push
+from actors.git.flows import Landed, Pushed, PushRefused, UpToDate, push
 from tests.git.driver import drive
 from tests.git.project import Project, write
 from tests.repositories import git

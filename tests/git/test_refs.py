@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import Identity
+from actors.git.flows import Identity
 from actors.git.refs import LogLine, move
 from tests.git.project import WHEN, Project
 from tests.repositories import git

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import (
+from actors.git.flows import (
     Identity,
     Landed,
     NotARepository,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import Archived, Expired, SetAside, archive, expire, kept, vacate
+from actors.git.flows import Archived, Expired, SetAside, archive, expire, kept, vacate
 from tests.git.driver import drive
 from tests.git.project import SESSION, WHEN, Project, write
 from tests.repositories import git

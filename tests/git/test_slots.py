@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import (
+from actors.git.flows import (
     Archived,
     Captured,
     Conflict,

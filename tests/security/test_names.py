@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from actors.events import task_of
-from actors.git import Archived, Repository, archive, inspect
+from actors.git.flows import Archived, Repository, archive, inspect
 from actors.git.place import Slot
 from actors.git.retention import archive_ref
 from actors.paths import ProjectPaths, new_session_id

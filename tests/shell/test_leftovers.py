@@ -18,7 +18,7 @@ from actors.events import (
     Settings,
     encode_event,
 )
-from actors.git import Repository, SlotReady, Started, inspect, prepare_slot, start
+from actors.git.flows import Repository, SlotReady, Started, inspect, prepare_slot, start
 from actors.git.place import mark_landed
 from actors.model import Milestone, Task
 from actors.paths import ProjectPaths
