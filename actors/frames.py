@@ -38,7 +38,6 @@ __all__ = [
     "Propose",
     "Ready",
     "Welcome",
-    "decode_frame",
     "encode_frame",
     "next_beat",
 ]
@@ -145,15 +144,6 @@ FRAMING: Final[Framing[Frame]] = Framing(*FRAME_TYPES.values())
 def encode_frame(frame: Frame) -> bytes:
     """Write a frame down, its length before it."""
     return FRAMING.encode(frame)
-
-
-def decode_frame(payload: bytes) -> Frame:
-    """Read one frame's payload.
-
-    Raises:
-        FrameError: It is not JSON of a known kind with the fields of that kind.
-    """
-    return FRAMING.decode(payload)
 
 
 class FrameReader(StreamReader[Frame]):

@@ -18,9 +18,10 @@ import attrs
 import msgspec
 
 from actors.failpoints import at
-from actors.log_lines import FILES, KINDS, holds, line_for, lines_of
+from actors.log_lines import KINDS, holds, line_for, lines_of
+from actors.paths import ProjectPaths
 
-__all__ = ["FILES", "KINDS", "Jsonl", "holds", "last_seq_in", "line_for", "lines_of"]
+__all__ = ["KINDS", "Jsonl", "holds", "last_seq_in", "line_for", "lines_of"]
 
 _APPENDING: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_BLOCK: Final = 4 * 1024
@@ -59,7 +60,7 @@ class Jsonl:
     @classmethod
     def of_role(cls, project: str, session: str, role: str) -> Self:
         """Open the file of a role in a session of the project in a directory."""
-        return cls(Path(project, ".milestones", "logs", session, FILES[role]))
+        return cls(ProjectPaths(Path(project)).jsonl(session, role))
 
     def last_seq(self) -> int:
         """Return the seq of the last whole line; 0 for none."""

@@ -70,10 +70,6 @@ class CommitMessage:
         text = "\n\n".join(part for part in (self.subject, self.body, trailers) if part)
         return f"{text}\n".encode(errors="backslashreplace").decode()
 
-    def encode(self) -> bytes:
-        """Return the bytes of :attr:`text`."""
-        return self.text.encode()
-
 
 def commit_message(milestone: Milestone, task: Task, session_id: str) -> CommitMessage:
     """Return the message for a completed task.

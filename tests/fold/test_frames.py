@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from actors.events import AttemptStarted, Fact, Record, RoleFinished, encode_event
 from actors.frames import (
     FRAME_TYPES,
+    FRAMING,
     MAX_FRAME,
     Beat,
     Deliver,
@@ -21,7 +22,6 @@ from actors.frames import (
     Propose,
     Ready,
     Welcome,
-    decode_frame,
     encode_frame,
 )
 from actors.model import Milestone, Task
@@ -90,7 +90,7 @@ def test_large_frames_and_small_ones_come_through_in_their_order_however_they_ar
 
 def test_a_state_travels_in_a_welcome() -> None:
     state = SessionState(session="s", seq=7)
-    frame = decode_frame(encode_frame(Welcome("s", encode_state(state), 7, ()))[4:])
+    frame = FRAMING.decode(encode_frame(Welcome("s", encode_state(state), 7, ()))[4:])
     assert isinstance(frame, Welcome)
     assert decode_state(frame.state) == state
 
@@ -132,7 +132,7 @@ NONSENSE = {
 @pytest.mark.parametrize("payload", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_a_frame_error_and_nothing_else(payload: bytes) -> None:
     with pytest.raises(FrameError, match="not a frame"):
-        decode_frame(payload)
+        FRAMING.decode(payload)
     with pytest.raises(FrameError):
         FrameReader().feed(struct.pack(">I", len(payload)) + payload)
 
@@ -147,12 +147,12 @@ def test_no_bytes_make_the_reader_raise_anything_but_a_frame_error(data: bytes) 
 
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:
-    frame = decode_frame(b'{"newer":[{}],"kind":"Beat","body":{"mono":1.5,"load":0.25}}')
+    frame = FRAMING.decode(b'{"newer":[{}],"kind":"Beat","body":{"mono":1.5,"load":0.25}}')
     assert frame == Beat(1.5)
 
 
 def test_a_fact_travels_undecoded_whatever_it_claims_to_be() -> None:
     strange = Fact("Unheard", encode_event(AttemptStarted("a.1", 1)).body)
-    frame = decode_frame(encode_frame(Propose(3, (strange,)))[4:])
+    frame = FRAMING.decode(encode_frame(Propose(3, (strange,)))[4:])
     assert isinstance(frame, Propose)
     assert (frame.facts[0].kind, bytes(frame.facts[0].body)) == ("Unheard", bytes(strange.body))

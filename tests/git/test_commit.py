@@ -75,14 +75,14 @@ def _trailers(encoded: bytes) -> list[str]:
     ],
 )
 def test_git_reads_exactly_our_three_trailers(title: str, description: str) -> None:
-    encoded = commit_message(MILESTONE, Task("task-1", title, description), "exec-1").encode()
+    encoded = commit_message(MILESTONE, Task("task-1", title, description), "exec-1").text.encode()
     assert _trailers(encoded) == ["Milestone: milestone-001", "Task: task-1", "Session: exec-1"]
 
 
 @given(title=st.text(max_size=200), description=st.text(max_size=400))
 def test_no_text_breaks_the_shape_of_a_message(title: str, description: str) -> None:
     message = commit_message(MILESTONE, Task("task-1", title, description), "exec-1")
-    text = message.encode().decode()
+    text = message.text
     assert "\0" not in text
     assert len(message.subject) <= 72
     assert "\n" not in message.subject
@@ -96,7 +96,7 @@ def test_no_text_breaks_the_shape_of_a_message(title: str, description: str) -> 
 def test_git_stores_the_message_as_it_is(project: Project, tmp_path: Path) -> None:
     message = commit_message(MILESTONE, Task("task-1", "# ümlaut \udcff", "Body\n\n# heading"), "exec-1")
     file = tmp_path / "message"
-    file.write_bytes(message.encode())
+    file.write_bytes(message.text.encode())
     sha = git(project.folder, "commit-tree", "HEAD^{tree}", "-F", str(file))
     raw = subprocess.run(["git", "cat-file", "commit", sha], cwd=project.folder, capture_output=True, check=True).stdout
-    assert raw.partition(b"\n\n")[2] == message.encode()
+    assert raw.partition(b"\n\n")[2] == message.text.encode()

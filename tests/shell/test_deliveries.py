@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from actors.events import AttemptStarted, Event, Record, TaskCompleted, TaskFailed, encode_event
-from actors.frames import FRAMING, Deliver, Frame, decode_frame
+from actors.frames import FRAMING, Deliver, Frame
 from supervisor.deliveries import IDLE_GIT, PATIENCE, Answer, Deliveries
 from supervisor.fleet import Child, Fleet
 from supervisor.links import Link
@@ -29,7 +29,7 @@ class Sent:
         self.frames.setdefault(child.id, []).append(frame)
 
     def send_bytes(self, child: Child[Frame], data: bytes) -> None:
-        self.send(child, decode_frame(data[4:]))
+        self.send(child, FRAMING.decode(data[4:]))
 
     def told(self, child: str) -> list[list[int]]:
         return [[record.seq for record in frame.records] for frame in self.frames.get(child, [])]
