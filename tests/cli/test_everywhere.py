@@ -228,18 +228,6 @@ def test_a_reader_that_goes_away_is_no_error_message(project: Project, words: tu
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("plan", "x", "--json"), ("--help",)])
-def test_an_output_that_is_full_is_said_in_a_line(project: Project, words: tuple[str, ...]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [*COMMAND, "-C", str(project.path), *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert "Traceback" not in done.stderr
-    assert ("not found" if "x" in words else "No space left on device") in done.stderr
-    assert done.returncode == (1 if "x" in words else 74)
-
-
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("words", [("status", "--json"), ("run", "nosuch", "--json")])
 def test_output_that_finds_no_room_is_exit_code_74_and_no_traceback(project: Project, words: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:
