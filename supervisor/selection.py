@@ -90,8 +90,7 @@ def _needs_attention(one: Wanted) -> bool:
 def resolve(name: str, sessions: Sessions) -> Wanted | Unknown:
     """Find what a name stands for; a milestone's id is that of its latest session."""
     session_name, colon, role = name.partition(":")
-    by_name = {one.milestone_id: one.id for one in sessions.summaries}
-    by_name |= {one.id: one.id for one in sessions.summaries}
+    by_name = sessions.by_name()
     if session_name not in by_name:
         kind = "group" if colon and role == "*" else "process"
         return Unknown(name, f"no such {kind}", did_you_mean(closest(session_name, by_name)))

@@ -234,6 +234,11 @@ class Sessions:
         """Yield journaled records after a seq, of one session or of all."""
         return iter(()) if self._journal is None else self._journal.records(session, since)
 
+    def by_name(self) -> dict[str, str]:
+        """Return the sessions by what they may be called: their own ids, and for its latest one a milestone's."""
+        by_milestone = {one.milestone_id: one.id for one in self.summaries}
+        return by_milestone | {one.id: one.id for one in self.summaries}
+
     def latest(self) -> list[str]:
         """Return the id of the latest session of each milestone, the newest first."""
         by_milestone = {one.milestone_id: one.id for one in self.summaries}

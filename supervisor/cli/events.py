@@ -55,9 +55,7 @@ def _journaled(paths: ProjectPaths, session: str, since: int, *, as_json: bool) 
     from supervisor.cli.journaled import open_sessions  # noqa: PLC0415
 
     with open_sessions(paths, as_json=as_json) as sessions:
-        known = {one.milestone_id: one.id for one in sessions.summaries} | {
-            one.id: one.id for one in sessions.summaries
-        }
+        known = sessions.by_name()
         if session and session not in known:
             line = f"there is no session {session!r} here{did_you_mean(closest(session, known))}"
             raise CommandError(1, line, "all there are: milestonectl sessions", as_json=as_json)

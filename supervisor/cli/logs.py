@@ -78,8 +78,7 @@ def find_log(name: str, paths: ProjectPaths, sessions: Sessions) -> Log:
     owner, colon, rest = name.partition(":")
     if not colon:
         return _find_anywhere(name, paths, sessions)
-    by_name = {one.milestone_id: one.id for one in sessions.summaries}
-    by_name |= {one.id: one.id for one in sessions.summaries}
+    by_name = sessions.by_name()
     if owner not in by_name:
         raise UnknownLogError(f"{name}: no such session{did_you_mean(closest(owner, by_name))}", _KNOWN)
     session = by_name[owner]
@@ -106,8 +105,7 @@ def _find_anywhere(name: str, paths: ProjectPaths, sessions: Sessions) -> Log:
             return found
     if not latest:
         raise UnknownLogError(f"{name}: no session has been run here yet", "begin with: milestonectl run ID")
-    owners = {word for one in sessions.summaries for word in (one.id, one.milestone_id)}
-    if name in owners:
+    if name in sessions.by_name():
         raise UnknownLogError(f"{name} is a session: name one of its roles or tasks", f"such as {name}:{ROLES[0]}")
     tasks = {task: None for session in latest for task in sessions.view(session).state.tasks}
     if name in PROCESSES:

@@ -7,6 +7,7 @@ lacks a character, or a reader that has gone, never shows as a traceback.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -143,6 +144,11 @@ def print_json(value: object) -> None:
     document = json.dumps(value, ensure_ascii=encoding != "utf8")
     # JSON escapes what is below U+0020 alone: not the eight-bit controls, and not what turns the direction of text.
     click.echo(document if escaped(document) == document else json.dumps(value))
+
+
+def can_draw() -> bool:
+    """Tell whether standard output is a terminal that does more than to show one line after the other."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
 
 
 def count(number: int, noun: str) -> str:

@@ -9,7 +9,6 @@ import math
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from importlib.metadata import version
@@ -28,7 +27,15 @@ from supervisor.cli import completing
 from supervisor.cli.fitness import refuse_unfit
 from supervisor.cli.logbook import log_notice
 from supervisor.cli.milestones import check_name
-from supervisor.cli.output import PIPE_CODE, CommandError, configuration_error, escaped, print_json, require_project
+from supervisor.cli.output import (
+    PIPE_CODE,
+    CommandError,
+    can_draw,
+    configuration_error,
+    escaped,
+    print_json,
+    require_project,
+)
 from supervisor.cli.verbs import OBJECT_PER_EVENT, verb
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
@@ -173,7 +180,7 @@ def command(  # noqa: PLR0913 - one parameter per option
 def _view_of(run: SoleRun, *, plain: bool, as_json: bool) -> View:
     if as_json:
         return JsonView(run)
-    if plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if plain or not can_draw():
         return PlainView(run)
     return live_view(run)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from supervisor.cli.keyboard import Keyboard
-from supervisor.cli.output import escaped, print_json, require_project
+from supervisor.cli.output import can_draw, escaped, print_json, require_project
 from supervisor.cli.reaching import nobody
 from supervisor.cli.status import described
 from supervisor.cli.top_rows import Measured, table
@@ -60,7 +60,7 @@ def command(ctx: click.Context, names: tuple[str, ...], *, interval: float, numb
     measured = Measured(project)
     look = functools.partial(_look, project, names, measured, as_json=as_json)
     document = look()
-    if sys.stdout.isatty() and not as_json:
+    if can_draw() and not as_json:
         document = _live(look, measured, interval, number) or document
     else:
         for shown in range(number or 1):

@@ -127,8 +127,7 @@ class View:
                 branch = self.state.git.ready.branch if self.state.git.ready is not None else ""
                 done = [f"Milestone {milestone} completed"]
                 if branch and self.state.git.landed:
-                    commits = "1 commit" if self.state.git.landed == 1 else f"{self.state.git.landed} commits"
-                    done.append(f"{commits} on {branch}: git log {branch}")
+                    done.append(f"{count(self.state.git.landed, 'commit')} on {branch}: git log {branch}")
                 return tuple(done)
             case SessionStatus.INTERRUPTED | SessionStatus.PAUSED:
                 reason = f": {over.reason}" if over.reason else ""

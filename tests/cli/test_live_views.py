@@ -152,6 +152,10 @@ def test_top_is_renewed_follows_the_size_and_ends_with_q_or_ctrl_c(project: Proj
         with at_terminal(project, "top", "--number", "1") as terminal:
             assert terminal.wait() == 0
             assert b"> slow.1" in terminal.raw.partition(GIVEN_BACK)[2]
+        with at_terminal(project, "top", env={"TERM": "dumb"}) as terminal:
+            assert terminal.wait() == 0
+            assert b"> slow.1" in terminal.raw
+            assert b"\x1b" not in terminal.raw
         with at_terminal(project, "top", "--interval", "0.2") as terminal:
             terminal.wait_for("> slow.1")
             terminal.type(b"\x03")
