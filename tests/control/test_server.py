@@ -201,7 +201,6 @@ def test_an_answer_comes_when_the_thing_has_happened_and_others_do_not_wait(
     waiting.close()
 
 
-@pytest.mark.row("F21")
 @pytest.mark.row("F22")
 @pytest.mark.usefixtures("server")
 def test_what_is_no_utf_8_in_an_answer_is_escaped(client: Client, desk: Desk) -> None:
@@ -218,6 +217,7 @@ def test_what_is_no_utf_8_in_an_answer_is_escaped(client: Client, desk: Desk) ->
     assert client.ask("status") == {"names": []}
 
 
+@pytest.mark.row("F21")
 def test_a_ticket_answers_once_and_not_a_client_that_has_gone(path: Path, client: Client, desk: Desk) -> None:
     with raw(path) as gone:
         gone.sendall(frame({"protocol": 1, "id": 1, "verb": "stop", "args": {"names": ["x"]}}))
