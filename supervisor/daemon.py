@@ -26,7 +26,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +41,7 @@ from supervisor.cli.fitness import complaints, look
 from supervisor.cli.output import escaped
 from supervisor.config import Config, ConfigError, load_config
 from supervisor.control_socket import DAEMON
+from supervisor.distributions import own_version
 from supervisor.finding import shown
 from supervisor.hosted import HostedProject
 from supervisor.log_sinks import open_sinks
@@ -153,7 +153,7 @@ class Daemon:
         from supervisor.metrics import Metrics  # noqa: PLC0415
 
         self._listen = listen
-        self._metrics = Metrics(lambda: tuple(self._projects), version("milestoned"))
+        self._metrics = Metrics(lambda: tuple(self._projects), own_version())
 
     def serve_figures(self) -> None:
         """Answer Prometheus, where that is wanted.
@@ -200,7 +200,7 @@ class Daemon:
             return
         self._notifier.extend(OPEN_SECONDS)
         paths = ProjectPaths(directory)
-        project = HostedProject(paths, config, self, version("milestoned"), listener=listener, metrics=self._metrics)
+        project = HostedProject(paths, config, self, own_version(), listener=listener, metrics=self._metrics)
         self._projects.append(project)
 
     def run(self) -> int:

@@ -15,7 +15,6 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
@@ -24,6 +23,7 @@ from supervisor.beginning import BROKEN, HELD, IO_ERROR, RunRefusedError, Wish
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
 from supervisor.desk import HANGS, ProjectDesk
+from supervisor.distributions import own_version
 from supervisor.notices import Escalated, FactRefused, Recorded, Troubled
 from supervisor.project import Project
 from supervisor.session_run import Over, RunNotice, SessionRun
@@ -217,7 +217,7 @@ class SharedProject(threading.Thread):
     def _opened(self, wish: Wish) -> _Held:
         if self._held is not None:
             return self._held
-        desk = ProjectDesk(self, version("milestoned"))
+        desk = ProjectDesk(self, own_version())
         project = Project.open(self._paths, self.what, _heedless, slots=wish.settings.slots_directory)
         for line in project.cleared:
             _log().info("%s", line)

@@ -10,13 +10,13 @@ import platform
 import re
 import subprocess
 import sys
-from importlib import metadata
 from typing import Final
 
 import attrs
 
 from actors.surroundings import OLDEST_GIT
 from supervisor.cli.output import CONFIGURATION, OLDEST_PYTHON, CommandError
+from supervisor.distributions import installed
 
 OLDEST_LINUX: Final = (5, 14)
 """The first kernel with ``cgroup.kill``; pidfd is older."""
@@ -50,7 +50,7 @@ def look() -> Machine:
         platform.release(),
         (sys.version_info.major, sys.version_info.minor),
         git_version(),
-        rival_version(),
+        installed("supervisor"),
     )
 
 
@@ -63,14 +63,6 @@ def git_version() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip().removeprefix("git version ")
-
-
-def rival_version() -> str | None:
-    """Return the version of the distribution named ``supervisor`` in this environment, ``None`` without it."""
-    try:
-        return metadata.version("supervisor")
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def complaints(machine: Machine, *, needs_git: bool) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import queue
 import signal
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +39,7 @@ from supervisor.cli.verbs import OBJECT_PER_EVENT, verb
 from supervisor.cli.view import JsonView, PlainView, View, live_view
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.desk import HANGS
+from supervisor.distributions import own_version
 from supervisor.finding import shown
 from supervisor.opening import open_run
 from supervisor.run_control import RunControl
@@ -256,7 +256,7 @@ def _conduct(run: SoleRun, what: str, view: View, signals: _Signals) -> int:
 
 def _control(run: SoleRun, what: str) -> RunControl | None:
     try:
-        return RunControl(run, what, version("milestoned"))
+        return RunControl(run, what, own_version())
     except OSError as error:
         line = f"no control socket, so stop, pause and the like cannot reach this run: {run.paths.control}: "
         click.echo(f"milestonectl: {line}{error.strerror or error}", err=True)
