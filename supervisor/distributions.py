@@ -26,14 +26,13 @@ def installed(name: str) -> str | None:
     Args:
         name: Of letters and digits alone.
     """
+    entries = tuple(_entries())
     wheel = re.compile(rf"{name}-([^-]+)\.dist-info", re.IGNORECASE)
+    found = next(filter(None, map(wheel.fullmatch, entries)), None)
+    if found is not None:
+        return found[1]
     anyhow = re.compile(rf"{name}(-.*)?\.(dist-info|egg-info|egg|egg-link)", re.IGNORECASE)
-    for entry in _entries():
-        if (found := wheel.fullmatch(entry)) is not None:
-            return found[1]
-        if anyhow.fullmatch(entry):
-            return _as_told(name)
-    return None
+    return _as_told(name) if any(map(anyhow.fullmatch, entries)) else None
 
 
 def own_version() -> str:
