@@ -14,11 +14,17 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Final
 
 SCRIPT: Final = "__supervised_main__"
 """Beginning of the module name of a script; its path follows."""
+
+
+def is_script(module: str) -> bool:
+    """Tell whether this is the path of a script, and no name of a module."""
+    return module.startswith("/") or module.endswith(".py")
 
 
 def load(module: str) -> ModuleType:
@@ -28,18 +34,19 @@ def load(module: str) -> ModuleType:
         ImportError: There is no such module or script.
         Exception: Whatever it raises while it loads.
     """
-    if not module.endswith(".py"):
+    if not is_script(module):
         return importlib.import_module(module)
     name = f"{SCRIPT}{module}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, module)
-    if spec is None or spec.loader is None:
+    loader = SourceFileLoader(name, module)  # named, for a command's file has any suffix, or none
+    spec = importlib.util.spec_from_file_location(name, module, loader=loader)
+    if spec is None:
         raise ImportError(f"{module} is no Python file", path=module)
     script = importlib.util.module_from_spec(spec)
     sys.modules[name] = script
     try:
-        spec.loader.exec_module(script)
+        loader.exec_module(script)
     except BaseException:
         del sys.modules[name]
         raise

@@ -24,7 +24,7 @@ from actors.framing import Framing
 from supervisor import core_events as told
 from supervisor.exits import Shutdown, Unknown, from_wait
 from supervisor.fork_protocol import ChildExited, LaunchFailed, Namespace, StandbyGone, StandbyReady
-from supervisor.launcher import Launched, Launcher, Report, ServerGone
+from supervisor.launcher import Launched, Launcher, Report, ServerGone, Surroundings
 from supervisor.links import TURN_BYTES, Link
 from supervisor.linux import start_ticks
 from supervisor.offspring import EMPTY_SECONDS
@@ -138,6 +138,7 @@ class Fleet(Generic[F]):
         preload: Modules that the fork server imports before it forks.
         owner: Is told.
         output: Descriptor for what fork server and children print; standard error when not given.
+        relative: Whether they look for modules where relative entries of `sys.path` lead to, too.
     """
 
     def __init__(
@@ -147,11 +148,15 @@ class Fleet(Generic[F]):
         preload: Sequence[str],
         owner: Owner[F],
         output: int | None = None,
+        *,
+        relative: bool = False,
     ) -> None:
+        self._is_relative = relative
         self._selector = selector
         self._framing = framing
         self._preload = tuple(preload)
         self._output = output
+        self._surroundings: Surroundings | None = None
         self._owner = owner
         self._children: dict[str, Child[F]] = {}
         self._launcher: Launcher | None = None
@@ -215,10 +220,14 @@ class Fleet(Generic[F]):
     def start_server(self) -> None:
         """Exec a fork server; returns while it still imports.
 
+        Another one gets the environment and the folder that the first one got, whatever the host has made of its own.
+
         Raises:
             OSError: It cannot be started.
         """
-        self._launcher = Launcher.start(self._preload, output=self._output)
+        if self._surroundings is None:
+            self._surroundings = Surroundings.now(relative=self._is_relative)
+        self._launcher = Launcher.start(self._preload, output=self._output, surroundings=self._surroundings)
         self._server += 1
         self._answered = False
         self._selector.register(self._launcher, selectors.EVENT_READ, self._launcher)

@@ -95,7 +95,9 @@ class Keeper(threading.Thread):
         super().__init__(name="supervisor-keeper", daemon=True)
         self._tree = tree
         self._loop = Loop()
-        self._fleet: Fleet[Word] = Fleet(self._loop.selector, DIALOGUE, (*PRELOAD, *tree.preload), self, tree.output)
+        self._fleet: Fleet[Word] = Fleet(
+            self._loop.selector, DIALOGUE, (*PRELOAD, *tree.preload), self, tree.output, relative=True
+        )
         self._branches: dict[str, Branch] = {}
         self._kept: dict[str, KeptChild] = {}
         self._numbers: dict[str, dict[str, int]] = {}

@@ -86,6 +86,31 @@ class ServerGone:
     error: str = ""
 
 
+@attrs.frozen
+class Surroundings:
+    """What a fork server, and with it every child, gets of the process that starts it.
+
+    Attributes:
+        environment: Its variables.
+        folder: Its working folder; ``None`` for one that has no path any more. Where nothing can be entered at this
+            path any more, a fork server gets the folder that this process has then.
+        import_path: Where it looks for modules.
+    """
+
+    environment: Mapping[str, str]
+    folder: Path | None
+    import_path: Sequence[str]
+
+    @classmethod
+    def now(cls, *, relative: bool = False) -> Self:
+        """Return those of this process; see :func:`import_path`."""
+        return cls(dict(os.environ), _folder(), import_path(relative=relative))
+
+    def enterable(self) -> Path | None:
+        """Return the folder, ``None`` where it cannot be entered."""
+        return self.folder if self.folder is not None and os.access(self.folder, os.X_OK) else None
+
+
 Report = Launched | LaunchFailed | ChildExited | StandbyReady | StandbyGone | ServerGone
 
 
@@ -102,24 +127,35 @@ class Launcher:
         self._told = False
 
     @classmethod
-    def start(cls, preload: Sequence[str], *, warm_up: Sequence[str] = (), output: int | None = None) -> Self:
+    def start(
+        cls,
+        preload: Sequence[str],
+        *,
+        warm_up: Sequence[str] = (),
+        output: int | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> Self:
         """Exec a fork server; returns at once, while it still preloads.
 
-        It sees the modules that this process sees (the absolute entries of `sys.path`), inherits environment
-        and working folder, and has a session of its own, out of reach of a terminal's Ctrl-C.
+        It sees the modules that this process sees, and has a session of its own, out of reach of a terminal's Ctrl-C.
 
         Args:
             preload: Modules to import before the first fork.
             warm_up: Functions (``module:function``) to call once before the first fork.
             output: Descriptor for what it and its children print; standard error when not given.
+            surroundings: What it gets of this process; what it is now when not given.
 
         Raises:
             OSError: The process cannot be started.
         """
+        given = surroundings or Surroundings.now()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        call, words = "sys.exit(main(int(sys.argv[1])))", (str(theirs.fileno()),)
         try:
             process = subprocess.Popen(
-                interpreter("sys.exit(main(int(sys.argv[1])))", "supervisor.forkserver", str(theirs.fileno())),
+                interpreter(call, "supervisor.forkserver", *words, path=given.import_path),
+                cwd=given.enterable(),
+                env=given.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=_output(output),
                 stderr=_output(output),
@@ -310,19 +346,20 @@ def _output(descriptor: int | None) -> int:
     return subprocess.DEVNULL
 
 
-def interpreter(call: str, module: str, *words: str) -> list[str]:
+def interpreter(call: str, module: str, *words: str, path: Sequence[str] | None = None) -> list[str]:
     """Return the command line of another interpreter that sees the modules that this one sees.
 
     Args:
         call: Expression that it evaluates; ``main`` is that of the module, and ``sys`` is there.
         module: Module of ours.
         words: Its arguments, ``sys.argv[1]`` and so on.
+        path: Where it looks for modules; :func:`import_path` when not given.
     """
     # Written out, because `-m` would need the package on the path of a bare interpreter, and a script its own
     # folder. With -P nothing is added to the path that is handed over: no `yaml.py` of the user's folder.
     first = len(words) + 1
     line = f"import sys; sys.path[:] = sys.argv[{first}:]; from {module} import main; {call}"
-    return [sys.executable, *_flags(), "-c", line, *words, *_import_path()]
+    return [sys.executable, *_flags(), "-c", line, *words, *(import_path() if path is None else path)]
 
 
 def _flags() -> list[str]:
@@ -336,8 +373,28 @@ def _flags() -> list[str]:
     return ["-P", *(option for option, on in given.items() if on)]
 
 
-def _import_path() -> list[str]:
-    """Return the absolute entries of this process's path, and this package's place if that is not one."""
-    place = str(Path(__file__).resolve().parents[1])
-    absolute = [entry for entry in sys.path if Path(entry).is_absolute()]
-    return absolute if place in absolute else [*absolute, place]
+def import_path(*, relative: bool = False) -> list[str]:
+    """Return where this process looks for modules, and this package's place if that is not among it.
+
+    Args:
+        relative: Whether relative entries (`''` in an interactive session, a `lib` that was inserted) are among it, as
+            they are for a service's own children: taken from the working folder of now. For milestones they are not:
+            no `yaml.py` of the repository is loaded. Those that name nothing there are no place but a word to an import
+            hook, and stay here.
+    """
+    place, folder = str(Path(__file__).resolve().parents[1]), _folder() if relative else None
+    found = [Path(entry) if folder is None else folder / entry for entry in sys.path]
+    there = [str(one) for entry, one in zip(sys.path, found, strict=True) if _is_place(Path(entry), one)]
+    return there if place in there else [*there, place]
+
+
+def _is_place(entry: Path, place: Path) -> bool:
+    return entry.is_absolute() or (place.is_absolute() and os.access(place, os.F_OK))
+
+
+def _folder() -> Path | None:
+    """Return the working folder; ``None`` for one that has no path any more."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None

@@ -79,7 +79,8 @@ class Supervision:
     """
 
     def __init__(self, children: Iterable[ChildSpec], flags: SupervisorFlags, hosting: Hosting) -> None:
-        specs = check_tree(check_specs(flags, children))
+        self._preload = tuple(hosting.preload or ())
+        specs = check_tree(check_specs(flags, children), self._preload)
         self.log = EventLog()
         self.started: Future[None] = Future()
         self.over: Future[Ended] = Future()
@@ -90,7 +91,7 @@ class Supervision:
         self._lock = threading.Lock()  # of the two below
         self._begun = False
         self._why_not = "the supervisor was not started"
-        preload = preload_of(specs) if hosting.preload is None else tuple(hosting.preload)
+        preload = preload_of(specs) if hosting.preload is None else self._preload
         self._spec = Tree(flags, specs, preload, hosting.output, self._published, self._started, self._over)
         self._keeper: Keeper | None = None
         _ALIVE.add(self)
@@ -194,7 +195,7 @@ class Supervision:
         """See :meth:`supervisor.embedding.Supervisor.start_child`."""
         why = "must be a ChildSpec, as in ChildSpec('name', Target)"
         require("start_child", "spec", spec, ok=isinstance(spec, ChildSpec), why=why)
-        check_tree((spec,))
+        check_tree((spec,), self._preload)
         return self._branch(under).request(lambda at, number: told.StartChild(at, number, spec))
 
     def start_instance(self, args: Mapping[str, object], under: str) -> Future[Started | Done]:
@@ -220,7 +221,7 @@ class Supervision:
     def change_specs(self, children: Iterable[ChildSpec], flags: SupervisorFlags, under: str) -> Future[Started | Done]:
         """See :meth:`supervisor.embedding.Supervisor.change_specs`."""
         check_flags(flags)
-        specs = check_tree(children)
+        specs = check_tree(children, self._preload)
         branch, keeper = self._branch(under), self._running()
 
         def taken(future: Future[Started | Done]) -> None:

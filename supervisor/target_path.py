@@ -1,12 +1,14 @@
 """How a class or a function is named so that another process finds it.
 
 Owns turning an object into `module:Name`, or into `/path/of/script.py:Name` when it stands in the script that was
-started: that has no module name elsewhere. It refuses to know what is done with the name; `actors.targets` reads it.
+started: that has no module name elsewhere (where it is loaded, it is called by its path, with a word before it). It
+refuses to know what is done with the name; `actors.targets` reads it.
 """
 
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from zipimport import zipimporter
 
 from supervisor.spec_checks import SpecError
 
@@ -36,7 +38,8 @@ def path_of(value: Target) -> str:
     if _found_in(sys.modules.get(module), name) is not value:
         why = f"is not what module {module!r} has by this name, so that no other process could import it"
         raise SpecError(owner, "target", name, why)
-    return f"{_main_place(owner, name) if module == '__main__' else module}:{name}"
+    place = _main_place(owner, name) if module == "__main__" else module[max(0, module.find("/")) :]
+    return f"{place}:{name}"
 
 
 def _found_in(module: ModuleType | None, path: str) -> object:
@@ -50,10 +53,11 @@ def _main_place(owner: str, name: str) -> str:
     """Name the module that was started: as a module, or as a script."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    if spec is not None:
+    if spec is not None and spec.name != "__main__":
         return str(spec.name)
     file = getattr(main, "__file__", None)
-    if not isinstance(file, str) or not file.endswith(".py"):
-        why = "was defined in an interactive session; put it into a module, so that a process of its own can import it"
-        raise SpecError(owner, "target", name, why)
-    return file
+    if isinstance(file, str) and file.startswith("/") and not isinstance(getattr(spec, "loader", None), zipimporter):
+        return file
+    where = "an interactive session" if spec is None else "the __main__ of an archive"
+    why = f"was defined in {where}; put it into a module, so that a process of its own can import it"
+    raise SpecError(owner, "target", name, why)

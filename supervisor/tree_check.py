@@ -5,16 +5,19 @@ Checked before anything is started. Owns these checks and the list of what to pr
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import msgspec
 
+from actors.targets import is_script
 from supervisor.fork_protocol import MAX_MESSAGE
+from supervisor.launcher import import_path
 from supervisor.spec import ChildSpec, ChildType, listed_specs
 from supervisor.spec_checks import SpecError, require
 
@@ -22,8 +25,13 @@ _TARGET: Final = re.compile(r"[^:]+:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ROOM: Final = 4096
 
 
-def check_tree(specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
+def check_tree(specs: Iterable[ChildSpec], preload: Sequence[str] = ()) -> tuple[ChildSpec, ...]:
     """Check specs, and those of the supervisors among them.
+
+    Args:
+        specs: In start order.
+        preload: What the fork server is told to load first: it may have others be found, so that who is not found here
+            is given the benefit of the doubt.
 
     Raises:
         SpecError: An id has a slash, a target cannot be found, or arguments have no form in JSON.
@@ -36,9 +44,9 @@ def check_tree(specs: Iterable[ChildSpec]) -> tuple[ChildSpec, ...]:
         if spec.type is ChildType.SUPERVISOR:
             why = "a supervisor has children instead"
             require(owner, "target", spec.target, ok=not spec.target, why=why)
-            check_tree(spec.children)
+            check_tree(spec.children, preload)
         elif spec.program is None:
-            _check_target(owner, spec.target)
+            _check_target(owner, spec.target, is_sure=not preload)
             check_args(owner, spec.args)
     return listed
 
@@ -80,11 +88,11 @@ def _modules(specs: Iterable[ChildSpec]) -> Iterator[str]:
             yield spec.target.rpartition(":")[0]
 
 
-def _check_target(owner: str, target: str) -> None:
+def _check_target(owner: str, target: str, *, is_sure: bool) -> None:
     why = "must be 'package.module:Name' or '/path/of/a/script.py:Name'"
     require(owner, "target", target, ok=_TARGET.fullmatch(target) is not None, why=why)
     module, _, name = target.rpartition(":")
-    if module.endswith(".py"):
+    if is_script(module):
         there = Path(module).is_absolute() and Path(module).is_file()
         require(owner, "target", target, ok=there, why="there is no script at this absolute path")
         return
@@ -92,10 +100,36 @@ def _check_target(owner: str, target: str) -> None:
     if loaded is not None:
         why = f"module {module!r} has nothing named {name.split('.')[0]!r}"
         require(owner, "target", target, ok=hasattr(loaded, name.split(".")[0]), why=why)
-        return
     package = module.partition(".")[0]
-    try:  # the package alone: to look for what is in it, it would have to be imported
-        found = package in sys.modules or importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        found = False
-    require(owner, "target", target, ok=found, why=f"there is no module {package!r} on sys.path")
+    if not is_sure or _is_found(package):
+        return
+    if loaded is None:
+        raise SpecError(owner, "target", target, f"there is no module {package!r} on sys.path")
+    why = f"module {module!r} was imported here, but another process would not find it on sys.path"
+    raise SpecError(owner, "target", target, f"{why}{_cure(module, loaded)}")
+
+
+def _is_found(package: str) -> bool:
+    """Tell whether another process would find a module, whatever has been imported here.
+
+    A package alone: to look for what is in it, it would have to be imported. Finders other than the one that searches
+    the path are taken to be there as well, as those of editable installations are.
+    """
+    path = import_path(relative=True)
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(package, path if finder is PathFinder else None)
+        except (ImportError, ValueError, AttributeError):
+            continue
+        if found is not None:
+            return True
+    return False
+
+
+def _cure(module: str, loaded: ModuleType) -> str:
+    file = getattr(loaded, "__file__", None)
+    if not isinstance(file, str):
+        return ""
+    above = Path(file).absolute().parents
+    depth = module.count(".") + (Path(file).name == "__init__.py")
+    return f": sys.path.insert(0, {str(above[depth])!r}) before the start" if depth < len(above) else ""

@@ -1,12 +1,15 @@
 """The program around a supervisor: it stays as it is, may use pykka itself, may fork, may end without a word."""
 
 import contextlib
+import importlib.util
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -293,6 +296,109 @@ def test_a_class_of_an_interactive_session_is_refused(tmp_path: Path) -> None:
         check=False,
     )
     assert "was defined in an interactive session; put it into a module" in done.stderr
+
+
+# --- what another process finds ------------------------------------------------------------------------------------
+
+OWN: Final = """
+import os, pykka
+
+class Own(pykka.ThreadingActor):
+    def on_receive(self, message):
+        return [os.getcwd(), os.environ.get("SAID")]
+"""
+
+ASKING: Final = """
+from supervisor import ChildSpec, Supervisor
+import {module}
+with Supervisor([ChildSpec("own", {module}.Own)]) as supervisor:
+    print(supervisor.ask("own", {{}}, 60.0)[0])
+"""
+
+
+def run_python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run an interpreter that finds this library."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_interactive_session_finds_the_modules_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "own_of_the_folder.py").write_text(OWN, encoding="utf-8")
+    done = run_python(tmp_path, "-c", ASKING.format(module="own_of_the_folder"))
+    assert (done.stdout, done.stderr) == (f"{tmp_path}\n", "")
+
+
+def test_a_relative_entry_of_the_path_is_taken_from_the_folder_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "own_of_the_lib.py").write_text(OWN, encoding="utf-8")
+    program = "import sys; sys.path.insert(0, 'lib')" + ASKING.format(module="own_of_the_lib")
+    done = run_python(tmp_path, "-c", program)
+    assert (done.stdout, done.stderr) == (f"{tmp_path}\n", "")
+
+
+def test_a_new_fork_server_is_given_the_environment_and_the_folder_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    (tmp_path / "own_of_a_while.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SAID", "at the start")
+    monkeypatch.chdir(first)
+    with Supervisor([ChildSpec("own", "own_of_a_while:Own")], MANY) as supervisor:
+        monkeypatch.setenv("SAID", "later")
+        monkeypatch.chdir(second)
+        for incarnation in (2, 3):
+            assert supervisor.ask("own", {}, TIMEOUT) == [str(first), "at the start"]
+            if incarnation == 2:
+                os.kill(supervisor.fork_server_pid, signal.SIGKILL)
+                running(supervisor, "own", incarnation)
+
+
+def test_a_class_of_a_command_whose_file_has_no_suffix_can_be_a_child(tmp_path: Path) -> None:
+    command = tmp_path / "service"
+    rest = "if __name__ == '__main__':\n    with Supervisor([ChildSpec('own', Own)]) as supervisor:\n"
+    rest += "        print(supervisor.ask('own', {}, 60.0)[0])\n"
+    command.write_text("from supervisor import ChildSpec, Supervisor\n" + OWN + rest, encoding="utf-8")
+    done = run_python(tmp_path, str(command))
+    assert (done.stdout, done.stderr) == (f"{tmp_path}\n", "")
+
+
+def test_a_module_that_no_other_process_would_find_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own_of_nowhere.py"
+    file.write_text(OWN, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("own_of_nowhere", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "own_of_nowhere", module)
+    spec.loader.exec_module(module)
+    child = ChildSpec("own", module.Own)
+    why = f"another process would not find it on sys.path: sys.path.insert(0, '{tmp_path}') before the start"
+    with pytest.raises(SpecError, match=re.escape(why)):
+        Supervisor([child])
+    Supervisor([child], preload=["tests.api.cast"])  # which may have it be found
+    monkeypatch.syspath_prepend(tmp_path)
+    with Supervisor([child]) as supervisor:
+        assert supervisor.ask("own", {}, TIMEOUT)[0] == str(Path.cwd())
+
+
+def test_a_class_of_an_archive_that_is_run_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "app.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", "from supervisor import ChildSpec\n" + OWN + "ChildSpec('own', Own)\n")
+    done = run_python(tmp_path, str(archive))
+    assert "was defined in the __main__ of an archive; put it into a module" in done.stderr
 
 
 # --- what the fork server loads ------------------------------------------------------------------------------------

@@ -503,6 +503,28 @@ def test_cancelling_the_body_ends_the_session_in_order(project: Project, place: 
     assert asyncio.run(main()) is SessionStatus.INTERRUPTED
 
 
+def test_cancelling_the_body_again_kills_what_is_left(project: Project, place: Path) -> None:
+    written(project, task("a", f"trap '' TERM; echo 1 > '{place}/runs'; while :; do sleep 0.05; done"))
+    config = place / "patient.yaml"
+    config.write_text("stop_grace: 600s\n", encoding="utf-8")
+
+    async def body() -> None:
+        async with AsyncMilestoneRun(project.path, "m1", config=config):
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        task_of_host = asyncio.create_task(body())
+        await asyncio.to_thread(pid_in, place / "runs")
+        task_of_host.cancel()
+        done, _ = await asyncio.wait({task_of_host}, timeout=0.2)
+        assert not done  # it is being stopped, in order
+        task_of_host.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task_of_host, SECONDS)
+
+    asyncio.run(main())
+
+
 def test_cancelling_a_wait_cancels_the_wait_alone(project: Project, place: Path) -> None:
     written(project, task("a", waits_for(place / "gate")))
 
