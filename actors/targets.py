@@ -21,6 +21,8 @@ from typing import Final
 SCRIPT: Final = "__supervised_main__"
 """Beginning of the module name of a script; its path follows."""
 
+_LOADING: Final[list[str]] = []
+
 
 def is_script(module: str) -> bool:
     """Tell whether this is the path of a script, and no name of a module."""
@@ -28,12 +30,25 @@ def is_script(module: str) -> bool:
 
 
 def load(module: str) -> ModuleType:
-    """Import a module by its name, or a script by its path.
+    """Import a module by its name, or a script by its path; in the fork server and in children, each in its one thread.
 
     Raises:
         ImportError: There is no such module or script.
         Exception: Whatever it raises while it loads.
     """
+    _LOADING.append(module)
+    try:
+        return _load(module)
+    finally:
+        _LOADING.pop()
+
+
+def loading() -> str:
+    """Return the module or script that is being loaded for a child right now; ``""`` for none."""
+    return _LOADING[-1] if _LOADING else ""
+
+
+def _load(module: str) -> ModuleType:
     if not is_script(module):
         return importlib.import_module(module)
     name = f"{SCRIPT}{module}"

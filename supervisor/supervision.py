@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import msgspec
 
+from actors.targets import is_script, loading
 from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
@@ -102,9 +103,14 @@ class Supervision:
         """Start everything; the future is :attr:`started`.
 
         Raises:
-            NotRunningError: It was started before, or the system refuses it threads or descriptors.
+            NotRunningError: It was started before, or the system refuses it threads or descriptors; or this is a
+                process of another supervisor's, which is loading what it shall run.
         """
         self.check_process()
+        if module := loading():  # without end, were it not refused: the fork server of that one would load it again
+            what = "script" if is_script(module) else "module"
+            guard = 'put that under `if __name__ == "__main__":`'
+            raise NotRunningError(f"the {what} {module} starts a supervisor while it is being loaded: {guard}")
         with self._lock:
             if self._begun:
                 raise NotRunningError("a supervisor is started once; make another one")

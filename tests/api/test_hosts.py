@@ -393,6 +393,36 @@ def test_a_module_that_no_other_process_would_find_is_refused_before_anything_st
         assert supervisor.ask("own", {}, TIMEOUT)[0] == str(Path.cwd())
 
 
+@pytest.mark.parametrize("more", ["", ", preload=[]"])
+def test_a_script_that_starts_a_supervisor_while_it_is_loaded_is_told_what_to_do(tmp_path: Path, more: str) -> None:
+    script = tmp_path / "unguarded.py"
+    start = f"Supervisor([ChildSpec('own', Own)]{more}).start()\n"
+    script.write_text(f"from supervisor import ChildSpec, Supervisor\n{OWN}{start}", encoding="utf-8")
+    done = run_python(tmp_path, str(script))
+    why = f"the script {script} starts a supervisor while it is being loaded: put that under `if __name__"
+    assert why in done.stderr.splitlines()[-1]
+    assert f"({script}:{len(script.read_text().splitlines())})" in done.stderr.splitlines()[-1]
+
+
+def test_a_module_that_starts_a_supervisor_while_it_is_loaded_does_not_start_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    start = "Supervisor([ChildSpec('own', Own)]).start()\n"
+    text = f"from supervisor import ChildSpec, Supervisor\n{OWN}{start}"
+    (tmp_path / "unguarded.py").write_text(text, encoding="utf-8")
+    done = run_python(tmp_path, "-m", "unguarded")
+    assert "the module unguarded starts a supervisor while it is being loaded" in done.stderr.splitlines()[-1]
+
+
+def test_specs_of_a_script_may_stand_at_its_top(tmp_path: Path) -> None:
+    script = tmp_path / "service.py"
+    text = "from supervisor import ChildSpec, Supervisor\n" + OWN + "SUPERVISOR = Supervisor([ChildSpec('own', Own)])\n"
+    text += "if __name__ == '__main__':\n    with SUPERVISOR: print(SUPERVISOR.ask('own', {}, 60.0)[0])\n"
+    script.write_text(text, encoding="utf-8")
+    done = run_python(tmp_path, str(script))
+    assert (done.stdout, done.stderr) == (f"{tmp_path}\n", "")
+
+
 def test_a_class_of_an_archive_that_is_run_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "app.pyz"
     with zipfile.ZipFile(archive, "w") as file:
