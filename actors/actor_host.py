@@ -31,7 +31,7 @@ import pykka
 
 from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
 from actors.framing import FrameError
-from actors.wording import one_line
+from actors.wording import one_line, own_trace
 
 if TYPE_CHECKING:
     import socket
@@ -206,7 +206,7 @@ class ActorHost:
         """End the process at once, with the error as the last word; never returns."""
         try:
             self.send(Broken(one_line(error)))
-            traceback.print_exception(error, file=sys.stderr)
+            traceback.print_exception(type(error), error, own_trace(error))
             sys.stdout.flush()
             sys.stderr.flush()
         finally:

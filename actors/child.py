@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,7 +19,7 @@ from actors.actor_host import run_actor
 from actors.dialogue import DIALOGUE, Broken, Declined, Pulse, Up
 from actors.programs import OF_THE_MANAGER
 from actors.targets import fill, find
-from actors.wording import one_line
+from actors.wording import one_line, own_trace
 
 if TYPE_CHECKING:
     import socket
@@ -54,10 +55,13 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
         if isinstance(target, type) and issubclass(target, pykka.Actor):
             return run_actor(link, target, fill(target, given, offered), beat)
         return _run_function(link, _callable(target), given, offered)
-    except SystemExit:
+    except SystemExit as error:
+        if error.code is not None and not isinstance(error.code, int):
+            _say(link, Broken(one_line(error)))
         raise
     except BaseException as error:
         _say(link, Broken(one_line(error)))
+        traceback.print_exception(type(error), error, own_trace(error))
         raise
 
 

@@ -6,6 +6,8 @@ Owns how lines, counts, durations and bars are written. Refuses to know what the
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from types import TracebackType
 from typing import Final
 
 _TENTH: Final = 0.1
@@ -14,6 +16,16 @@ _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _KIBI: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB")
+
+_PACKAGES: Final = __file__.rpartition("/actors/")[0]
+_OURS: Final = (f"{_PACKAGES}/actors/", f"{_PACKAGES}/supervisor/")
+"""Where the code of this library lies."""
+
+_NOT_OWN: Final = ("<frozen ", f"{signal.__file__.rpartition('/')[0]}/", *_OURS)
+"""How the names of files begin that are not the user's own: the interpreter's, its library's, ours."""
+
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+"""Folders of what was installed."""
 
 
 def joined(*lines: str) -> str:
@@ -47,14 +59,31 @@ def in_utf8(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Name an exception and the place that raised it, without a line break."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
+    """Name an exception and the place that raised it, without a line break.
+
+    The place is the last one in code of the user's own; where there is none, the last one of all.
+    """
+    places = [(trace.tb_frame.f_code.co_filename, trace.tb_lineno) for trace in _traces(error)]
+    own = [
+        (file, line)
+        for file, line in places
+        if not file.startswith(_NOT_OWN) and _INSTALLED.isdisjoint(file.split("/"))
+    ]
+    place = "".join(f" ({file}:{line})" for file, line in (own or places)[-1:])
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"
+
+
+def own_trace(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception from where it leaves this library on; ``None`` where it never does."""
+    return next((one for one in _traces(error) if not one.tb_frame.f_code.co_filename.startswith(_OURS)), None)
+
+
+def _traces(error: BaseException) -> Iterator[TracebackType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
 
 
 def size_text(size: float) -> str:

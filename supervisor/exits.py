@@ -90,8 +90,8 @@ class Crashed:
     Attributes:
         code: Its exit code; ``None`` when a signal ended it.
         signal: The number of that signal; ``None`` when it exited.
-        error: What it had to say, one line: an exception and where it was raised, as a rule; empty when it said
-            nothing.
+        error: What it had to say, one line: an exception and the last line of the user's own code that it passed
+            through, as a rule; empty when it said nothing.
     """
 
     code: int | None = None

@@ -1,5 +1,6 @@
 """Children of the tests: actors and functions that do as they are told. Runs in forked children."""
 
+import json
 import os
 import signal
 import struct
@@ -141,6 +142,24 @@ def prepare(ready: Callable[[], None], beat: Callable[[], None], path: str) -> N
     ready()
     beat()
     signal.pause()
+
+
+def misread() -> None:
+    """Raise, out of what belongs to the interpreter."""
+    json.loads("{")
+
+
+def give_up() -> None:
+    """End with a text."""
+    sys.exit("bad config")
+
+
+class Misreading(pykka.ThreadingActor):
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        misread()
 
 
 NEITHER = 5

@@ -1,14 +1,21 @@
 """What is called with a wrong type is told so, with what would be right, before anything has changed."""
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor import (
     AsyncSupervisor,
+    ChildExited,
     ChildSpec,
+    Crashed,
     NotRunningError,
+    RefusedError,
+    Restart,
     SpecError,
     Strategy,
     SupervisionError,
@@ -16,8 +23,9 @@ from supervisor import (
     SupervisorFailed,
     SupervisorFlags,
 )
-from tests.api.cast import Echo
-from tests.api.stage import MANY, TIMEOUT, echo, who
+from tests.api import cast
+from tests.api.cast import Echo, Misreading, give_up, misread
+from tests.api.stage import MANY, TIMEOUT, echo, expect, who
 from tests.api.test_children import nested
 from tests.waiting import wait_until
 
@@ -103,3 +111,27 @@ def test_while_a_supervisor_ends_of_itself_nothing_else_is_said_of_its_children(
         wait_until(lambda: is_over(supervisor), TIMEOUT, "it has ended")
     unfit = [one for one in said if "no actor" in one or "''" in one or "no supervisor" in one]
     assert unfit == []
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "shown"),
+    [
+        (Misreading, "JSONDecodeError: Expecting property name", "in misread"),
+        (misread, "JSONDecodeError: Expecting property name", "in misread"),
+        (give_up, "SystemExit: bad config", "bad config"),
+    ],
+)
+def test_a_crash_is_told_with_the_users_own_line_and_shown_with_its_traceback(
+    target: Callable[[], None], error: str, shown: str, tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("wb") as output:
+        supervisor = Supervisor(output=output.fileno())
+        with supervisor, contextlib.suppress(RefusedError):
+            supervisor.start_child(ChildSpec("child", target, restart=Restart.TEMPORARY))
+        reason = expect(supervisor, ChildExited).reason
+    assert isinstance(reason, Crashed)
+    assert reason.error.startswith(error)
+    assert f"({cast.__file__}:" in reason.error
+    printed = (tmp_path / "output").read_text(encoding="utf-8")
+    assert shown in printed
+    assert "actors/" not in printed
