@@ -29,6 +29,7 @@ import attrs
 import msgspec
 import pykka
 
+from actors import plain
 from actors.dialogue import DIALOGUE, Answer, Ask, Beats, Broken, Declined, Fault, Leave, Pulse, Tell, Up, Word
 from actors.framing import FrameError
 from actors.wording import one_line, own_trace
@@ -136,10 +137,10 @@ class _Overlay(pykka.Actor):
         except Exception as error:  # noqa: BLE001 - it is for who asked
             return Fault(ticket, type(error).__name__, one_line(error))
         try:
-            return Answer(ticket, msgspec.Raw(msgspec.json.encode(answer)))
-        except (TypeError, ValueError, RecursionError) as error:
-            what = f"{type(self).__qualname__} answered {_SHORT.repr(body)} with a value that is no plain data, which"
-            return Fault(ticket, type(error).__name__, f"{what} JSON would carry: {error}")
+            return Answer(ticket, msgspec.Raw(plain.encode(answer)))
+        except plain.NotPlainError as error:
+            what = f"{type(self).__qualname__} answered {_SHORT.repr(body)} with what is no plain value"
+            return Fault(ticket, type(error).__name__, f"{what}: {error}")
 
 
 class ActorHost:
@@ -176,10 +177,10 @@ class ActorHost:
     def report_start(self, info: object) -> None:
         """Say that the actor has started, and with what; an info that cannot be sent is a start that has failed."""
         try:
-            up = DIALOGUE.encode(Up(mailbox=True, info=info))
-        except (TypeError, ValueError, RecursionError) as error:
+            plain.encode(info)
+        except plain.NotPlainError as error:
             self.crash(TypeError(f"start_info must be plain values, for it is sent as JSON: {error}"))
-        self._send_bytes(up)
+        self.send(Up(mailbox=True, info=info))
 
     def open_mailbox(self) -> _Mailbox:
         """Make the actor's mailbox; one that it brings itself is read into without a bound."""

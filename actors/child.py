@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import pykka
 
+from actors import plain
 from actors.actor_host import run_actor
 from actors.dialogue import DIALOGUE, Broken, Declined, Pulse, Up
 from actors.programs import OF_THE_MANAGER
@@ -77,6 +78,7 @@ def _run_function(
     """Call a function; it is ready at once, or when it says so, with what it says, if it declares that it will."""
 
     def ready(info: object = None) -> None:
+        plain.encode(info)
         _say(link, Up(mailbox=False, info=info))
 
     tools = {**offered, "ready": ready, "beat": lambda: _say(link, Pulse())}

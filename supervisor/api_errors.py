@@ -81,7 +81,7 @@ class MailboxFullError(ChildUnavailableError):
 
 
 class MessageError(SupervisionError, ValueError):
-    """A message, or an argument, cannot be sent to another process: it has no form in JSON."""
+    """A message cannot be sent to another process: it is, or holds, what is no plain value, and the text names it."""
 
 
 class AskError(SupervisionError):

@@ -142,12 +142,13 @@ class Supervisor:
 
         Args:
             child: Path of the child.
-            message: Plain values: they are sent as JSON.
+            message: Plain values (dicts with texts as keys, lists, texts, numbers, booleans, ``None``), which are sent
+                as JSON; a tuple arrives as a list.
 
         Raises:
             ChildUnavailableError: There is no actor that is ready to take it.
             MailboxFullError: So much waits for it already.
-            MessageError: The message has no form in JSON.
+            MessageError: The message is, or holds, what is no plain value.
             NotRunningError: The supervisor does not run.
         """
         self._tree.tell(child, message)
@@ -157,16 +158,16 @@ class Supervisor:
 
         Args:
             child: Path of the child.
-            message: Plain values: they are sent as JSON, and so is the answer.
+            message: Plain values, as of :meth:`tell`; the answer is made of them too.
             timeout: Seconds to wait for the answer.
 
         Raises:
             AskTimeoutError: No answer came in time; whether the message is handled nobody knows.
             ChildGoneError: The child ended before it answered.
-            AnswerError: The actor raised an exception while it answered.
+            AnswerError: The actor raised an exception while it answered, or answered with what is no plain value.
             ChildUnavailableError: There is no actor that is ready to take it.
             MailboxFullError: So much waits for it already.
-            MessageError: The message has no form in JSON.
+            MessageError: The message is, or holds, what is no plain value.
             NotRunningError: The supervisor does not run.
         """
         answer = self._tree.ask(child, message)
@@ -207,7 +208,7 @@ class Supervisor:
 
         Raises:
             RefusedError: The supervisor is none of that kind, or the child did not start.
-            SpecError: The arguments have no form in JSON.
+            SpecError: The arguments are no dict of plain values.
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """

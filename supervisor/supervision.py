@@ -17,8 +17,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
-import msgspec
 
+from actors import plain
 from actors.targets import is_script, loading
 from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
@@ -332,9 +332,9 @@ class Supervision:
 
 def _encoded(message: object) -> bytes:
     try:
-        return msgspec.json.encode(message)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise MessageError(f"a message must be plain values, for it is sent as JSON: {error}") from error
+        return plain.encode(message)
+    except plain.NotPlainError as error:
+        raise MessageError(f"a message is sent as JSON, plain values ({plain.PLAIN}): {error}") from error
 
 
 def _disown_all() -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-import msgspec
-
+from actors import plain
 from actors.targets import is_script
 from supervisor.fork_protocol import MAX_MESSAGE
 from supervisor.launcher import import_path
@@ -59,8 +58,8 @@ def check_args(owner: str, args: object) -> None:
     """
     require(owner, "args", args, ok=isinstance(args, Mapping), why="must be a dict: arguments by their names")
     try:
-        size = len(msgspec.json.encode(args))
-    except (TypeError, ValueError, RecursionError) as error:
+        size = len(plain.encode(args))
+    except plain.NotPlainError as error:
         raise SpecError(owner, "args", args, f"must be plain values, for they are sent as JSON: {error}") from error
     most = MAX_MESSAGE - _ROOM
     require(owner, "args", f"{size} bytes", ok=size <= most, why=f"must be at most {most} bytes: tell what is large")

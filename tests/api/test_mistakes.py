@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from supervisor import (
+    AnswerError,
     AsyncSupervisor,
     ChildExited,
     ChildSpec,
     Crashed,
+    MessageError,
     NotRunningError,
     RefusedError,
     Restart,
@@ -135,3 +137,15 @@ def test_a_crash_is_told_with_the_users_own_line_and_shown_with_its_traceback(
     printed = (tmp_path / "output").read_text(encoding="utf-8")
     assert shown in printed
     assert "actors/" not in printed
+
+
+def test_what_is_no_plain_value_is_refused_on_every_way_with_its_place() -> None:
+    with pytest.raises(SpecError, match=r"'echo': args = .*: \['note'\]\[0\]: nan has no form in JSON$"):
+        Supervisor([echo(args={"note": [float("nan")]})])
+    with Supervisor([echo()]) as supervisor:
+        with pytest.raises(MessageError, match=r"\['x'\]: b'ab' is of type bytes"):
+            supervisor.ask("echo", {"x": b"ab"})
+        with pytest.raises(MessageError, match="the key 1 is of type int"):
+            supervisor.tell("echo", {1: 2})
+        with pytest.raises(AnswerError, match=r"answered .* with what is no plain value: .*is of type .*lock"):
+            supervisor.ask("echo", {"do": "unsendable"}, TIMEOUT)
