@@ -20,7 +20,15 @@ import pykka
 from supervisor import core_events as told
 from supervisor.api_errors import NotRunningError, RefusedError, SupervisionError
 from supervisor.children import StateName
-from supervisor.core_effects import ChildStarting, Refused, SupervisorStarted, SupervisorStopped
+from supervisor.core_effects import (
+    ChildStarting,
+    EndCause,
+    IntensityExceeded,
+    Refused,
+    SupervisorStarted,
+    SupervisorStopped,
+)
+from supervisor.exits import describe
 from supervisor.supervisor_actor import Call, SupervisorActor
 
 if TYPE_CHECKING:
@@ -112,6 +120,7 @@ class Branch:
         )  # for which processes wait in advance; this and what follows are the actor's thread's
         self._begun: set[str] = set()  # children that were started, some of which may be no more
         self._most_begun = SPARE
+        self._spent = ""  # who has spent the budget; the actor's thread's
         self._actor = SupervisorActor.start(flags, specs, self, self, former=dict(former), replied=self._replied)
 
     def path_of(self, child: str) -> str:
@@ -220,6 +229,8 @@ class Branch:
                 self._look_to_standby(event.child, core)
                 if isinstance(event, ChildStarting):
                     self._note(event.child, core)
+                if isinstance(event, IntensityExceeded):
+                    self._spent = self._who_spent(event.child, core)
                 event = msgspec.structs.replace(event, child=self.path_of(event.child))
         self._keeper.publish(event)
         if isinstance(event, SupervisorStarted):
@@ -237,6 +248,12 @@ class Branch:
             self._standbys.add(child)
             self._keep_standby(child, spec)
 
+    def _who_spent(self, child: str, core: Core) -> str:
+        """Say which child has spent the budget, and why it ended last: of a supervisor, whose child."""
+        path, reason = self.path_of(child), core.last_exit(child)
+        why = self._keeper.spent_below(path) or (describe(reason) if reason is not None else "")
+        return f"child {path!r}: {why}"
+
     def _note(self, child: str, core: Core) -> None:
         """Remember that a child was started; once there are many of them, have those forgotten that are no more."""
         self._begun.add(child)
@@ -253,7 +270,9 @@ class Branch:
     def ended(self, end: Ended) -> None:
         """Pass on that the supervisor has ended."""
         self.thread = threading.current_thread()
-        self.close(f"the supervisor has ended: {end.cause}")
+        if end.cause is EndCause.INTENSITY:
+            end = msgspec.structs.replace(end, detail=self._spent)
+        self.close(f"the supervisor has ended: {end}")
         self._keeper.call(lambda: self._keeper.ended(self, end))
 
     def failed(self, error: Exception) -> None:

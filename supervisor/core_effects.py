@@ -402,10 +402,16 @@ class Ended(msgspec.Struct, frozen=True):
     Attributes:
         reason: As the supervisor above would be told it.
         cause: What made it end.
+        detail: Of a spent budget: which child, and why it ended last, one line; empty otherwise.
     """
 
     reason: EndReason
     cause: EndCause
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.cause}: {self.detail}" if self.detail else str(self.cause)
 
 
 Effect = Spawn | AskToStop | Kill | TellSelf | Reply | Publish | Ended

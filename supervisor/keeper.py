@@ -101,6 +101,7 @@ class Keeper(threading.Thread):
         self._branches: dict[str, Branch] = {}
         self._kept: dict[str, KeptChild] = {}
         self._numbers: dict[str, dict[str, int]] = {}
+        self._spent: dict[str, str] = {}  # by supervisors that have ended; read in the threads of those above
         self.messages: Final = Correspondence(self._loop.call, self._fleet, self._kept, self._why_unavailable)
         self._gauge = Gauge(lambda seen: self.call(lambda: self._over_limit(seen)), self._troubled)
         self._threads: list[threading.Thread] = []
@@ -124,6 +125,10 @@ class Keeper(threading.Thread):
             raise _BrokenError(reason)
 
         self.call(fail)
+
+    def spent_below(self, path: str) -> str:
+        """Say what has spent the budget of a supervisor when it ended last; ``""`` for one that ended otherwise."""
+        return self._spent.get(path, "")
 
     def branch(self, path: str) -> Branch | None:
         """Return a supervisor of the tree that runs."""
@@ -315,6 +320,7 @@ class Keeper(threading.Thread):
             self._numbers.get(branch.path, {}).pop(child, None)
             for below in [one for one in self._numbers if one == path or one.startswith(f"{path}/")]:
                 del self._numbers[below]
+            self._spent.pop(path, None)
 
     def started(self, branch: Branch) -> None:
         """Take in that all children of a supervisor are up."""
@@ -334,6 +340,7 @@ class Keeper(threading.Thread):
         self._forget_branch(branch)
         if branch.place.parent is None:
             return
+        self._spent[branch.path] = end.detail
         failed = isinstance(end.reason, FailedToStart)
         self._tell_end(branch, ShutdownTerm(str(end.reason)) if failed else Shutdown())
 

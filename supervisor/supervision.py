@@ -304,7 +304,7 @@ class Supervision:
             root.request(told.Stop)
 
     def _over(self, end: Ended | None, failure: str) -> None:
-        self._why_not = failure or (f"the supervisor has ended: {end.cause}" if end else "the supervisor was killed")
+        self._why_not = failure or (f"the supervisor has ended: {end}" if end else "the supervisor was killed")
         self._end = end
         if failure:
             self.log.put(SupervisorFailed(time.monotonic(), failure))

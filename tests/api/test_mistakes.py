@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from supervisor import (
     ChildExited,
     ChildSpec,
     Crashed,
+    EndCause,
     MessageError,
     NotRunningError,
     RefusedError,
@@ -126,9 +128,8 @@ def test_while_a_supervisor_ends_of_itself_nothing_else_is_said_of_its_children(
 def test_a_crash_is_told_with_the_users_own_line_and_shown_with_its_traceback(
     target: Callable[[], None], error: str, shown: str, tmp_path: Path
 ) -> None:
-    with (tmp_path / "output").open("wb") as output:
-        supervisor = Supervisor(output=output.fileno())
-        with supervisor, contextlib.suppress(RefusedError):
+    with (tmp_path / "output").open("wb") as output, Supervisor(output=output.fileno()) as supervisor:
+        with contextlib.suppress(RefusedError):
             supervisor.start_child(ChildSpec("child", target, restart=Restart.TEMPORARY))
         reason = expect(supervisor, ChildExited).reason
     assert isinstance(reason, Crashed)
@@ -149,3 +150,14 @@ def test_what_is_no_plain_value_is_refused_on_every_way_with_its_place() -> None
             supervisor.tell("echo", {1: 2})
         with pytest.raises(AnswerError, match=r"answered .* with what is no plain value: .*is of type .*lock"):
             supervisor.ask("echo", {"do": "unsendable"}, TIMEOUT)
+
+
+def test_a_spent_budget_is_told_with_the_child_and_why_it_ended_last() -> None:
+    once = SupervisorFlags(intensity=0)
+    with Supervisor([nested("inner", echo(), flags=once)], once) as supervisor:
+        supervisor.tell("inner/echo", {"do": "exit", "code": 3})
+        end = supervisor.wait(TIMEOUT)
+    assert end.cause is EndCause.INTENSITY
+    assert end.detail == "child 'inner': child 'inner/echo': crashed (exit code 3)"
+    with pytest.raises(NotRunningError, match=re.escape(f"has ended: restart budget exceeded: {end.detail}")):
+        supervisor.ask("inner/echo", "x")
