@@ -30,6 +30,7 @@ from supervisor.linux import find_marked
 from supervisor.lock import ProjectLock
 from supervisor.notify import Notifier
 from supervisor.protocol import Named, Reply, Shutdown, Stop
+from tests.disks import fill, small_disk
 from tests.e2e.stage import Done, Project, Running, facts, milestone_of, ready_pid, waits_for
 from tests.e2e.test_metrics import scrape
 from tests.waiting import wait_until
@@ -182,21 +183,13 @@ def test_a_daemon_listens_on_no_port(folder: Project, place: Path) -> None:
 @pytest.fixture
 def crowded(tmp_path: Path) -> Iterator[Project]:
     """Yield a project on a file system of 3 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("a file system of its own can be mounted by root only")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "milestoned-test", str(disk)]
-    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    (disk / "plain").mkdir()
-    made = Project(disk / "plain")
-    try:
-        yield made
-    finally:
-        made.end_all()
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "size=3m") as disk:
+        (disk / "plain").mkdir()
+        made = Project(disk / "plain")
+        try:
+            yield made
+        finally:
+            made.end_all()
 
 
 def test_on_a_full_disk_a_second_signal_ends_everything_at_once(crowded: Project, tmp_path: Path) -> None:
@@ -204,20 +197,11 @@ def test_on_a_full_disk_a_second_signal_ends_everything_at_once(crowded: Project
     crowded.configure("stop_grace: 300s\n")
     daemon = up(crowded, DEAF)
     session = crowded.session()
-    fill(crowded.path / "ballast")
+    fill(crowded.path)
     daemon.process.send_signal(signal.SIGTERM)
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.wait(60.0) == 0
     assert_gone(session)
-
-
-def fill(ballast: Path) -> None:
-    """Leave no byte of the file system free."""
-    with ballast.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * size)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

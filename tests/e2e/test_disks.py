@@ -4,7 +4,6 @@ Owns what only a file system of its own, or strace, can bring about; without the
 """
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from actors.events import AttemptEnded, AttemptStarted, SessionPaused, SessionUnpaused, TaskCompleted
+from tests.disks import small_disk
 from tests.e2e.stage import Project, assert_done_once, facts, milestone_of, pids_of_children, waits_for
 from tests.journal import power
 from tests.repositories import make_repository
@@ -25,16 +25,8 @@ pytestmark = pytest.mark.usefixtures("swept")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of few files."""
-    if os.geteuid() != 0:
-        pytest.skip("a file system of its own can be mounted by root only")
-    made = tmp_path / "disk"
-    made.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=2000,mode=0700", "milestoned-test", str(made)]
-    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield made
-    subprocess.run(["umount", "--lazy", str(made)], check=True)
+    with small_disk(tmp_path / "disk", "size=64m,nr_inodes=2000") as made:
+        yield made
 
 
 def _take_all_files(disk: Path) -> Path:

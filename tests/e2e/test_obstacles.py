@@ -24,6 +24,7 @@ from actors.events import (
     TaskCompleted,
 )
 from supervisor.linux import is_alive
+from tests.disks import fill, small_disk
 from tests.e2e.stage import (
     GONE_SECONDS,
     Project,
@@ -303,30 +304,12 @@ def test_a_reader_that_goes_away_interrupts_the_run_in_order(
 @pytest.fixture
 def small_project(tmp_path: Path) -> Iterator[Project]:
     """Yield a project, with repository and journal, on a file system of 24 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("a file system of its own can be mounted by root only")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "milestoned-test", str(disk)]
-    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    made = Project(make_repository(disk / "project"))
-    try:
-        yield made
-    finally:
-        made.end_all()
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def _fill(folder: Path) -> Path:
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (1 << 16, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * size)
-    return ballast
+    with small_disk(tmp_path / "disk", "size=24m") as disk:
+        made = Project(make_repository(disk / "project"))
+        try:
+            yield made
+        finally:
+            made.end_all()
 
 
 def _on_a_full_disk(project: Project, place: Path, tasks: Mapping[str, tuple[str, ...]]) -> tuple[Running, Path]:
@@ -337,7 +320,7 @@ def _on_a_full_disk(project: Project, place: Path, tasks: Mapping[str, tuple[str
     project.write("m1", milestone_of(*entries, requirements={"disk_space_mb": 1}))
     running = project.start("run", "m1")
     wait_until(lambda: facts(project, AttemptStarted), 60.0, "the first task runs")
-    ballast = _fill(project.path.parent)
+    ballast = fill(project.path.parent)
     (place / "go").touch()
     wait_until(lambda: "Paused: " in running.text() or running.process.poll() is not None, 60.0, "the session pauses")
     assert running.process.poll() is None, running.text()

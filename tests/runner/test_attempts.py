@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +26,7 @@ from supervisor.linux import forget_bytes
 from supervisor.memory_kills import MemoryKills
 from supervisor.output_trim import NOTE, trim
 from supervisor.steps import Place
+from tests.disks import small_disk
 from tests.runner.conftest import MakeStage
 from tests.runner.harness import Stage, sh
 from tests.runner.programs import program
@@ -271,14 +271,7 @@ def test_what_cannot_be_started_for_long_fails_with_the_reason(tmp_path: Path) -
 
 
 def test_a_task_waits_for_room_for_its_log_and_the_time_is_not_its_own(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a file system of its own can be mounted by root only")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "nr_inodes=2,mode=0700", "milestoned-test", str(disk)]
-    if subprocess.run(words, check=False, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk(tmp_path / "disk", "nr_inodes=2") as disk:
         (disk / "ballast").touch()
         trees = Trees("s")
         attempts = Attempts(trees, grace=1.0)
@@ -300,8 +293,6 @@ def test_a_task_waits_for_room_for_its_log_and_the_time_is_not_its_own(tmp_path:
 
         wait_until(over, 60.0, "the task has ended")
         trees.close()
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
     started, ended = attempts.take_facts()
     assert isinstance(started, AttemptStarted)
     assert isinstance(ended, AttemptEnded)

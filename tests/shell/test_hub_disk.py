@@ -1,8 +1,6 @@
 """A full disk pauses the session and loses nothing; a broken journal ends it at once, with nothing acknowledged."""
 
-import contextlib
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from actors.events import (
 )
 from actors.frames import Beat, Deliver
 from actors.standstill import DISK_FULL
+from tests.disks import fill, small_disk
 from tests.shell.hosting import SESSION
 from tests.shell.hubs import Stage
 from tests.waiting import wait_until
@@ -32,39 +31,16 @@ PAUSED, UNPAUSED = SessionPaused(DISK_FULL), SessionUnpaused()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of 1 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("a file system of its own can be mounted by root only")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "milestoned-test", str(disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "size=1m") as made:
+        yield made
 
 
 @pytest.fixture
-def stage(small_disk: Path) -> Iterator[Stage]:
-    with Stage(small_disk) as stage:
+def stage(disk: Path) -> Iterator[Stage]:
+    with Stage(disk) as stage:
         yield stage
-
-
-def fill(disk: Path) -> Path:
-    """Take all the space that is left."""
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return ballast
 
 
 def grant(number: int) -> AttemptGranted:
@@ -81,18 +57,18 @@ def shown(stage: Stage, *events: Event) -> None:
 
 @pytest.mark.row("F11")
 def test_on_a_full_disk_the_session_is_paused_nothing_is_acknowledged_and_it_goes_on_with_space(
-    stage: Stage, small_disk: Path
+    stage: Stage, disk: Path
 ) -> None:
     relay = stage.welcomed()
     relay.settle(relay.propose(grant(1)))
-    ballast = fill(small_disk)
+    ballast = fill(disk)
     result = relay.propose(AttemptStarted("t1.1", 7), large(1))
     shown(stage, PAUSED)
     waiting = relay.propose(grant(2))
     assert relay.expect(Deliver).tickets == ()
     assert stage.durable()[1:] == [grant(1), PAUSED]
     assert stage.folded().paused == DISK_FULL
-    assert not (small_disk / "state.reserve").exists()
+    assert not (disk / "state.reserve").exists()
 
     ballast.unlink()
     shown(stage, UNPAUSED)
@@ -103,12 +79,12 @@ def test_on_a_full_disk_the_session_is_paused_nothing_is_acknowledged_and_it_goe
         tickets += deliver.tickets
     assert tickets == [result, waiting]
     assert stage.durable()[3:] == [UNPAUSED, AttemptStarted("t1.1", 7), large(1), grant(2)]
-    assert (small_disk / "state.reserve").exists()
+    assert (disk / "state.reserve").exists()
 
 
-def test_what_the_reserve_gives_back_is_no_reason_to_go_on(stage: Stage, small_disk: Path) -> None:
+def test_what_the_reserve_gives_back_is_no_reason_to_go_on(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
-    fill(small_disk)
+    fill(disk)
     relay.propose(large(1))
     shown(stage, PAUSED)
     ticks = []
@@ -120,9 +96,9 @@ def test_what_the_reserve_gives_back_is_no_reason_to_go_on(stage: Stage, small_d
     assert not [frame for frame in relay.frames if isinstance(frame, Deliver) and frame.tickets]
 
 
-def test_the_supervising_process_can_still_end_the_session(stage: Stage, small_disk: Path) -> None:
+def test_the_supervising_process_can_still_end_the_session(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
-    fill(small_disk)
+    fill(disk)
     relay.propose(large(1))
     shown(stage, PAUSED)
     stage.hub.state(SESSION, StopRequested("by the user"))
@@ -134,14 +110,14 @@ def test_the_supervising_process_can_still_end_the_session(stage: Stage, small_d
 
 
 def test_facts_of_the_supervising_process_that_find_no_room_are_not_tried_at_every_turn(
-    stage: Stage, small_disk: Path
+    stage: Stage, disk: Path
 ) -> None:
     """Each try folds the whole journal again."""
     relay = stage.welcomed()
-    fill(small_disk)
+    fill(disk)
     relay.propose(large(1))
     shown(stage, PAUSED)
-    ballast = fill(small_disk)
+    ballast = fill(disk)
     tries: list[str] = []
 
     def note(statement: str) -> None:
@@ -162,10 +138,10 @@ def test_facts_of_the_supervising_process_that_find_no_room_are_not_tried_at_eve
     assert not stage.hub.is_full
 
 
-def test_that_not_even_the_pause_finds_room_is_told(stage: Stage, small_disk: Path) -> None:
+def test_that_not_even_the_pause_finds_room_is_told(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
-    (small_disk / "state.reserve").unlink()
-    ballast = fill(small_disk)
+    (disk / "state.reserve").unlink()
+    ballast = fill(disk)
     ticket = relay.propose(large(1))
     (trouble,) = wait_until(stage.troubled, 60.0, "it is told")
     assert trouble.reason == "the disk is full: not even the pause can be journaled"
@@ -173,10 +149,10 @@ def test_that_not_even_the_pause_finds_room_is_told(stage: Stage, small_disk: Pa
     assert relay.settle(ticket)[1] == ()
 
 
-def test_a_disk_that_fills_up_again_pauses_again(stage: Stage, small_disk: Path) -> None:
+def test_a_disk_that_fills_up_again_pauses_again(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
     for count in (1, 2):
-        ballast = fill(small_disk)
+        ballast = fill(disk)
         ticket = relay.propose(large(count))
         wait_until(lambda count=count: stage.recorded().count(PAUSED) == count, 60.0, "paused")  # type: ignore[misc]
         ballast.unlink()
@@ -184,22 +160,22 @@ def test_a_disk_that_fills_up_again_pauses_again(stage: Stage, small_disk: Path)
     assert stage.durable()[1:] == [PAUSED, UNPAUSED, large(1), PAUSED, UNPAUSED, large(2)]
 
 
-def test_a_pause_of_the_user_s_outlasts_a_full_disk(stage: Stage, small_disk: Path) -> None:
+def test_a_pause_of_the_user_s_outlasts_a_full_disk(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
     stage.hub.state(SESSION, SessionPaused("by the user"))
     shown(stage, SessionPaused("by the user"))
-    ballast = fill(small_disk)
+    ballast = fill(disk)
     ticket = relay.propose(large(1))
-    wait_until(lambda: not (small_disk / "state.reserve").exists())
+    wait_until(lambda: not (disk / "state.reserve").exists())
     ballast.unlink()
     relay.settle(ticket)
     assert stage.folded().paused == "by the user"
     assert not {PAUSED, UNPAUSED} & set(stage.recorded())
 
 
-def test_a_child_that_comes_in_the_pause_is_welcomed_with_what_is_durable(stage: Stage, small_disk: Path) -> None:
+def test_a_child_that_comes_in_the_pause_is_welcomed_with_what_is_durable(stage: Stage, disk: Path) -> None:
     relay = stage.welcomed()
-    ballast = fill(small_disk)
+    ballast = fill(disk)
     relay.propose(grant(1), large(1))
     shown(stage, PAUSED)
     welcome = stage.relay("runner").hello()
@@ -210,7 +186,7 @@ def test_a_child_that_comes_in_the_pause_is_welcomed_with_what_is_durable(stage:
 
 
 def test_that_a_child_is_ready_does_not_overtake_what_it_said_before_while_the_disk_is_full(
-    stage: Stage, small_disk: Path
+    stage: Stage, disk: Path
 ) -> None:
     """Or a runner that says what its predecessor's death ended would be taken for one that is about to go itself."""
     executor = stage.welcomed()
@@ -218,7 +194,7 @@ def test_that_a_child_is_ready_does_not_overtake_what_it_said_before_while_the_d
     executor.settle(executor.propose(grant(1)))
     stage.hub.state(SESSION, ChildGone("runner", 1, "killed by SIGKILL"))
     runner = stage.welcomed("runner", 2, role=False)
-    ballast = fill(small_disk)
+    ballast = fill(disk)
     ended = AttemptEnded("t1.1", Outcome.INTERRUPTED, detail="the runner died", runner_died=True)
     ticket = runner.propose(ended, large(1))
     shown(stage, PAUSED)
