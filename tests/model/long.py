@@ -3,8 +3,9 @@
 import argparse
 import sys
 import time
+from collections.abc import Collection
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Session
@@ -16,14 +17,20 @@ BLOCK = 100
 """Runs of one seed."""
 
 
-def block(number: int, runs: int = BLOCK) -> None:
+def block(number: int, phases: Collection[Phase] = tuple(Phase)) -> None:
     """Run the machine from a seed.
+
+    Args:
+        number: The seed.
+        phases: Of hypothesis; without the others, ``generate`` only finds out whether a promise is broken.
 
     Raises:
         AssertionError: A promise was broken; hypothesis has printed the shortest way to it.
     """
     chosen = settings(
-        max_examples=runs,
+        max_examples=BLOCK,
+        phases=phases,
+        report_multiple_bugs=False,
         stateful_step_count=LENGTH,
         database=None,
         deadline=None,

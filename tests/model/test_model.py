@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from actors import attempts
 from actors.admission import Admission
@@ -15,7 +14,7 @@ from actors.execution import Execution
 from actors.frontier import Frontier
 from actors.standing import Phase as Where
 from actors.state import SessionState
-from tests.model.long import LENGTH
+from tests.model.long import BLOCK, LENGTH, block
 from tests.model.machine import Session
 
 RUNS = 200
@@ -128,29 +127,26 @@ def a_retry_undoes_a_completion(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Admission, "_admits_change", admits)
 
 
-PLANTS: tuple[Plant, ...] = (
-    completed_is_granted,
-    dependencies_are_not_judged,
-    clock_is_believed,
-    a_life_forgets_who_is_live,
-    the_fold_knows_more_than_the_journal,
-    retries_go_on_for_ever,
-    a_retry_is_lost,
-    a_retry_undoes_a_completion,
-)
+PLANTS: dict[Plant, int] = {
+    completed_is_granted: 72,
+    dependencies_are_not_judged: 1,
+    clock_is_believed: 13,
+    a_life_forgets_who_is_live: 1,
+    the_fold_knows_more_than_the_journal: 1,
+    retries_go_on_for_ever: 1,
+    a_retry_is_lost: 1,
+    a_retry_undoes_a_completion: 1,
+}
+"""The bugs, and the seed of runs that soon find each; where the rules have changed since, runs of others do."""
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def _search(soon: int) -> None:
+    for number in (soon, *range(1000, 1000 + ENOUGH // BLOCK)):
+        block(number, phases=(Phase.generate,))
+
+
+@pytest.mark.parametrize(("plant", "soon"), PLANTS.items(), ids=[plant.__name__ for plant in PLANTS])
+def test_a_planted_bug_is_found(plant: Plant, soon: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
-    chosen = settings(
-        max_examples=ENOUGH,
-        stateful_step_count=LENGTH,
-        phases=[Phase.generate],
-        database=None,
-        derandomize=True,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
     with pytest.raises((AssertionError, KeyError, IndexError, AttributeError)):
-        run_state_machine_as_test(Session, settings=chosen)
+        _search(soon)
