@@ -364,6 +364,12 @@ def waits_for(gate: Path) -> str:
     return f"until test -e '{gate}'; do sleep 0.02; done"
 
 
+def start_waiting(project: Project, gate: Path) -> Running:
+    """Start a run of `m1`, whose only task `t1` waits for the gate, then writes the file `one`."""
+    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(gate)}; echo 1 > one"}))
+    return project.start("run", "m1")
+
+
 def stubborn_task(place: Path) -> str:
     """Return a task's script: hard to end at first; quick once `go` is there, and then it notes who lives."""
     place.mkdir(exist_ok=True)

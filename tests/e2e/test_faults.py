@@ -42,6 +42,7 @@ from tests.e2e.stage import (
     milestone_of,
     pids_of_children,
     ready_pid,
+    start_waiting,
     stubborn_pids,
     stubborn_task,
     waits_for,
@@ -200,8 +201,7 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
     project: Project, place: Path
 ) -> None:
     """Mended once a period, then escalated: exit 1 with the reason, and nothing lives."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
     ready_pid(project, ROLES[-1])
     first = fork_server_of(running.process.pid)
 
@@ -222,8 +222,7 @@ def test_a_fork_server_killed_twice_pauses_the_session_and_the_next_run_resumes_
 @pytest.mark.row("F4")
 def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place: Path) -> None:
     """What it does not tell of within seconds is believed of the pidfds; tasks go on meanwhile."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
     ready_pid(project, ROLES[-1])
     wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     stopped = fork_server_of(running.process.pid)
@@ -243,8 +242,7 @@ def test_a_stopped_fork_server_is_found_out_and_replaced(project: Project, place
 @pytest.mark.row("F4")
 def test_a_stopped_fork_server_does_not_keep_a_run_from_being_interrupted(project: Project, place: Path) -> None:
     """Exit 130 within seconds, and a session that resumes."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
     wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     pids = list(pids_of_children(project.records()).values())
     os.kill(fork_server_of(running.process.pid), signal.SIGSTOP)
@@ -328,8 +326,7 @@ def _what_came_after(running: Running, child: str, incarnation: int) -> str:
 @pytest.mark.row("F3")
 def test_an_optional_role_that_keeps_dying_is_left_out_and_the_run_goes_on(project: Project, place: Path) -> None:
     """FATAL, a blocker, and a completed milestone."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
 
     _kill_again_and_again(running, "progress_monitor")
 
@@ -351,8 +348,7 @@ def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resume
     project: Project, place: Path
 ) -> None:
     """Beyond the budget the session rests with the reason; its task is interrupted, not failed."""
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
 
     _kill_again_and_again(running, "task_executor")
 

@@ -26,6 +26,7 @@ from tests.e2e.stage import (
     milestone_of,
     pids_of_children,
     ready_pid,
+    start_waiting,
     stubborn_pids,
     stubborn_task,
     waits_for,
@@ -43,8 +44,7 @@ ENDS: Final = {
 
 @pytest.mark.row("F1")
 def test_a_role_is_replaced_however_it_ended_and_nobody_else_is_touched(project: Project, place: Path) -> None:
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
     wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     first = {child: ready_pid(project, child) for child in (*ROLES, "runner")}
 

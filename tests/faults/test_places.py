@@ -23,6 +23,7 @@ from tests.e2e.stage import (
     fork_server_of,
     milestone_of,
     pids_of_children,
+    start_waiting,
     waits_for,
 )
 from tests.faults.strangers import start_as_stranger
@@ -35,8 +36,7 @@ RACERS: Final = 6
 
 
 def _started(project: Project, place: Path) -> Running:
-    project.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(place / 'go')}; echo 1 > one"}))
-    running = project.start("run", "m1")
+    running = start_waiting(project, place / "go")
     wait_until(lambda: facts(project, AttemptStarted), 60.0, "the task runs")
     return running
 

@@ -23,6 +23,7 @@ from tests.e2e.stage import (
     milestone_of,
     pids_of_children,
     ready_pid,
+    start_waiting,
     waits_for,
 )
 from tests.repositories import MakeRepository
@@ -65,8 +66,7 @@ def _stand_still(pids: list[int]) -> None:
 
 
 def _waiting_run(made: Project, gate: Path) -> Running:
-    made.write("m1", milestone_of({"id": "t1", "run": f"{waits_for(gate)}; echo 1 > one"}))
-    running = made.start("run", "m1")
+    running = start_waiting(made, gate)
     wait_until(lambda: facts(made, AttemptStarted), 60.0, "the task runs")
     for role in ROLES:
         ready_pid(made, role)
