@@ -182,13 +182,17 @@ class Journal(JournalReader):
     def check_place(self) -> None:
         """See whether the file still has its name: what is written to another one is lost with this process.
 
-        Whoever moves the whole directory takes the lock along, and is found by that.
+        Whoever moves the whole directory takes the lock along, and is found by that. Who removes it is found here, by
+        the witness, which has no name any more.
 
         Raises:
             JournalGoneError: It was removed or replaced. What it held was copied, and this journal must be given up.
         """
         found = journal_file.identity(self.path)
-        if found == self._file or journal_file.identity(self.path.parent) != self._directory:
+        if found == self._file:
+            return
+        is_in_place = journal_file.identity(self.path.parent) == self._directory
+        if not is_in_place and (found is not None or os.fstat(self._witness).st_nlink):
             return
         self._broken = f"the file was {'removed' if found is None else 'replaced'} while it was in use"
         raise JournalGoneError(self.path, self._broken, journal_file.rescue(self.path, self._connection))

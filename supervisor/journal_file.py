@@ -85,6 +85,7 @@ FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 """What SQLite says when the disk has no room, of a database and of its shared memory."""
 
 UNFINISHED: Final = "a recovery of the journal was cut short"
+TAKEN_AWAY: Final = "the file of the journal was taken away under a run, which saved what it held"
 
 Row = tuple[int, str, float, float, str, str, int, bytes, bytes]
 """One event as it is inserted, in the order of :data:`COLUMNS`."""
@@ -141,12 +142,15 @@ def identity(path: Path) -> tuple[int, int] | None:
 def rescue(path: Path, connection: sqlite3.Connection) -> Path | None:
     """Save what a journal holds whose file has lost its name; return where, or ``None`` when that fails.
 
+    The directory is made again where it went as well, but not what it stood in.
+
     Args:
         path: The journal's path.
         connection: To the file that stood there.
     """
     fresh = path.with_name(path.name + ".new")
     try:
+        path.parent.mkdir(exist_ok=True)
         fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with contextlib.closing(connect(fresh, "rw")) as copy:
@@ -160,13 +164,17 @@ def rescue(path: Path, connection: sqlite3.Connection) -> Path | None:
 
 
 def refuse_unfinished(path: Path) -> None:
-    """Refuse a journal that a recovery was replacing when it was cut short.
+    """Refuse a journal that a recovery was replacing when it was cut short, or that was saved and waits for one.
 
     Raises:
         JournalDamagedError: It was.
     """
     if recovered_path(path).exists():
         raise JournalDamagedError(path, 0, UNFINISHED, "run `milestonectl recover` again, which goes on with it")
+    saved = rescued_path(path)
+    if saved.exists():
+        cure = f"run `milestonectl recover`, which goes on with what is in {saved}; until then nothing is executed"
+        raise JournalDamagedError(path, 0, TAKEN_AWAY, cure)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _Event = tuple[str, float, float, Fact]
 
 _KEPT_PARTS: Final = ("", "-wal", "-head", ".rescued")
-_PARTS: Final = (*_KEPT_PARTS, "-shm")
+_PARTS: Final = (*_KEPT_PARTS, "-shm", ".rescued-wal", ".rescued-shm")
 
 UNKNOWN: Final = "unknown"
 """Word for a task of a session of which nothing is left."""
@@ -109,6 +109,8 @@ def look(paths: ProjectPaths) -> Found:
     path = paths.state_db
     if _has_begun(path):
         return Found(0, journal_file.UNFINISHED)
+    if journal_file.rescued_path(path).exists():
+        return Found(0, journal_file.TAKEN_AWAY)
     try:
         verified = judge(path, seen_by(paths))
     except (JournalDamagedError, LostHistoryError) as error:

@@ -30,7 +30,7 @@ from supervisor.beginning import (
 from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.conduct import PRELOAD
 from supervisor.hub import Hub
-from supervisor.journal_errors import JournalError
+from supervisor.journal_errors import JournalBrokenError, JournalError
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Ledger, latest_in
 from supervisor.notices import Escalated
@@ -230,7 +230,12 @@ class Project:
             self.hub.call_at(time.monotonic() + LOCK_SECONDS, self._look_at_lock)
             return
         self.lock_lost = True
-        self.hub.give_up(
+        reason = (
             f"{self._lock.path} was removed or replaced while the project was held: another process may act on it now,"
             " so everything was ended; see who removes it"
         )
+        try:
+            self.hub.look_at_journal()
+        except JournalBrokenError as gone:  # removed together: what it held is saved all the same
+            reason = f"{reason}; {gone}"
+        self.hub.give_up(reason)

@@ -133,6 +133,26 @@ def test_a_deleted_journal_is_said_to_be_and_what_to_do(project: Project, ctl: C
     assert ctl("status").code == 0
 
 
+def test_a_journal_that_a_run_saved_is_named_by_every_reader_until_it_is_brought_back(
+    project: Project, ctl: Ctl
+) -> None:
+    project.write("m1", MILESTONE)
+    path = put(FORMS[-1], project.path / ".milestones")
+    Journal.open(path).close()  # everything is in the one file
+    path.rename(path.with_name("state.db.rescued"))
+
+    for words in (("status",), ("events",), ("doctor",)):
+        found = ctl(*words)
+
+        assert found.code != 0
+        assert "the file of the journal was taken away under a run, which saved what it held" in found.out + found.err
+        assert "milestonectl recover" in found.out + found.err
+    repaired = json.loads(ctl("recover", "--json").out)
+
+    assert repaired["kept"] > 0
+    assert ctl("events").code == 0
+
+
 def test_recover_needs_the_project_for_itself_and_a_project(project: Project, ctl: Ctl) -> None:
     assert ctl("recover").code == 1
     waits = project.path / "waits"

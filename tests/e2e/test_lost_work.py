@@ -5,6 +5,7 @@ Owns branches that are deleted or set back, repositories and journals that go aw
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,32 @@ def test_a_journal_that_is_deleted_under_a_run_ends_it_at_once_and_nothing_of_it
     done = project.ctl("run", "m1")
     assert done.code == 0, done.out + done.err
     assert_done_once(project, "m1", TASKS)
+
+
+def test_everything_that_git_ignores_is_deleted_under_a_run_and_no_task_that_was_done_is_executed_again(
+    project: Project, place: Path
+) -> None:
+    """`git clean -fdX` takes the lock as well, and all that tells of sessions; `recover` brings it back."""
+    counted = place / "counted"
+    first = {"id": "t1", "run": f"echo t1 >> {counted}"}
+    second = {"id": "t2", "depends_on": ["t1"], "run": f"echo t2 >> {counted}; {waits_for(place / 'go')}"}
+    project.write("m1", milestone_of(first, second))
+    git(project.path, "add", "--force", ".milestones/active")
+    git(project.path, "commit", "--quiet", "-m", "a milestone")
+    running = project.start("run", "m1")
+    wait_until(lambda: counted.exists() and "t2" in counted.read_text(), 60.0, "the second task runs")
+
+    git(project.path, "clean", "-qfdX")
+
+    assert running.wait() in {74, 75}, running.text()
+    assert "state.db.rescued" in running.text()
+    refused = project.ctl("run", "m1")
+    assert refused.code == 78, refused.out + refused.err
+    assert "milestonectl recover" in refused.err
+    recovered = project.ctl("recover")
+    assert recovered.code == 0, recovered.out + recovered.err
+    assert "state.db.lost-1.rescued" in recovered.out
+    (place / "go").touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert Counter(counted.read_text().split()) == {"t1": 1, "t2": 2}

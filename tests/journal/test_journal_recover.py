@@ -12,7 +12,15 @@ import pytest
 
 from actors.paths import ProjectPaths
 from actors.projection import Jsonl
-from supervisor.journal import Journal, JournalDamagedError, JournalError, JournalGoneError, LostHistoryError
+from supervisor.journal import (
+    Journal,
+    JournalDamagedError,
+    JournalError,
+    JournalGoneError,
+    JournalReader,
+    LostHistoryError,
+    examine,
+)
 from supervisor.journal_recover import Found, look, recover
 from supervisor.projection import replace_file, seen_by
 from tests.journal.samples import SESSION, many
@@ -119,14 +127,47 @@ def test_what_a_process_saved_when_its_journal_was_taken_away_is_brought_back(pa
         paths.state_db.unlink()
         with pytest.raises(JournalGoneError):
             journal.check_place()
-    assert "gone" in look(paths).fault
+    assert "taken away under a run" in look(paths).fault
 
     recovered = recover(paths)
 
     assert (recovered.kept, recovered.known, recovered.tasks) == (12, 12, ())
     with Journal.open(paths.state_db, seen=seen_by(paths)) as journal:
         assert list(journal.records()) == expected
-    assert not paths.state_db.with_name("state.db.rescued").exists()
+    assert not list(paths.milestones.glob("state.db.rescued*"))
+
+
+@pytest.mark.parametrize("left", ["nothing else", "no directory", "the journal, brought back"])
+def test_what_was_saved_is_refused_by_everybody_and_brought_back_whatever_is_left_beside_it(
+    paths: ProjectPaths, left: str
+) -> None:
+    kept = paths.state_db.read_bytes()
+    with Journal.open(paths.state_db) as journal:
+        expected = list(journal.records())
+        shutil.rmtree(paths.milestones)
+        if left != "no directory":
+            paths.milestones.mkdir()
+        with pytest.raises(JournalGoneError, match="goes on with what it held"):
+            journal.check_place()
+    if left == "the journal, brought back":
+        paths.state_db.write_bytes(kept)
+    for use in (Journal.open, JournalReader.open, examine):
+        with pytest.raises(JournalDamagedError, match=r"milestonectl recover.*state\.db\.rescued"):
+            use(paths.state_db)
+    assert "taken away under a run" in look(paths).fault
+
+    assert recover(paths).kept == len(expected)
+
+    assert look(paths) == Found(len(expected))
+    with JournalReader.open(paths.state_db) as reader:
+        assert list(reader.records()) == expected
+
+
+def test_a_directory_that_was_moved_away_is_left_to_who_moved_it(paths: ProjectPaths) -> None:
+    with Journal.open(paths.state_db) as journal:
+        paths.milestones.rename(paths.project / "elsewhere")
+        journal.check_place()
+    assert not paths.milestones.exists()
 
 
 # --- cut short ---------------------------------------------------------------------------------------------------
