@@ -16,6 +16,7 @@ from actors.machine import offer
 from actors.preflight import alerts, judge
 from actors.role import RoleActor
 from actors.rules_file import read_rules_file
+from actors.set_by_hand import CLAIM
 from actors.survey import Survey
 from actors.validation import Subject
 
@@ -89,7 +90,8 @@ class DependencyValidator(RoleActor):
 
     def _alerts(self) -> tuple[Event, ...]:
         now = alerts(self._own(), self._survey.surroundings())
-        known = self.state.alerts
+        # What a person has set in the file the Task Executor tells from what it writes there itself.
+        known = {claim: detail for claim, detail in self.state.alerts.items() if not claim.startswith(CLAIM)}
         return (
             *(alert for claim, alert in now.items() if claim not in known),
             *(

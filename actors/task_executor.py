@@ -15,12 +15,13 @@ import attrs
 
 from actors.digests import sha256
 from actors.editor import EditError, set_statuses
-from actors.events import Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed, task_of
+from actors.events import DependencyAlert, Event, MilestoneUpdated, Record, SessionStatus, WriteBackFailed, task_of
 from actors.execution import Execution
 from actors.files import FileChangedError, move_file, read_bytes, update_file
-from actors.model import Milestone, Task
+from actors.model import FileStatus, Milestone, Task
 from actors.reader import read
 from actors.role import RoleActor
+from actors.set_by_hand import CLAIM, alert_of, set_by_hand
 from actors.state import Phase, TaskState
 
 WRITE_SECONDS: Final = 0.25
@@ -28,6 +29,9 @@ WRITE_SECONDS: Final = 0.25
 
 WRITE_SHARE: Final = 50.0
 """After a writing that took t seconds the next one waits t times this, so that a huge file never starves grants."""
+
+LOOK_SECONDS: Final = 2.0
+"""Seconds between two looks whether a person has saved the milestone file."""
 
 _WORDS: Final = {
     Phase.PENDING: "pending",
@@ -92,12 +96,17 @@ class TaskExecutor(RoleActor):
         self._is_edited = False
         self._left_out: frozenset[str] = frozenset()
         self._left_as = b""
+        self._next_look = self.mono + LOOK_SECONDS
+        self._seen_as: tuple[int, int, int] | None = None
+        self._by_hand: dict[str, FileStatus] = {}
+        self._is_told = True
 
     def observe(self, record: Record, event: Event) -> None:  # noqa: ARG002 - the hook's signature
         """Let the decisions know, and remember which status changed."""
         self._execution.observe(event)
         if isinstance(event, MilestoneUpdated):
             self._unwritten = set(self.state.tasks)
+            self._seen_as, self._left_as = None, b""
         attempt = getattr(event, "attempt", "")
         task = getattr(event, "task", "") or task_of(attempt)
         if task in self.state.tasks:
@@ -110,6 +119,8 @@ class TaskExecutor(RoleActor):
         self.propose(*decision.events)
         settled = self.state.settled is not None and not decision.events
         self._write_back(at_once=settled)
+        self._look_at_file()
+        self._tell_by_hand()
         if settled and self.context.role not in self.state.finished:
             self._archive()
             if self._complaint and not self.state.unwritten:
@@ -164,15 +175,18 @@ class TaskExecutor(RoleActor):
     def _with_statuses(self, data: bytes, statuses: dict[str, str], milestone: str | None) -> bytes:
         """Return the file with the statuses of what is executed as it stands there.
 
-        Of a task that a person defines otherwise by now the status is the file's own, and so is the milestone's: what
-        was executed is not what stands there, and what stands there was not executed.
+        Of a task that a person defines otherwise by now, or whose status a person has set, the status is the file's
+        own, and so is the milestone's: what was executed is not what stands there, and what stands there was not
+        executed.
         """
         reading = read(data, str(self._path))
         edited = _edited(self.state.milestone, reading.milestone)
-        self._is_edited = edited is not None
-        self._left_out = edited.intersection(statuses) if edited is not None else frozenset()
-        if edited is not None:
-            milestone, statuses = None, {key: word for key, word in statuses.items() if key not in edited}
+        self._find_by_hand(reading.milestone)
+        self._is_edited = edited is not None or bool(self._by_hand)
+        others = (edited or frozenset()) | self._by_hand.keys()
+        self._left_out = others.intersection(statuses)
+        if self._is_edited:
+            milestone, statuses = None, {key: word for key, word in statuses.items() if key not in others}
         left = set_statuses(data, milestone=milestone, tasks=statuses, path=str(self._path), reading=reading)
         self._left_as = sha256(left).digest()
         return left
@@ -206,7 +220,50 @@ class TaskExecutor(RoleActor):
         if sha256(data).digest() == self._left_as:
             return False
         found = read(data, str(self._path)).milestone
-        return found is None or _edited(self.state.milestone, found) is not None
+        return found is None or _edited(self.state.milestone, found) is not None or bool(set_by_hand(self.state, found))
+
+    # --- what a person sets there --------------------------------------------------------------------------------
+
+    def _look_at_file(self) -> None:
+        """Read the file again once somebody else has saved it: a person's word is not to wait for our next one."""
+        if self.mono < self._next_look or self.state.settled is not None:
+            return
+        self._next_look = self.mono + LOOK_SECONDS
+        began = time.monotonic()
+        try:
+            found = self._path.lstat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen == self._seen_as:
+                return
+            data = read_bytes(self._path)
+        except OSError:  # the Dependency Validator says so
+            return
+        self._seen_as = seen
+        if sha256(data).digest() != self._left_as:
+            self._find_by_hand(read(data, str(self._path)).milestone)
+            self._next_look += (time.monotonic() - began) * WRITE_SHARE
+
+    def _find_by_hand(self, found: Milestone | None) -> None:
+        if found is not None:
+            self._by_hand, self._is_told = set_by_hand(self.state, found), False
+
+    def _tell_by_hand(self) -> None:
+        """Alert what a person has set, once; resolve what is not so any more."""
+        if self._is_told:
+            return
+        self._is_told = True
+        path = self.state.started.path if self.state.started is not None else ""
+        alert = alert_of(path, self.state.milestone.id, self._by_hand)
+        known = {claim: detail for claim, detail in self.state.alerts.items() if claim.startswith(CLAIM)}
+        if alert is not None and alert.claim not in known:
+            self.propose(alert)
+        self.propose(
+            *(
+                DependencyAlert(claim, "resolved", f"no longer so: {detail}")
+                for claim, detail in known.items()
+                if alert is None or claim != alert.claim
+            )
+        )
 
     def _summary(self) -> str:
         total = len(self.state.tasks)

@@ -18,6 +18,7 @@ import attrs
 from actors.events import MilestoneUpdated
 from actors.model import Milestone, Task
 from actors.preflight import without_statuses
+from actors.set_by_hand import counts_at_once, set_by_hand
 from actors.state import Phase
 from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import IO_ERROR, USAGE, RunRefusedError, read_milestone, refuse_what_cannot_run
@@ -67,6 +68,9 @@ def compare(state: SessionState, newer: Milestone) -> Difference:
         for task in now.tasks
         if task.id in then.by_id and then.by_id[task.id] != task
     }
+    for key in set_by_hand(state, newer):
+        if counts_at_once(state.tasks[key]):
+            changed[key] = (*changed.get(key, ()), "status")
     return Difference(
         state.session,
         newer.id,

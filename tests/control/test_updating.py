@@ -21,6 +21,7 @@ from actors.events import (
     Settings,
     Step,
     TaskCompleted,
+    TaskFailed,
 )
 from actors.files import read_milestone_file
 from actors.model import FileStatus, Isolation, Milestone, Task
@@ -62,8 +63,9 @@ def test_what_is_new_gone_and_other_is_named_task_by_task_and_field_by_field() -
 
 
 def test_what_a_run_writes_into_the_file_is_no_change() -> None:
-    done = edited(*(attrs.evolve(task, status=FileStatus.COMPLETED) for task in TASKS), status="done")
-    assert compare(folded(*A_IS_COMPLETED), attrs.evolve(done, declared_percentage=33)).is_empty
+    words = (FileStatus.COMPLETED, FileStatus.IN_PROGRESS, FileStatus.PENDING)
+    done = edited(*(attrs.evolve(task, status=word) for task, word in zip(TASKS, words, strict=True)), status="done")
+    assert compare(folded(*A_IS_COMPLETED, *B_RUNS), attrs.evolve(done, declared_percentage=33)).is_empty
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,33 @@ def test_what_a_run_writes_into_the_file_is_no_change() -> None:
 )
 def test_what_is_completed_or_runs_must_stay_as_it_was(newer: Milestone, refusal: str) -> None:
     assert compare(folded(*A_IS_COMPLETED, *B_RUNS), newer).refusal == refusal
+
+
+@pytest.mark.parametrize(
+    ("task", "status", "refusal"),
+    [
+        ("c", FileStatus.CANCELLED, ""),
+        ("c", FileStatus.COMPLETED, ""),
+        ("b", FileStatus.CANCELLED, "tasks that run changed: b; wait for them, or undo the edit of these"),
+        ("a", FileStatus.CANCELLED, "completed tasks changed: a; undo the edit of these"),
+    ],
+    ids=["waiting-cancelled", "waiting-completed", "running", "completed"],
+)
+def test_a_status_that_a_person_has_set_is_a_change(task: str, status: FileStatus, refusal: str) -> None:
+    state = folded(*A_IS_COMPLETED, *B_RUNS)
+    newer = edited(*(attrs.evolve(one, status=status) if one.id == task else one for one in TASKS))
+
+    found = compare(state, newer)
+
+    assert found.changed == {task: ("status",)}
+    assert found.refusal == refusal
+
+
+def test_the_status_that_a_person_set_of_a_task_that_failed_is_for_the_next_run() -> None:
+    failed = (AttemptEnded("b.1", Outcome.FAILED, "run", 1), TaskFailed("b", "b.1", "it failed"))
+    state = folded(*A_IS_COMPLETED, *B_RUNS, *failed)
+    newer = edited(*(attrs.evolve(one, status=FileStatus.COMPLETED) for one in TASKS[:2]), TASKS[2])
+    assert compare(state, newer).is_empty
 
 
 class Ticket:

@@ -18,6 +18,7 @@ from actors.events import (
     AttemptGranted,
     AttemptStarted,
     CompletionAlert,
+    DependencyAlert,
     Event,
     GitIdle,
     GitNoticed,
@@ -26,6 +27,7 @@ from actors.events import (
     LandConflicted,
     Landed,
     LandFailed,
+    MilestoneUpdated,
     Outcome,
     PreflightPassed,
     ProgressReported,
@@ -43,6 +45,8 @@ from actors.events import (
     StopRequested,
     TaskCompleted,
     TaskFailed,
+    TaskRetried,
+    TaskSkipped,
     TaskStalled,
     UncommittedSeen,
 )
@@ -789,6 +793,83 @@ def test_what_a_person_saves_behind_the_last_status_keeps_the_file_active(
     assert executor.file.read_text(encoding="utf-8").endswith(added)
     assert not executor.done.exists()
     assert "the file was edited meanwhile: it stays active" in executor.of(RoleFinished)[0].summary
+
+
+def _type(executor: Executor, status: str) -> None:
+    """Set the status of the second task by hand."""
+    text = executor.file.read_text(encoding="utf-8")
+    head, found, tail = text.partition('{id: b, title: Second, depends_on: [a], run: "true", status: ')
+    assert found
+    executor.file.write_text(f"{head}{found}{status}}}{tail.partition('}')[2]}", encoding="utf-8")
+
+
+@pytest.mark.row("F18")
+@pytest.mark.parametrize("word", ["cancelled", "completed"])
+def test_a_status_that_a_person_sets_is_alerted_without_another_writing_and_stays(
+    executor: Executor, word: str
+) -> None:
+    executor.open()
+    executor.pass_writings()
+    assert executor.of(DependencyAlert) == []
+    _type(executor, word)
+    executor.pass_time(3.0)
+
+    (alert,) = executor.of(DependencyAlert)
+
+    assert alert.kind == "edited"
+    assert f".milestones/active/m1.yaml: statuses were set by hand (b is {word} there)" in alert.detail
+    assert "`milestonectl update m1 --apply` takes them in" in alert.detail
+    executor.restart()
+    executor.pass_writings()
+    executor.run("a.1")
+    executor.pass_writings()
+    assert executor.of(DependencyAlert) == [alert]
+    assert executor.statuses() == ["completed", word]
+    executor.run("b.1")
+    if word == "completed":  # and so it is, by now
+        assert [one.kind for one in executor.of(DependencyAlert)] == ["edited", "resolved"]
+        assert executor.statuses(executor.done) == ["completed", "completed"]
+    else:
+        assert executor.statuses() == ["completed", word]
+        assert "the file was edited meanwhile: it stays active" in executor.of(RoleFinished)[0].summary
+
+
+def test_a_status_that_a_person_sets_is_no_difference_any_more_once_it_is_taken_in(executor: Executor) -> None:
+    executor.open()
+    executor.pass_writings()
+    _type(executor, "cancelled")
+    executor.pass_time(3.0)
+    newer = read(executor.file.read_bytes(), "m1.yaml").milestone
+    assert newer is not None
+
+    executor.happen(MilestoneUpdated(newer))
+    executor.pass_writings()
+
+    assert [one.kind for one in executor.of(DependencyAlert)] == ["edited", "resolved"]
+    executor.run("a.1")
+    assert executor.statuses(executor.done) == ["completed", "cancelled"]
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["steady", "replaced after every fact"])
+def test_statuses_that_the_executor_writes_itself_are_not_taken_for_a_person_s(executor: Executor, dies: bool) -> None:
+    executor.open()
+    for event in (
+        TaskSkipped("b", "left out by hand"),
+        AttemptStarted("a.1", 7),
+        TaskRetried("b"),
+        AttemptEnded("a.1", OK, "run"),
+        AttemptStarted("b.1", 9),
+        AttemptEnded("b.1", Outcome.INTERRUPTED),
+        AttemptStarted("b.2", 9),
+        AttemptEnded("b.2", OK, "run"),
+    ):
+        executor.happen(event)
+        if dies:
+            executor.restart()
+        executor.pass_time(3.0)
+        executor.pass_writings()
+    assert executor.of(DependencyAlert) == []
+    assert executor.statuses(executor.done) == ["completed", "completed"]
 
 
 def test_a_file_that_cannot_be_read_for_a_while_is_left_alone_and_written_when_it_can_be(executor: Executor) -> None:
