@@ -140,8 +140,8 @@ def refuse_commits_ahead(
     if ahead:
         raise RunRefusedError(
             CONFIGURATION,
-            f"{paths.state_db}: the journal is older than the branch milestone/{milestone.id}, "
-            "which has the work of tasks that the journal does not know as done:",
+            f"{paths.state_db}: the journal {'is older than' if known else 'knows nothing of'} the branch "
+            f"milestone/{milestone.id}, which has the work of tasks that the journal does not know as done:",
             *(f"  {one.task}: commit {one.sha[:12]} of session {one.session}" for one in ahead),
             "nothing was changed; bring back a newer copy of .milestones, or run `milestonectl recover`, "
             "which marks these tasks as completed in the milestone file",
