@@ -11,6 +11,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Mapping
+from reprlib import Repr
 from typing import TYPE_CHECKING, Final, cast
 
 import pykka
@@ -19,7 +20,7 @@ from actors import plain
 from actors.actor_host import run_actor
 from actors.dialogue import DIALOGUE, Broken, Declined, Pulse, Up
 from actors.programs import OF_THE_MANAGER
-from actors.targets import fill, find
+from actors.targets import fault_of, fill, find
 from actors.wording import one_line, own_trace
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ NOT_FOUND: Final = 127
 PRINTING: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 """How the file is opened that a program prints to."""
 
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = 40
+
+_MOST_STATUS: Final = 255
 _STDOUT: Final = 1
 _STDERR: Final = 2
 
@@ -53,6 +58,7 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
     beat = cast("float | None", args["beat_seconds"])
     try:
         target = find(str(args["target"]))
+        _check(target)
         if isinstance(target, type) and issubclass(target, pykka.Actor):
             return run_actor(link, target, fill(target, given, offered), beat)
         return _run_function(link, _callable(target), given, offered)
@@ -64,6 +70,11 @@ def main(link: socket.socket, args: Mapping[str, object]) -> int:
         _say(link, Broken(one_line(error)))
         traceback.print_exception(type(error), error, own_trace(error))
         raise
+
+
+def _check(target: object) -> None:
+    if fault := fault_of(target):
+        raise TypeError(f"{target!r} {fault}")
 
 
 def _callable(target: object) -> Callable[..., object]:
@@ -92,7 +103,12 @@ def _run_function(
     except Ignore:
         _say(link, Declined())
         return 0
-    return status if isinstance(status, int) and not isinstance(status, bool) else 0
+    if status is None:
+        return 0
+    if type(status) is not int or not 0 <= status <= _MOST_STATUS:
+        name = getattr(function, "__qualname__", "the function")
+        raise TypeError(f"{name} returned {_SHORT.repr(status)}: must be None, or an exit status, 0 to {_MOST_STATUS}")
+    return status
 
 
 def _say(link: socket.socket, word: Word) -> None:

@@ -68,6 +68,16 @@ def _load(module: str) -> ModuleType:
     return script
 
 
+def fault_of(target: object) -> str:
+    """Say why something cannot be run as a child, ``""`` where it can."""
+    if isinstance(target, type):
+        is_actor = any(base.__module__.partition(".")[0] == "pykka" for base in target.__mro__)
+        return "" if is_actor else "is a class, and no pykka actor: derive it from pykka.ThreadingActor"
+    if inspect.iscoroutinefunction(target):
+        return "is an async def, which nobody would await: wrap it in a function that calls asyncio.run"
+    return ""
+
+
 def find(target: str) -> object:
     """Return what a target names.
 

@@ -9,9 +9,24 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from inspect import iscoroutinefunction
 from typing import TypeVar
 
+from supervisor.spec_checks import require
+
 T = TypeVar("T")
+
+
+def check_callback(owner: str, function: object) -> None:
+    """Refuse what cannot be called with an event, and what would only make something to be awaited.
+
+    Raises:
+        SpecError: It is such a thing; ``None`` stands for none.
+    """
+    require(owner, "on_event", function, ok=function is None or callable(function), why="must be a function, or None")
+    awaits = iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    why = "must be no async def, for nobody awaits what it returns: iterate over events() instead"
+    require(owner, "on_event", function, ok=not awaits, why=why)
 
 
 def call_with_each(function: Callable[[T], object], events: Iterable[T]) -> None:

@@ -13,13 +13,16 @@ Refuses to know milestones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from supervisor.api_errors import AskTimeoutError, NotRunningError, RefusedError, SupervisionError
 from supervisor.core_effects import Ended, Refused, Started
 from supervisor.spec import ChildSpec, SupervisorFlags
+from supervisor.spec_checks import is_number, require
 from supervisor.supervision import Hosting, OnEvent, Supervision
 
 if TYPE_CHECKING:
@@ -105,6 +108,7 @@ class Supervisor:
             timeout: Seconds after which everything that is left is killed, and ``on_event`` is not waited for any
                 more; ``None`` for never.
         """
+        check_seconds(timeout)
         self._tree.check_waiting()
         over = self._tree.request_stop()
         if over is None:
@@ -130,10 +134,11 @@ class Supervisor:
             TimeoutError: It has not ended in this time.
             NotRunningError: It was not started, or supervision itself broke.
         """
+        check_seconds(timeout)
         self._tree.check_process()
         self._tree.check_waiting()
         self._tree.check_begun()
-        return self._tree.over.result(timeout)
+        return awaited(self._tree.over, timeout, "the supervisor still runs")
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -170,6 +175,7 @@ class Supervisor:
             MessageError: The message is, or holds, what is no plain value.
             NotRunningError: The supervisor does not run.
         """
+        check_seconds(timeout)
         answer = self._tree.ask(child, message)
         try:
             return answer.result(timeout)
@@ -193,7 +199,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.start_child(spec, under).result(timeout))
+        check_seconds(timeout)
+        return cast("Started", awaited(self._tree.start_child(spec, under), timeout, "no answer to start_child"))
 
     def start_instance(self, args: Mapping[str, object], *, under: str = "", timeout: float | None = None) -> Started:
         """Start one more child of a simple_one_for_one supervisor.
@@ -212,7 +219,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.start_instance(args, under).result(timeout))
+        check_seconds(timeout)
+        return cast("Started", awaited(self._tree.start_instance(args, under), timeout, "no answer to start_instance"))
 
     def terminate_child(self, child: str, *, timeout: float | None = None) -> None:
         """End a child and keep its spec; no error if it is down already.
@@ -226,7 +234,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.terminate_child(child).result(timeout)
+        check_seconds(timeout)
+        awaited(self._tree.terminate_child(child), timeout, "no answer to terminate_child")
 
     def restart_child(self, child: str, *, timeout: float | None = None) -> Started:
         """Start a child that is down; one that runs is not touched (OTP's word).
@@ -240,7 +249,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        return cast("Started", self._tree.restart_child(child).result(timeout))
+        check_seconds(timeout)
+        return cast("Started", awaited(self._tree.restart_child(child), timeout, "no answer to restart_child"))
 
     def delete_child(self, child: str, *, timeout: float | None = None) -> None:
         """Forget the spec of a child that is down.
@@ -254,7 +264,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.delete_child(child).result(timeout)
+        check_seconds(timeout)
+        awaited(self._tree.delete_child(child), timeout, "no answer to delete_child")
 
     def change_specs(
         self,
@@ -281,7 +292,8 @@ class Supervisor:
             TimeoutError: No answer in time.
             NotRunningError: The supervisor does not run.
         """
-        self._tree.change_specs(children, flags, under).result(timeout)
+        check_seconds(timeout)
+        awaited(self._tree.change_specs(children, flags, under), timeout, "no answer to change_specs")
 
     def which_children(self, *, under: str = "") -> tuple[ChildRow, ...]:
         """List the children of a supervisor, the newest started first.
@@ -342,6 +354,7 @@ class Supervisor:
         Args:
             timeout: Seconds without an event after which the iteration ends; ``None`` for never.
         """
+        check_seconds(timeout)
         self._tree.check_process()
         return self._tree.log.follow(timeout)
 
@@ -349,6 +362,30 @@ class Supervisor:
     def fork_server_pid(self) -> int:
         """Process id of the fork server, the parent of all children; 0 when there is none."""
         return self._tree.fork_server_pid
+
+
+def check_seconds(seconds: object) -> None:
+    """Refuse a time that nobody can wait for, before anything is asked for.
+
+    Raises:
+        SpecError: It is none.
+    """
+    fit = seconds is None or (is_number(seconds) and float(cast("float", seconds)) <= TIMEOUT_MAX)
+    require("request", "timeout", seconds, ok=fit, why="must be seconds, or None for ever")
+
+
+def awaited(future: Future[T], timeout: float | None, what: str) -> T:
+    """Wait for an answer.
+
+    Raises:
+        TimeoutError: There is none in this time; the text says of what.
+    """
+    try:
+        return future.result(timeout)
+    except FutureTimeoutError:
+        if future.done():
+            raise
+        raise TimeoutError(f"{what} after {timeout:g} s") from None
 
 
 def found(answer: T | Refused, child: str) -> T:

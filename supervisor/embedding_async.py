@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from supervisor.api_errors import AskTimeoutError, SupervisionError
 from supervisor.awaiting import shielded, told_of, whatever_comes
 from supervisor.core_effects import Ended, Started
-from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, found
+from supervisor.embedding import ASK_SECONDS, DEFAULT_FLAGS, check_seconds, found
 from supervisor.spec import ChildSpec, SupervisorFlags
 from supervisor.supervision import Hosting, OnEvent, Supervision
 
@@ -100,6 +100,7 @@ class AsyncSupervisor:
         Args:
             timeout: Seconds after which everything that is left is killed; ``None`` for never.
         """
+        check_seconds(timeout)
         self._tree.check_waiting()
         over = self._tree.request_stop()
         if over is None:
@@ -134,6 +135,7 @@ class AsyncSupervisor:
 
     async def ask(self, child: str, message: object, timeout: float = ASK_SECONDS) -> Any:  # noqa: ANN401, ASYNC109
         """Send a message and return its answer; see :meth:`supervisor.embedding.Supervisor.ask`."""
+        check_seconds(timeout)
         answer = self._tree.ask(child, message)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(answer), timeout)

@@ -31,6 +31,7 @@ from supervisor.journal_reader import JournalReader
 from supervisor.news import News
 from supervisor.shared_project import SharedProject
 from supervisor.shortage import refusal
+from supervisor.spec_checks import require
 
 if TYPE_CHECKING:
     from actors.state import SessionState
@@ -115,6 +116,7 @@ class Execution:
     """
 
     def __init__(self, project: str | os.PathLike[str], milestone_id: str, options: Options) -> None:
+        _check_kinds(project, milestone_id, options)
         self.news = News()
         self.begun: Future[None] = Future()
         self.over: Future[MilestoneOutcome] = Future()
@@ -127,6 +129,7 @@ class Execution:
         self._run: SessionRun | None = None
         self._asking: set[Future[None]] = set()
         self._is_over = False
+        self._why_no_session = ""
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -253,10 +256,10 @@ class Execution:
         """Return what the session is now, or was at its end.
 
         Raises:
-            NotRunningError: It has not begun.
+            NotRunningError: There is no session: it has not begun, could not, or the milestone was completed before.
         """
         if self._run is None:
-            raise NotRunningError("the milestone has not begun")
+            raise NotRunningError(self._why_no_session or "the milestone has not begun")
         return self._run.report()
 
     def page(self, after: int) -> tuple[list[MilestoneEvent], bool]:
@@ -314,6 +317,8 @@ class Execution:
     def refused(self, error: RunRefusedError) -> None:
         """Take notice that it cannot begin, or that there is nothing to do."""
         self.news.close()
+        nothing = "there was nothing to do, and no session was begun" if not error.code else "it could not begin"
+        self._why_no_session = f"{nothing}: {error.lines[0]}"
         if isinstance(error, AlreadyCompletedError):
             settle(self.begun)
             settle(self.over, MilestoneOutcome(SessionStatus.COMPLETED, error.lines[0], "", error.code))
@@ -335,6 +340,24 @@ class Execution:
         self.news.close()
         session = "" if self._run is None else self._run.session
         settle(self.over, MilestoneOutcome(over.status, over.reason, session, over.code))
+
+
+def _check_kinds(project: object, milestone_id: object, options: Options) -> None:
+    """Refuse arguments of another kind than what they say.
+
+    Raises:
+        SpecError: There is one.
+    """
+    owner = "milestone run"
+    path = isinstance(project, str | os.PathLike)
+    require(owner, "project", project, ok=path, why="must be the path of the directory that holds .milestones")
+    named = isinstance(milestone_id, str) and bool(milestone_id)
+    require(owner, "milestone", milestone_id, ok=named, why="must be the id of a milestone, a text")
+    most = options.max_parallel
+    require(owner, "max_parallel", most, ok=most is None or type(most) is int, why="must be a number, or None")
+    for field, value in (("fail_fast", options.fail_fast), ("as_journaled", options.as_journaled)):
+        fit = isinstance(value, bool) or (value is None and field == "fail_fast")
+        require(owner, field, value, ok=fit, why="must be true or false")
 
 
 def _isolation(word: str) -> Isolation:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from supervisor.beginning import IO_ERROR, RunRefusedError
-from supervisor.callback import call_with_each
+from supervisor.callback import call_with_each, check_callback
 from supervisor.execution import Execution, MilestoneEvent, MilestoneOutcome, Options
 from supervisor.shortage import refusal, starting_threads
 
@@ -59,6 +59,7 @@ class MilestoneRun:
         config: str | os.PathLike[str] | None = None,
         on_event: Callable[[MilestoneEvent], object] | None = None,
     ) -> None:
+        check_callback("milestone run", on_event)
         options = Options(
             max_parallel=max_parallel,
             fail_fast=fail_fast,
@@ -196,7 +197,7 @@ class MilestoneRun:
         """Return what the session is now, a fraction of a second behind its events, or was at its end.
 
         Raises:
-            NotRunningError: It has not begun.
+            NotRunningError: There is no session: it has not begun, or the milestone was completed before.
         """
         return self._execution.report()
 

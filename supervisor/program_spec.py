@@ -3,7 +3,8 @@
 Owns the words and what makes them invalid. It refuses to know how a program is started and watched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
 from typing import Any, Final
 
 import attrs
@@ -15,15 +16,24 @@ SUCCESS_CODES: Final = frozenset({0})
 """Exit codes that are a normal end when nothing else is said."""
 
 
-def _as_argv(value: Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _as_argv(value: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str | PathLike) else value
+    require("program", "argv", value, ok=isinstance(words, Iterable), why="must be a list of texts, the program first")
+    return tuple(_as_path(word) for word in words)  # type: ignore[misc]  # of texts, as is checked with all the rest
+
+
+def _as_path(value: str | PathLike[str] | None) -> str | None:
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def _as_env(value: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    require("program", "env", value, ok=isinstance(value, Mapping), why="must be a dict: values by names")
     return dict(value)
 
 
 def _as_codes(value: Iterable[int]) -> frozenset[int]:
+    is_listed = isinstance(value, Iterable) and not isinstance(value, str)
+    require("program", "success_codes", value, ok=is_listed, why="must be a list of numbers, 0 to 255")
     return frozenset(value)
 
 
@@ -33,8 +43,8 @@ class ProgramSpec:
 
     Args:
         argv: the program and its arguments; no shell has a look at them.
-        cwd: directory to start in; None: that of the supervising process.
-        env: variables to set, or with None to unset, over those of the supervising process.
+        cwd: directory to start in; None: that of the supervising process when the supervisor was started.
+        env: variables to set, or with None to unset, over those that the supervising process had then.
         output: file that standard output and error are appended to (made with mode 0600); None:
             those of the supervising process's standard error.
         success_codes: exit codes that are a normal end.
@@ -49,9 +59,9 @@ class ProgramSpec:
     """
 
     argv: tuple[str, ...] = attrs.field(converter=_as_argv)
-    cwd: str | None = attrs.field(default=None, kw_only=True)
+    cwd: str | None = attrs.field(default=None, converter=_as_path, kw_only=True)
     env: Mapping[str, str | None] = attrs.field(factory=dict, converter=_as_env, hash=False, kw_only=True)
-    output: str | None = attrs.field(default=None, kw_only=True)
+    output: str | None = attrs.field(default=None, converter=_as_path, kw_only=True)
     success_codes: frozenset[int] = attrs.field(default=SUCCESS_CODES, converter=_as_codes, kw_only=True)
     start_seconds: float = attrs.field(default=0.0, kw_only=True)
     notify: bool = attrs.field(default=False, kw_only=True)
@@ -91,7 +101,7 @@ class ProgramSpec:
         require(owner, "ready_line", line, ok=not self.notify, why=why)
 
 
-def as_program(value: ProgramSpec | Sequence[str] | Mapping[str, Any] | None) -> ProgramSpec | None:
+def as_program(value: ProgramSpec | Iterable[str] | Mapping[str, Any] | None) -> ProgramSpec | None:
     """Take a program as it is written in a spec: a ProgramSpec, its argv list, or its fields by name.
 
     Raises:

@@ -6,16 +6,16 @@ spec was read from. Everything is validated at construction, before anything is 
 names the field and the value (OTP `check_childspecs`, reference rows 9, 10, 20, 21).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum, unique
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 
 from actors.limits import QUANTITIES, Limit, LimitError, Limits
 from supervisor.program_spec import ProgramSpec, as_program
 from supervisor.spec_checks import SpecError, is_number, require, require_choice
-from supervisor.target_path import path_of
+from supervisor.target_path import Target, path_of
 
 
 @unique
@@ -131,11 +131,27 @@ class Backoff:
 
 def _own(args: Mapping[str, object]) -> Mapping[str, object]:
     """Copy the arguments: whoever built the spec may go on with its dict."""
-    return dict(args)
+    return dict(args) if isinstance(args, Mapping) else args  # which is refused later
+
+
+def _later(convert: Callable[[Any], object], value: object) -> Any:  # noqa: ANN401 - or the error, for a moment
+    """Convert a value; what cannot be is refused later, with the child's name."""
+    try:
+        return convert(value)
+    except SpecError as error:
+        return error
+
+
+def _as_target(value: Target) -> str:
+    return cast("str", _later(path_of, value))
 
 
 def _as_children(value: Iterable["ChildSpec"]) -> tuple["ChildSpec", ...]:
-    return tuple(value)
+    return cast("tuple[ChildSpec, ...]", _later(listed_specs, value))
+
+
+def _as_program(value: ProgramSpec | Iterable[str] | Mapping[str, Any] | None) -> ProgramSpec | None:
+    return cast("ProgramSpec | None", _later(as_program, value))
 
 
 def _as_count(value: object) -> Any:  # noqa: ANN401 - what is no number is refused later
@@ -180,7 +196,7 @@ class ChildSpec:
     """
 
     id: str
-    target: str = attrs.field(default="", converter=path_of)
+    target: str = attrs.field(default="", converter=_as_target)
     args: Mapping[str, object] = attrs.field(factory=dict, converter=_own, hash=False, kw_only=True)
     restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
@@ -190,7 +206,7 @@ class ChildSpec:
     heartbeat_timeout: float | None = attrs.field(default=None, kw_only=True)
     backoff: Backoff | None = attrs.field(default=None, kw_only=True)
     quarantine: bool = attrs.field(default=False, kw_only=True)
-    program: ProgramSpec | None = attrs.field(default=None, converter=as_program, kw_only=True)
+    program: ProgramSpec | None = attrs.field(default=None, converter=_as_program, kw_only=True)
     flags: "SupervisorFlags | None" = attrs.field(default=None, kw_only=True)
     children: tuple["ChildSpec", ...] = attrs.field(default=(), converter=_as_children, kw_only=True)
     limits: Limits | None = attrs.field(default=None, kw_only=True)
@@ -202,9 +218,17 @@ class ChildSpec:
         why = "must be the name of the child, a text that is not empty; the target comes after it"
         require("child", "id", self.id, ok=named, why=why)
         owner = f"child {self.id!r}"
+        for value in (self.target, self.program, self.children):
+            if isinstance(value, SpecError):
+                raise SpecError(owner, value.field, value.value, value.why)
         if not self._needs_no_target():
             named = isinstance(self.target, str) and bool(self.target.strip())
-            require(owner, "target", self.target, ok=named, why="must be a text that is not empty")
+            why = "must be a text that is not empty"
+            if self.children or self.flags is not None:
+                why = "is needed, but for a supervisor: with children and flags, set type=ChildType.SUPERVISOR"
+            require(owner, "target", self.target, ok=named, why=why)
+        why = "must be a dict: arguments by their names"
+        require(owner, "args", self.args, ok=isinstance(self.args, Mapping), why=why)
         require_choice(owner, "restart", self.restart, Restart)
         require_choice(owner, "type", self.type, ChildType)
         for field in ("significant", "quarantine"):
@@ -235,6 +259,8 @@ class ChildSpec:
         require(owner, "standby", self.standby, ok=waiting, why=why)
         require(owner, "children", self.children, ok=nested or not self.children, why="needs the type supervisor")
         require(owner, "flags", self.flags, ok=nested or self.flags is None, why="needs the type supervisor")
+        if self.flags is not None:
+            check_flags(self.flags, owner)
         if self.children:
             check_specs(self.flags or SupervisorFlags(), self.children)
         if not self.significant:

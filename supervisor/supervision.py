@@ -23,7 +23,7 @@ from actors.targets import is_script, loading
 from supervisor import core_events as told
 from supervisor.api_errors import MessageError, NotRunningError, RefusedError, StartError, SupervisionError
 from supervisor.branch import settle
-from supervisor.callback import call_with_each
+from supervisor.callback import call_with_each, check_callback
 from supervisor.core_effects import Ended, FailedToStart, Refusal, Refused, SupervisorStarted
 from supervisor.event_log import EventLog, KeeperEvent, PublicEvent, SupervisorFailed
 from supervisor.keeper import Keeper, Tree
@@ -62,6 +62,22 @@ class Hosting:
     output: int | None = None
 
 
+def check_hosting(hosting: Hosting) -> None:
+    """Refuse what a tree could not live with.
+
+    Raises:
+        SpecError: A field is of another kind.
+    """
+    owner, preload, output = "supervisor", hosting.preload, hosting.output
+    check_callback(owner, hosting.on_event)
+    listed = preload is None or (isinstance(preload, Sequence) and not isinstance(preload, str))
+    named = listed and all(isinstance(name, str) and name for name in preload or ())
+    why = "must be a list of names of modules, or absolute paths of scripts, as in preload=['package.module']"
+    require(owner, "preload", preload, ok=named, why=why)
+    why = "must be the number of a descriptor, as that of an open file: file.fileno()"
+    require(owner, "output", output, ok=output is None or (type(output) is int and output >= 0), why=why)
+
+
 class Supervision:
     """A tree of supervisors.
 
@@ -80,6 +96,7 @@ class Supervision:
     """
 
     def __init__(self, children: Iterable[ChildSpec], flags: SupervisorFlags, hosting: Hosting) -> None:
+        check_hosting(hosting)
         self._preload = tuple(hosting.preload or ())
         specs = check_tree(check_specs(flags, children), self._preload)
         self.log = EventLog()
@@ -110,7 +127,7 @@ class Supervision:
         if module := loading():  # without end, were it not refused: the fork server of that one would load it again
             what = "script" if is_script(module) else "module"
             guard = 'put that under `if __name__ == "__main__":`'
-            raise NotRunningError(f"the {what} {module} starts a supervisor while it is being loaded: {guard}")
+            raise NotRunningError(f"the {what} starts a supervisor while it is being loaded: {guard}")
         with self._lock:
             if self._begun:
                 raise NotRunningError("a supervisor is started once; make another one")

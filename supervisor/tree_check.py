@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Final
 
 from actors import plain
-from actors.targets import is_script
+from actors.targets import fault_of, is_script
 from supervisor.fork_protocol import MAX_MESSAGE
 from supervisor.launcher import import_path
 from supervisor.spec import ChildSpec, ChildType, listed_specs
@@ -99,6 +99,8 @@ def _check_target(owner: str, target: str, *, is_sure: bool) -> None:
     if loaded is not None:
         why = f"module {module!r} has nothing named {name.split('.')[0]!r}"
         require(owner, "target", target, ok=hasattr(loaded, name.split(".")[0]), why=why)
+        fault = fault_of(getattr(loaded, name, None))  # of one inside a class, its process says it
+        require(owner, "target", target, ok=not fault, why=fault)
     package = module.partition(".")[0]
     if not is_sure or _is_found(package):
         return

@@ -399,7 +399,7 @@ def test_a_script_that_starts_a_supervisor_while_it_is_loaded_is_told_what_to_do
     start = f"Supervisor([ChildSpec('own', Own)]{more}).start()\n"
     script.write_text(f"from supervisor import ChildSpec, Supervisor\n{OWN}{start}", encoding="utf-8")
     done = run_python(tmp_path, str(script))
-    why = f"the script {script} starts a supervisor while it is being loaded: put that under `if __name__"
+    why = "the script starts a supervisor while it is being loaded: put that under `if __name__"
     assert why in done.stderr.splitlines()[-1]
     assert f"({script}:{len(script.read_text().splitlines())})" in done.stderr.splitlines()[-1]
 
@@ -411,7 +411,7 @@ def test_a_module_that_starts_a_supervisor_while_it_is_loaded_does_not_start_one
     text = f"from supervisor import ChildSpec, Supervisor\n{OWN}{start}"
     (tmp_path / "unguarded.py").write_text(text, encoding="utf-8")
     done = run_python(tmp_path, "-m", "unguarded")
-    assert "the module unguarded starts a supervisor while it is being loaded" in done.stderr.splitlines()[-1]
+    assert "the module starts a supervisor while it is being loaded" in done.stderr.splitlines()[-1]
 
 
 def test_specs_of_a_script_may_stand_at_its_top(tmp_path: Path) -> None:

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from supervisor import (
+    BRUTAL_KILL,
     AnswerError,
     AsyncSupervisor,
     ChildExited,
     ChildSpec,
+    ChildType,
     Crashed,
     EndCause,
     MessageError,
+    MilestoneRun,
     NotRunningError,
+    ProgramSpec,
     RefusedError,
     Restart,
     SpecError,
@@ -28,8 +32,8 @@ from supervisor import (
     SupervisorFlags,
 )
 from tests.api import cast
-from tests.api.cast import Echo, Misreading, give_up, misread
-from tests.api.stage import MANY, TIMEOUT, echo, expect, who
+from tests.api.cast import Echo, Misreading, finish, give_up, misread
+from tests.api.stage import CAST, MANY, TIMEOUT, echo, expect, who
 from tests.api.test_children import nested
 from tests.waiting import wait_until
 
@@ -161,3 +165,91 @@ def test_a_spent_budget_is_told_with_the_child_and_why_it_ended_last() -> None:
     assert end.detail == "child 'inner': child 'inner/echo': crashed (exit code 3)"
     with pytest.raises(NotRunningError, match=re.escape(f"has ended: restart budget exceeded: {end.detail}")):
         supervisor.ask("inner/echo", "x")
+
+
+def wrong(value: object) -> Any:  # noqa: ANN401 - whatever it is
+    """Return what a type checker would have refused."""
+    return value
+
+
+async def waits(_: object = None) -> None:
+    """Be awaited by nobody."""
+
+
+class NoActor:
+    """Is no actor."""
+
+
+LAMBDA: Any = lambda: None  # noqa: E731 - which has no name that another process could import
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Supervisor(output=wrong("/dev/null")), "output = '/dev/null': must be the number of a descriptor"),
+        (lambda: Supervisor(preload="json"), "preload = 'json': must be a list of names of modules"),
+        (lambda: Supervisor(preload=wrong([cast])), "preload = .*: must be a list of names of modules"),
+        (lambda: Supervisor(on_event=wrong(3)), "on_event = 3: must be a function, or None"),
+        (lambda: Supervisor(on_event=waits), "on_event = .*: must be no async def"),
+        (
+            lambda: Supervisor([ChildSpec("a", waits)]),
+            "child 'a': target = .* is an async def, which nobody",
+        ),
+        (lambda: Supervisor([ChildSpec("a", NoActor)]), "child 'a': target = .* is a class, and no pykka actor"),
+        (lambda: ChildSpec("a", Echo, args=wrong([1])), r"child 'a': args = \[1\]: must be a dict"),
+        (
+            lambda: ChildSpec("s", children=[echo()]),
+            "child 's': target = '': is needed, .* type=ChildType.SUP",
+        ),
+        (
+            lambda: ChildSpec("s", type=ChildType.SUPERVISOR, flags=wrong({})),
+            "child 's': flags = {}: must be SupervisorFlags",
+        ),
+        (
+            lambda: ChildSpec("s", type=ChildType.SUPERVISOR, children=wrong(3)),
+            "child 's': children = 3: must be a list",
+        ),
+        (lambda: ChildSpec("a", LAMBDA), "child 'a': target = '<lambda>'"),
+        (lambda: ChildSpec("a", program=[]), r"child 'a': argv = \(\): must be a list of texts"),
+        (lambda: ChildSpec("a", program={"argv": ["x"], "cwd": 3}), "child 'a': cwd = 3: must be a path"),
+        (lambda: ProgramSpec(wrong(3)), "program: argv = 3: must be a list of texts"),
+        (lambda: ProgramSpec(["x"], env=wrong(["A"])), "env = .*: must be a dict"),
+        (lambda: ProgramSpec(["x"], success_codes=wrong(3)), "success_codes = 3: must be a list of numbers"),
+        (lambda: Supervisor().wait(wrong("3")), "request: timeout = '3': must be seconds, or None"),
+        (lambda: Supervisor().stop(float("inf")), "timeout = inf: must be seconds, or None"),
+        (
+            lambda: MilestoneRun(".", "m", max_parallel=wrong("4")),
+            "milestone run: max_parallel = '4': must be a number",
+        ),
+        (lambda: MilestoneRun(".", wrong(3)), "milestone = 3: must be the id of a milestone, a text"),
+        (lambda: MilestoneRun(wrong(3), "m"), "project = 3: must be the path of the directory"),
+        (lambda: MilestoneRun(".", "m", fail_fast=wrong("yes")), "fail_fast = 'yes': must be true or false"),
+        (lambda: MilestoneRun(".", "m", on_event=wrong(3)), "milestone run: on_event = 3: must be a function"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_with_what_it_must_be(make: Callable[[], Any], why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        make()
+
+
+def test_a_path_may_be_one() -> None:
+    program = ProgramSpec([Path("/bin/true")], cwd=Path("/tmp"), output=Path("/dev/null"))
+    assert (program.argv, program.cwd, program.output) == (("/bin/true",), "/tmp", "/dev/null")
+
+
+@pytest.mark.parametrize("returned", ["oops", 300, True])
+def test_a_function_that_returns_no_exit_status_has_crashed(returned: Any) -> None:  # noqa: ANN401 - whatever it is
+    spec = ChildSpec("child", finish, args={"status": returned}, restart=Restart.TEMPORARY)
+    with Supervisor([spec]) as supervisor:
+        reason = expect(supervisor, ChildExited).reason
+    assert isinstance(reason, Crashed)
+    assert f"finish returned {returned!r}: must be None, or an exit status, 0 to 255" in reason.error
+
+
+def test_who_waits_too_short_is_told_for_what() -> None:
+    with Supervisor() as supervisor:
+        with pytest.raises(TimeoutError, match=r"^the supervisor still runs after 0\.01 s$"):
+            supervisor.wait(0.01)
+        slow = ChildSpec("slow", f"{CAST}:never_ready", shutdown=BRUTAL_KILL)
+        with pytest.raises(TimeoutError, match=r"^no answer to start_child after 0\.01 s$"):
+            supervisor.start_child(slow, timeout=0.01)

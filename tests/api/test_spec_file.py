@@ -215,7 +215,7 @@ def test_a_flag_that_stands_beside_the_flags_is_told_its_place(tmp_path: Path) -
         ("children: [{id: a, program: [b], shutdown: soon}]", "1:44: child 'a': shutdown = 'soon'"),
         ("children: [{id: a, program: [b], children: []}]\nx: &y 1", "2:4: anchors are not allowed"),
         ("children: [{id: a, program: [b], backoff: fast}]", "'backoff' must be a map of initial, maximum"),
-        ("children: [{id: a, program: {argv: 5}}]", "1:29: has not the form of its fields"),
+        ("children: [{id: a, program: {argv: 5}}]", "1:36: program: argv = '5': must be a list of texts"),
         ("children: [{id: a, program: {cwd: /}}]", "1:29: has not the form of its fields"),
         ("children: [{id: a, type: supervisor, children: [{id: b}]}]", "1:49: child 'b': target: is missing"),
         ("children: [{id: a, program: [b], limits: {memroy: {}}}]", "1:43: unknown key 'memroy' in 'limits'"),
