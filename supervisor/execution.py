@@ -82,6 +82,12 @@ class MilestoneOutcome:
         return self.status is SessionStatus.COMPLETED
 
 
+def _as_config(value: str | os.PathLike[str]) -> Path:
+    fit = isinstance(value, str | os.PathLike)
+    require("milestone run", "config", value, ok=fit, why="must be the path of a configuration file, or None")
+    return Path(value)
+
+
 @attrs.frozen(kw_only=True)
 class Options:
     """How a milestone is run; what is ``None`` is as the project's configuration says.
@@ -98,7 +104,7 @@ class Options:
     fail_fast: bool | None = None
     isolation: str | None = None
     as_journaled: bool = False
-    config: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    config: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_as_config))
 
 
 class Execution:

@@ -45,6 +45,9 @@ class MilestoneRun:
         on_event: Is called with each event, one after the other, in a thread of its own; :meth:`wait` and :meth:`stop`
             wait until it has returned from the last one. What it raises goes to ``threading.excepthook`` (which passes
             over a ``SystemExit``) and ends nothing.
+
+    Raises:
+        SpecError: An argument is of another kind than what it says; nothing has begun.
     """
 
     def __init__(  # noqa: PLR0913 - one parameter for each option of the command

@@ -4,7 +4,7 @@ Owns the words and what makes them invalid. It refuses to know how a program is 
 """
 
 from collections.abc import Iterable, Mapping
-from os import PathLike, fspath
+from pathlib import PurePath
 from typing import Any, Final
 
 import attrs
@@ -16,14 +16,14 @@ SUCCESS_CODES: Final = frozenset({0})
 """Exit codes that are a normal end when nothing else is said."""
 
 
-def _as_argv(value: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
-    words = (value,) if isinstance(value, str | PathLike) else value
+def _as_argv(value: Iterable[str | PurePath]) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str | PurePath) else value
     require("program", "argv", value, ok=isinstance(words, Iterable), why="must be a list of texts, the program first")
     return tuple(_as_path(word) for word in words)  # type: ignore[misc]  # of texts, as is checked with all the rest
 
 
-def _as_path(value: str | PathLike[str] | None) -> str | None:
-    return fspath(value) if isinstance(value, PathLike) else value
+def _as_path(value: str | PurePath | None) -> str | None:
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def _as_env(value: Mapping[str, str | None]) -> Mapping[str, str | None]:

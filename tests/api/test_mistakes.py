@@ -222,6 +222,7 @@ LAMBDA: Any = lambda: None  # noqa: E731 - which has no name that another proces
             "milestone run: max_parallel = '4': must be a number",
         ),
         (lambda: MilestoneRun(".", wrong(3)), "milestone = 3: must be the id of a milestone, a text"),
+        (lambda: MilestoneRun(".", "m", config=wrong(3)), "config = 3: must be the path of a configuration file"),
         (lambda: MilestoneRun(wrong(3), "m"), "project = 3: must be the path of the directory"),
         (lambda: MilestoneRun(".", "m", fail_fast=wrong("yes")), "fail_fast = 'yes': must be true or false"),
         (lambda: MilestoneRun(".", "m", on_event=wrong(3)), "milestone run: on_event = 3: must be a function"),

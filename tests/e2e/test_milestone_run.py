@@ -298,6 +298,16 @@ def test_a_cancelled_session_is_not_taken_up_again(project: Project, place: Path
         assert again.wait(SECONDS).session != outcome.session
 
 
+def test_a_milestone_that_was_completed_before_has_no_status_and_says_why(project: Project) -> None:
+    written(project, task("a", "true"))
+    with MilestoneRun(project.path, "m1") as run:
+        assert run.wait(SECONDS).is_completed
+    with MilestoneRun(project.path, "m1") as again:
+        assert again.wait(SECONDS).is_completed
+        with pytest.raises(NotRunningError, match=r"^there was nothing to do, and no session was begun: .*m1"):
+            again.status()
+
+
 def test_pause_resume_and_skip(project: Project, place: Path) -> None:
     written(project, task("a", waits_for(place / "gate")), task("b", "exit 3", "a"))
     with MilestoneRun(project.path, "m1") as run:
