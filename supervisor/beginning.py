@@ -272,7 +272,9 @@ def decide(
     settings = attrs.evolve(settings, isolation=wish.isolation or settings.isolation)
     session = new_session_id(milestone.id, datetime.now(), os.urandom(4).hex())  # noqa: DTZ005 - for people
     path = str(paths.file(milestone.id).relative_to(paths.project))
-    landed = "" if ledger is None else ledger.state.last_landed
+    # Who cancels a session gives up what it had landed, too, where somebody has taken that off the branch.
+    is_carried = ledger is not None and ledger.state.status is not SessionStatus.CANCELLED
+    landed = ledger.state.last_landed if ledger is not None and is_carried else ""
     started = SessionStarted(milestone, path, str(paths.project), settings, boot_id(), os.getpid(), wish.daemon, landed)
     return Ledger(session), (started,)
 

@@ -110,6 +110,14 @@ class House(Protocol):
     def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:
         """End a session in order and go on with it; answers as :meth:`begin`."""
 
+    def cancel_past(self, name: str, told: Told) -> None:
+        """End a session for good that does not live.
+
+        Args:
+            name: The session, or its milestone.
+            told: Answers.
+        """
+
     def reload(self, ticket: Ticket) -> None:
         """Read the configuration again, and answer with what came of it, a :class:`Named` for each session."""
 
@@ -148,7 +156,7 @@ class ProjectDesk:
             case Restart(names=names, wait=wait):
                 self._restart_names(names, ticket, wait=wait)
             case Cancel(names=names, wait=wait):
-                self._each_addressee(names, ticket, functools.partial(self._cancel, wait=wait))
+                self._cancel_names(names, ticket, wait=wait)
             case Signal(signal=signal, names=names):
                 self._signal(signal, names, ticket)
             case Pid(names=()):
@@ -304,6 +312,17 @@ class ProjectDesk:
             stop_role(addressee.run, addressee.role, told, wait=wait)
         else:
             self._end(addressee.run, told, final=False, wait=wait)
+
+    def _cancel_names(self, names: Sequence[str], ticket: Ticket, *, wait: bool) -> None:
+        """Cancel what is named; of a session that does not live the house knows whether there is anything to end."""
+        addressees, others = self._addressees(names)
+        past = [one.name for one in others if one.code == NOT_RUNNING and ":" not in one.name]
+        rest = [one for one in others if one.name not in past]
+        gathering = Gathering(ticket, (*(addressee.name for addressee in addressees), *past), rest, names)
+        for addressee in addressees:
+            self._cancel(addressee, functools.partial(gathering.put, addressee.name), wait=wait)
+        for name in past:
+            self._house.cancel_past(name, functools.partial(gathering.put, name))
 
     def _cancel(self, addressee: Addressee, told: Told, *, wait: bool) -> None:
         if addressee.role:

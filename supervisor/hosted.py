@@ -18,6 +18,7 @@ from actors.standstill import held_up
 from actors.veil import Veil
 from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import CONFIGURATION, IO_ERROR, RunRefusedError, Wish
+from supervisor.cancelling import NOTHING
 from supervisor.cli.logbook import log_notice
 from supervisor.conduct import ChildView
 from supervisor.control import ControlServer
@@ -223,6 +224,10 @@ class HostedProject:
         """End a session in order and go on with it."""
         self._main.post(functools.partial(self._restart, run, told, wait=wait))
 
+    def cancel_past(self, name: str, told: Told) -> None:
+        """End a session for good that does not live."""
+        self._main.post(functools.partial(self._cancel_past, name, told))
+
     def reload(self, ticket: Ticket) -> None:
         """Read the configuration again."""
         self._main.reload(ticket)
@@ -284,6 +289,20 @@ class HostedProject:
         self._again.setdefault(run.session, []).append(again)
         # Marked as a shutdown: should the daemon die in between, the next one takes the session up.
         run.request_stop(f"restarted {BY_HAND}", shutdown=True)
+
+    def _cancel_past(self, name: str, told: Told) -> None:
+        if self._is_ending:
+            told(NOT_RUNNING, _IS_ENDING)
+            return
+        if any(name in {one.session, one.milestone.id} for one in self.live()):
+            told(NOT_RUNNING, "it was begun meanwhile; cancel it again")
+            return
+        try:
+            done = self._project.cancel(name, f"cancelled {BY_HAND}", self._config.settings.slots_directory)
+        except RunRefusedError as error:
+            told(error.code, "; ".join(error.lines))
+            return
+        told(*((NOT_RUNNING, NOTHING) if done is None else (0, "; ".join(done))))
 
     def _taken_up(self, milestone_id: str, code: int, text: str) -> None:
         bound = log().bind(milestone=milestone_id, code=code, text=text)

@@ -112,7 +112,7 @@ def open_run(  # noqa: PLR0913 - one parameter per wish
             raise
         return opening
     lock = _acquire(paths, what, milestone_id)
-    with _refusals(), contextlib.ExitStack() as undo:
+    with refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
         _refuse_listened(paths)
         # Read under the lock: before it another run could still be writing its last statuses.
@@ -154,7 +154,7 @@ def open_project(
         RunRefusedError: It cannot be had; nothing was changed.
     """
     lock = _acquire(paths, what)
-    with _refusals(), contextlib.ExitStack() as undo:
+    with refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
         if not is_lent:
             _refuse_listened(paths)
@@ -216,7 +216,7 @@ def _lock(paths: ProjectPaths, what: str) -> ProjectLock:
 
 
 @contextlib.contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Raise what the system and the journal refuse as a refusal of the run."""
     try:
         yield
@@ -238,7 +238,7 @@ def _open_moved(paths: ProjectPaths, wish: Wish, what: str, may_begin: Callable[
         lock = _lock(paths, what)
     except LockHeldError:
         return None
-    with _refusals(), contextlib.ExitStack() as undo:
+    with refusals(), contextlib.ExitStack() as undo:
         undo.callback(lock.close)
         if is_listened(paths.control):  # a service manager will start milestoned, which goes on with it
             return None

@@ -27,6 +27,7 @@ from supervisor.beginning import (
     refuse_unreadable,
     refuse_what_cannot_run,
 )
+from supervisor.cancelling import DONE, cancelling, clear_away, unfinished
 from supervisor.commits_ahead import refuse_commits_ahead
 from supervisor.conduct import PRELOAD
 from supervisor.hub import Hub
@@ -34,7 +35,7 @@ from supervisor.journal_errors import JournalBrokenError, JournalError
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Ledger, latest_in
 from supervisor.notices import Escalated
-from supervisor.opening import open_project
+from supervisor.opening import open_project, refusals
 from supervisor.printout import Printout
 from supervisor.sampling import Sampler
 from supervisor.shortage import starting_threads
@@ -153,6 +154,24 @@ class Project:
         ledger, events = decide(self.paths, milestone, former, wish)
         self._journal(ledger, events)
         return Beginning(ledger.session, ledger is former, len(events) > 1, ledger, warnings)
+
+    def cancel(self, name: str, reason: str, slots: str) -> tuple[str, ...] | None:
+        """End the session of a name for good that does not live; blocks, as :meth:`begin`.
+
+        Returns:
+            What became of it, a line each; ``None`` where there is nothing to cancel.
+
+        Raises:
+            RunRefusedError: It cannot be; nothing was changed.
+        """
+        with refusals():
+            with JournalReader.open(self.paths.state_db) as reader:
+                ledger = unfinished(self.paths, reader, name)
+            if ledger is None:
+                return None
+            self._journal(ledger, cancelling(ledger.state, reason))
+            with JournalReader.open(self.paths.state_db) as reader:
+                return (DONE, *clear_away(self.paths, reader, ledger.state, slots))
 
     def _fold_latest(self, milestone_id: str) -> tuple[Ledger | None, frozenset[str]]:
         """Return the fold of the milestone's latest session, ``None`` without one, and the ids of all sessions."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import HELD
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
@@ -52,6 +53,9 @@ class _RunHouse:
 
     def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
         told(HELD, f"`{self.what}` ends with its session: stop it, and run it again")
+
+    def cancel_past(self, name: str, told: Told) -> None:
+        told(NOT_RUNNING, f"{name} does not live; it can be cancelled when `{self.what}` has ended")
 
     def reload(self, ticket: Ticket) -> None:
         ticket.failed(HELD, f"`{self.what}` supervises this project, and keeps the configuration that it began with")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
+from supervisor.addressees import NOT_RUNNING
 from supervisor.beginning import BROKEN, HELD, IO_ERROR, RunRefusedError, Wish
 from supervisor.control import ControlServer
 from supervisor.control_socket import bind_control
@@ -148,6 +149,10 @@ class SharedProject(threading.Thread):
     def restart(self, run: SessionRun, told: Told, *, wait: bool) -> None:  # noqa: ARG002 - as the house has it
         """Refuse, likewise."""
         told(HELD, f"{self.what} began this session: stop it, and let the program begin it again")
+
+    def cancel_past(self, name: str, told: Told) -> None:
+        """Refuse, likewise."""
+        told(NOT_RUNNING, f"{name} does not live; it can be cancelled when {self.what} has given the project back")
 
     def reload(self, ticket: Ticket) -> None:
         """Refuse, likewise."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actors.events import AttemptStarted, SessionEnded, SessionResumed, SessionStarted, TaskCompleted
+from supervisor.cancelling import NOTHING
 from supervisor.client import Client
 from supervisor.daemon import run_daemon
 from supervisor.linux import is_alive
@@ -111,6 +112,25 @@ def test_what_an_operator_ended_or_paused_stays_so_over_a_restart(folder: Projec
     assert folder.ctl("stop").code == 7
     down(again)
     assert len(facts(folder, SessionResumed)) == 0
+
+
+def test_a_session_that_was_stopped_is_cancelled_by_the_daemon_and_begun_anew(folder: Project, gate: Path) -> None:
+    write(folder, "m1", gate)
+    daemon = up(folder)
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: attempts(folder) == 1, 60.0, "it runs")
+    session = folder.session()
+    assert folder.ctl("stop", "m1").code == 0
+    assert folder.ctl("cancel", session, "nosuch").out == f"{session}: cancelled\nnosuch: ERROR (no such session)\n"
+    assert folder.ctl("cancel", "m1") == Done(7, f"m1: ERROR ({NOTHING})\n", "")
+    assert json.loads((folder.path / ".milestones/sessions" / session / "session.json").read_text())["tasks"] == {
+        "a": "interrupted"
+    }
+    gate.touch()
+    assert folder.ctl("start", "m1").code == 0
+    wait_until(lambda: attempts(folder) == 2, 60.0, "it runs again")
+    assert folder.session() != session
+    down(daemon)
 
 
 @pytest.mark.row("F28")

@@ -3,6 +3,7 @@
 Owns branches that are deleted or set back, repositories and journals that go away, under a run and between two.
 """
 
+import json
 import os
 import signal
 from collections import Counter
@@ -131,6 +132,33 @@ def test_a_branch_that_was_set_back_between_two_runs_is_refused_with_the_commit_
     (place / "go").touch()
     assert project.ctl("run", "m1").code == 0
     assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t1", "t2"]
+
+
+def test_a_session_whose_branch_was_set_back_can_be_cancelled_and_the_next_one_goes_on_with_the_branch_as_it_is(
+    project: Project, place: Path
+) -> None:
+    running = _started(project, place)
+    session = project.session()
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.wait() == 130, running.text()
+    git(project.path, "branch", "--force", "milestone/m1", "main")
+    assert project.ctl("run", "m1").code == 1
+
+    cancelled = project.ctl("cancel", "m1")
+
+    assert (cancelled.code, cancelled.err) == (0, "")
+    assert cancelled.out.startswith("m1: cancelled")
+    shown = json.loads((project.path / ".milestones" / "sessions" / session / "session.json").read_text())
+    assert shown["status"] == "cancelled"
+    assert shown["tasks"]["t1"] == "completed"
+    assert "status: in_progress" not in (project.path / ".milestones" / "active" / "m1.yaml").read_text()
+    again = project.ctl("cancel", "m1")
+    assert (again.code, again.out) == (69, "")
+    (place / "go").touch()
+    done = project.ctl("run", "m1")
+    assert done.code == 0, done.out + done.err
+    assert project.session() != session
+    assert [commit["Task"] for commit in project.commits("milestone/m1")] == ["t2"]
 
 
 def test_a_journal_that_is_deleted_under_a_run_ends_it_at_once_and_nothing_of_it_is_lost(

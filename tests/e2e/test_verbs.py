@@ -87,7 +87,7 @@ CASES: Final = {
     "doctor": case((0, ()), (2, ("--nosuch",)), (0, ())),
     "completion": case((0, ("bash",)), (2, ("csh",)), (0, ("fish",))),
     "version": case((0, ()), (2, ("--nosuch",)), (0, ())),
-    "cancel": case((0, ("m2",)), (1, ("nosuch",)), (NOBODY, ("m1",))),
+    "cancel": case((0, ("m2",)), (1, ("nosuch",)), (NOBODY, ("m2",))),
     "stop": case((0, ("m1",)), (1, ("nosuch",)), (NOBODY, ())),
     "shutdown": case((0, ()), (2, ("--nosuch",)), (NOBODY, ())),
 }
