@@ -169,11 +169,21 @@ def _input(text: str) -> int:
 
 def _open_log(place: Place) -> int:
     try:
-        return os.open(place.log, _LOG_FLAGS, 0o600)
+        try:
+            return os.open(place.log, _LOG_FLAGS, 0o600)
+        except FileNotFoundError:  # somebody has tidied up
+            _make_directories(Path(place.log))
+            return os.open(place.log, _LOG_FLAGS, 0o600)
     except OSError as error:
         reason = f"its log {place.log} cannot be opened: {refusal(error)}"
         passing, short = error.errno in _PASSING, error.errno in _FULL or bool(cure(error))
         raise CannotStartError(NOT_STARTED, reason, passing=passing, short=short) from error
+
+
+def _make_directories(log: Path) -> None:
+    """Make the directories of a log again, ``logs/<session>/tasks``, but not ``.milestones`` where that is gone."""
+    for directory in reversed(tuple(log.parents)[:3]):
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write_header(output: int, step: Step, place: Place) -> None:

@@ -389,3 +389,17 @@ def test_an_attempt_that_removes_its_log_is_not_mistaken(make_stage: MakeStage) 
     stage.until(lambda: stage.beats() > beats)
     (stage.project / "go").touch()
     assert stage.ended(attempt).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("left", ["nothing", "the directory of the session"])
+def test_the_directories_of_logs_that_somebody_removes_are_made_again(stage: Stage, left: str) -> None:
+    assert stage.ended(stage.grant("t", sh("echo one; exit 1"))).outcome is Outcome.FAILED
+    shutil.rmtree(stage.logs)
+    if left != "nothing":
+        stage.logs.mkdir()
+
+    second = stage.grant("t", sh("echo two"), number=2)
+
+    assert stage.ended(second).outcome is Outcome.OK
+    assert b"two" in stage.log(second)
+    assert stat.S_IMODE((stage.logs / "tasks").stat().st_mode) == 0o700
