@@ -35,6 +35,16 @@ MOST_LOSSES: Final = 2
 MOST_RUNNER_DEATHS: Final = 2
 """Times that the runner may die while a task runs beside others; from then on the task runs alone."""
 
+LIVES_BESIDE_OTHERS: Final = 3
+"""Lives of the supervising process that may be cut off while a task runs beside others; then it runs alone.
+
+Above the number for the runner, which nobody kills but a task: people kill what supervises, and so does a machine
+without memory.
+"""
+
+MOST_LIVES: Final = 4
+"""Lives of the supervising process that may be cut off while a task runs, before it has failed."""
+
 SLOT_RETRY_SECONDS: Final = 0.5
 """Seconds before a slot is tried again; doubled each time."""
 
@@ -90,6 +100,11 @@ def judge(milestone: Milestone, settings: Settings, task: Task, state: TaskState
                 f"the task runner was killed {_times(state.runner_deaths)} while this task ran, the last time with"
                 " nothing else running: the task (or a program it starts) ends its parent"
             )
+        case Outcome.INTERRUPTED if state.lives_lost > MOST_LIVES:
+            return GiveUp(
+                f"the supervising process died {state.lives_lost} times while this task ran, the last time with"
+                " nothing else running: the task (or a program it starts) may be what kills it"
+            )
         case Outcome.INTERRUPTED | Outcome.CANCELLED:
             # Without a slot its first program cannot have been started, so there is nothing to be careful about.
             untouched = isolated and not attempt.path
@@ -99,8 +114,8 @@ def judge(milestone: Milestone, settings: Settings, task: Task, state: TaskState
 
 
 def is_suspect(state: TaskState) -> bool:
-    """Return whether the runner died so often while a task ran that it has to run alone."""
-    return state.runner_deaths >= MOST_RUNNER_DEATHS
+    """Return whether the runner, or what supervises it, died so often while a task ran that it has to run alone."""
+    return state.runner_deaths >= MOST_RUNNER_DEATHS or state.lives_lost >= LIVES_BESIDE_OTHERS
 
 
 def _times(number: int) -> str:

@@ -72,6 +72,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
         sha: Commit that it became, ``""`` for none.
         stopped: Whether the session was told to stop while its programs could run: if it is interrupted then, that is
             no crash.
+        cut_off: Whether the supervising process died while its programs ran, or may have.
         over_limit: The soft limit that it is over, with the figures; ``""`` for none.
     """
 
@@ -89,6 +90,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     sha: str = ""
     stopped: bool = False
+    cut_off: bool = False
     over_limit: str = ""
 
 
@@ -104,6 +106,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
         losses: Attempts whose worktree was gone or replaced when they had ended.
         interruptions: Attempts that were interrupted.
         runner_deaths: Attempts that were interrupted because the runner itself ended, in this life.
+        lives_lost: Attempts that were interrupted because the life of the session was cut off, and not the machine's.
         attempt: The latest attempt.
         reason: Why it failed for good, or was skipped by a command; ``""`` otherwise.
         completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
@@ -119,6 +122,7 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
     losses: int = 0
     interruptions: int = 0
     runner_deaths: int = 0
+    lives_lost: int = 0
     attempt: Attempt | None = None
     reason: str = ""
     completed_wall: float = 0.0

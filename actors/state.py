@@ -142,7 +142,7 @@ class SessionState(Admission):
                 self.settings, self.boot, self.pid, self.daemon = settings, boot, pid, daemon
                 self.tasks = first_states(milestone)
             case SessionResumed(settings=settings, boot=boot, pid=pid, daemon=daemon):
-                self._begin_life(wall)
+                self._begin_life(wall, boot)
                 self.settings, self.boot, self.pid, self.daemon = settings, boot, pid, daemon
             case MilestoneUpdated(milestone=milestone):
                 former, self.milestone = self.tasks, milestone
@@ -175,7 +175,10 @@ class SessionState(Admission):
             if task.attempt is not None and task.attempt.stage in _MAY_RUN:
                 self.tasks[task_id] = evolve(task, attempt=evolve(task.attempt, stopped=True))
 
-    def _begin_life(self, wall: float) -> None:
+    def _begin_life(self, wall: float, boot: str) -> None:
+        # No task is to blame for what a machine that went down took with it.
+        if not self.ended_wall and boot == self.boot:
+            self._mark_cut_off()
         # The former life may have been killed: it was active until its last record, not until now.
         self.active_before += max(0.0, (self.ended_wall or self.wall) - self.life_wall)
         self.life_wall = self.progress_wall = wall
@@ -189,6 +192,15 @@ class SessionState(Admission):
         for key, task in self.tasks.items():
             if task.runner_deaths:
                 self.tasks[key] = evolve(task, runner_deaths=0)
+
+    def _mark_cut_off(self) -> None:
+        """Note which attempts ran, or may have, when the supervising process died: one may have killed it."""
+        begins = _PREPARED if self.isolated else _GRANTED
+        for task_id in self.live.values():
+            task = self.tasks[task_id]
+            one = task.attempt
+            if one is not None and not one.stopped and one.stage in {begins, _STARTED}:
+                self.tasks[task_id] = evolve(task, attempt=evolve(one, cut_off=True))
 
     def _granted(self, event: AttemptGranted, _wall: float) -> None:
         attempt = Attempt(event.attempt, event.number, event.slot, _GRANTED, event)
@@ -245,6 +257,7 @@ class SessionState(Admission):
             failures=task.failures + failed,
             interruptions=task.interruptions + (not failed),
             runner_deaths=task.runner_deaths + (event.runner_died and not attempt.stopped),
+            lives_lost=task.lives_lost + (attempt.cut_off and not failed),
         )
 
     def _landed(self, event: Landed, task: TaskState, attempt: Attempt, _wall: float) -> TaskState:

@@ -29,6 +29,7 @@ from actors.events import (
     PreflightPassed,
     Record,
     SessionPaused,
+    SessionResumed,
     SessionSettled,
     SessionStarted,
     SessionUnpaused,
@@ -191,6 +192,17 @@ class Simulation:
         assert self.wake > self.wall, "woken again for what was due already"
         self.wall = self.wake
         return True
+
+    def die(self, boot: str = "b") -> None:
+        """Let everything be killed, and another process take the session up, in this or another boot of the machine."""
+        self._agenda.clear()
+        former = [name for name in self.state.live if self.state.admits(AttemptEnded(name, Outcome.INTERRUPTED)) == ""]
+        self.record(SessionResumed(self.state.settings, boot, 2))
+        self.execution = Execution(self.state)
+        for name in former:
+            self.record(AttemptEnded(name, Outcome.INTERRUPTED, detail="the runner died"))
+        self.record(PreflightPassed())
+        self.record(GIT)
 
     # --- runner and git ---
 

@@ -561,6 +561,52 @@ def test_an_ordinary_interruption_makes_nobody_suspect() -> None:
     assert granted(simulation)[:2] == ["a.1", "b.1"]
 
 
+def go_on_until(simulation: Simulation, attempt: str) -> bool:
+    """Go on until an attempt runs; False when the session settles before that."""
+    while not any(isinstance(one, AttemptStarted) and one.attempt == attempt for one in simulation.events):
+        if not simulation.decide() and (simulation.state.settled is not None or not simulation.step()):
+            return False
+    return True
+
+
+def killed_again_and_again(simulation: Simulation, key: str, boots: str) -> int:
+    """Let everything die whenever an attempt of the task runs; return how often that was."""
+    for number, boot in enumerate(boots, start=1):
+        if not go_on_until(simulation, f"{key}.{number}"):
+            return number - 1
+        simulation.die(boot)
+    return len(boots)
+
+
+@pytest.mark.row("F30")
+def test_a_task_that_kills_all_there_is_is_found_out_over_the_lives_of_the_session() -> None:
+    tasks = milestone(task("bad"), task("x"), task("y"), task("after", "bad"))
+    simulation = Simulation(tasks, Settings(max_parallel=3), Script(seconds={"x": 10.0, "y": 10.0}))
+    assert killed_again_and_again(simulation, "bad", "b" * 9) == 5
+    assert run_out(simulation).status is SessionStatus.FAILED
+    assert reasons(simulation) == {
+        "bad": "the supervising process died 5 times while this task ran, the last time with nothing else running:"
+        " the task (or a program it starts) may be what kills it"
+    }
+    assert {"bad.4", "bad.5"} <= set(alone(simulation))
+    assert {key: simulation.state.tasks[key].phase for key in "xy"} == dict.fromkeys("xy", Phase.COMPLETED)
+
+
+def test_a_machine_that_goes_down_again_and_again_is_put_down_to_no_task() -> None:
+    simulation = Simulation(milestone(task("a"), task("b")), SETTINGS)
+    assert killed_again_and_again(simulation, "a", "cdefghij") == 8
+    assert run_out(simulation).status is SessionStatus.COMPLETED
+
+
+def test_lives_that_end_before_the_next_attempt_begins_are_counted_once() -> None:
+    simulation = Simulation(milestone(task("a")), SETTINGS)
+    assert go_on_until(simulation, "a.1")
+    for pid in range(2, 9):
+        simulation.record(SessionResumed(SETTINGS, "b", pid))
+    simulation.die()
+    assert simulation.state.tasks["a"].lives_lost == 1
+
+
 # --- pausing, stopping, settling ---------------------------------------------------------------------------
 
 

@@ -65,6 +65,7 @@ class Book:
         stage: Of the attempt that lives: ``granted``, ``prepared``, ``started``, ``ended`` or ``landed``.
         slot: That it holds.
         told: Whether the session was told to stop while its programs could run.
+        cut_off: Whether everything was killed while its programs could run.
         counts: How often its attempts came to each end.
         doomed: Whether it must not be attempted again: nothing is left but to say that it failed.
         judged: Whether there is an attempt that is over, and by which it may fail.
@@ -79,6 +80,7 @@ class Book:
     stage: str = ""
     slot: int = -1
     told: bool = False
+    cut_off: bool = False
     counts: dict[str, int] = attrs.Factory(dict)
     doomed: bool = False
     judged: bool = False
@@ -92,7 +94,7 @@ class Book:
 
     def over(self, *, doomed: bool, wait: float = 0.0) -> None:
         """Note that the attempt is over."""
-        self.fate, self.stage, self.judged = Fate.WAITING, "", True
+        self.fate, self.stage, self.judged, self.cut_off = Fate.WAITING, "", True, False
         self.doomed, self.due = doomed, self.ended + wait
 
 
@@ -196,9 +198,12 @@ class Reference:
             case SessionStarted(milestone=milestone):
                 self.books = {task.id: _fresh(task) for task in milestone.tasks}
             case SessionResumed():
+                cut_off = not self.ended
                 self.stop, self.settled, self.paused, self.ended = None, None, False, False
+                begun = {"started", "prepared" if self.isolated else "granted"}
                 for book in self.books.values():
                     book.counts.pop("deaths", None)
+                    book.cut_off = book.cut_off or (cut_off and not book.told and book.stage in begun)
             case MilestoneUpdated(milestone=milestone):
                 self._updated(milestone)
             case StopRequested():
@@ -318,10 +323,12 @@ class Reference:
             return
         if event.runner_died and not book.told:
             book.count("deaths")
+        if book.cut_off:
+            book.count("lives")
         untouched = book.told or (self.isolated and book.stage == "granted")
         careful = book.task.on_crash is not OnCrash.RERUN and not untouched
         # What is said of the attempts before this one holds still.
-        doomed = book.counts.get("losses", 0) > 2 or book.counts.get("deaths", 0) > 2
+        doomed = any(book.counts.get(what, 0) > most for what, most in (("losses", 2), ("deaths", 2), ("lives", 4)))
         book.over(doomed=doomed or careful)
 
     @staticmethod

@@ -76,8 +76,8 @@ def a_life_forgets_who_is_live(patch: pytest.MonkeyPatch) -> None:
     """A session that is taken up forgets which attempts were alive."""
     true = SessionState._begin_life
 
-    def begin(self: SessionState, wall: float) -> None:
-        true(self, wall)
+    def begin(self: SessionState, wall: float, boot: str) -> None:
+        true(self, wall, boot)
         self.live = {}
 
     patch.setattr(SessionState, "_begin_life", begin)
