@@ -1,7 +1,9 @@
 """The lock that a killed git leaves on the branch.
 
 Owns telling a lock that is provably ours and dead from one that somebody may hold. A lock is removed only
-when nothing changed about it during the second that our own git waited for it, it is ours by uid, and either
+when nothing changed about it during the second that our own git waited for it, it is ours by uid, no process
+has it open that we can look into (libgit2, JGit and dulwich have no name that tells them, but keep it open until
+the branch is moved, as git does until it has written), and either
 
 - it holds the name of a commit with this session's trailer: landings of a session come one after the other,
   and the programs of a role are dead before its replacement starts; or
@@ -31,6 +33,7 @@ _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 class RefLock:
     """What identifies a lock file and tells whether anybody touched it."""
 
+    device: int
     inode: int
     changed_ns: int
     owner: int
@@ -47,7 +50,9 @@ def look(repo: Repository) -> RefLock | None:
     lock = lock_path(repo)
     try:
         stat = lock.stat()
-        return RefLock(stat.st_ino, stat.st_mtime_ns, stat.st_uid, lock.read_text("ascii", "replace").strip())
+        return RefLock(
+            stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_uid, lock.read_text("ascii", "replace").strip()
+        )
     except OSError:
         return None
 
@@ -61,7 +66,7 @@ def ours_and_dead(repo: Repository, session: str, before: RefLock | None, after:
         before: The lock before our own git waited for it.
         after: The lock since.
     """
-    if before != after or after.owner != os.geteuid():
+    if before != after or after.owner != os.geteuid() or _is_held(after):
         return False
     if not after.content:
         return not _git_works_at((repo.top, repo.common_dir, repo.cache))
@@ -77,9 +82,29 @@ def ours_and_dead(repo: Repository, session: str, before: RefLock | None, after:
 
 def abandoned(repo: Repository, before: RefLock | None, after: RefLock | None) -> bool:
     """Whether the lock stood before our own git waited for it, still does, is ours, and no git is there to have it."""
-    if before is None or before != after or before.owner != os.geteuid():
+    if before is None or before != after or before.owner != os.geteuid() or _is_held(before):
         return False
     return not _git_works_at((repo.top, repo.common_dir, repo.cache))
+
+
+def _is_held(lock: RefLock) -> bool:
+    """Whether a process has the lock open; those that we may not look into, of other users, are taken not to."""
+    return any(_has_open(lock, process / "fd") for process in Path("/proc").glob("[0-9]*"))
+
+
+def _has_open(lock: RefLock, descriptors: Path) -> bool:
+    try:
+        names = os.listdir(descriptors)  # noqa: PTH208  (thousands of them, of which none is needed as a path)
+    except OSError:
+        return False
+    for name in names:
+        try:
+            found = os.stat(f"{descriptors}/{name}")  # noqa: PTH116
+        except OSError:  # closed meanwhile
+            continue
+        if (found.st_dev, found.st_ino) == (lock.device, lock.inode):
+            return True
+    return False
 
 
 def _is_git(command: str) -> bool:

@@ -543,6 +543,30 @@ def test_the_lock_of_a_kill_while_the_branch_was_written_anew_is_removed(project
 
 
 @pytest.mark.row("F16")
+@pytest.mark.parametrize("written", [False, True])
+def test_a_lock_that_a_living_process_holds_open_is_never_removed_whatever_the_process_is(
+    project: Project, written: bool
+) -> None:
+    ready = project.slot()
+    write(ready.path, "a.txt", "a\n")
+    first = _landed(project.land("task-1", base=ready.base))
+    lock = Path(project.repo.common_dir, f"{project.repo.ref}.lock")
+    with subprocess.Popen(
+        ["sh", "-c", 'exec 3> "$0"; printf "$1" >&3; echo; read -r _', str(lock), f"{first.sha}\\n" if written else ""],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+        assert isinstance(project.land("task-1", base=ready.base), Refusal)
+        assert lock.exists()
+        holder.communicate(b"\n")
+    assert project.land("task-1", base=ready.base) == AlreadyLanded(first.sha, files=1)
+    assert not lock.exists()
+
+
+@pytest.mark.row("F16")
 def test_an_empty_lock_stays_while_a_git_works_in_the_repository(project: Project) -> None:
     ready = project.slot()
     write(ready.path, "a.txt", "a\n")
