@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from actors.editor import set_statuses
@@ -29,6 +29,7 @@ from supervisor.finding import known_ids
 from supervisor.journal import Journal
 from supervisor.journal_reader import JournalReader
 from supervisor.ledger import Latest, latest_in
+from supervisor.testimony import begun
 from supervisor.waited import complete, run
 
 if TYPE_CHECKING:
@@ -155,18 +156,26 @@ def _isolation(former: Ledger | None, wish: Wish) -> Isolation:
 
 
 def mark_completed(
-    paths: ProjectPaths, milestone_id: str, former: Ledger | None, known: Collection[str]
+    paths: ProjectPaths,
+    milestone_id: str,
+    former: Ledger | None,
+    known: Collection[str],
+    testimony: tuple[str, Sequence[str]] = ("", ()),
 ) -> tuple[tuple[TaskCommit, ...], tuple[Event, ...]]:
-    """Take the branch's word for it: write into the milestone file that the tasks of its commits are completed.
+    """Take the word of others for it: write into the milestone file that tasks are completed that the journal lost.
+
+    These are the tasks of the branch's commits, and those that a session completed by what it left beside the journal.
 
     Args:
         paths: Of the project; its lock must be held.
         milestone_id: The milestone; nothing is done where its file cannot be read.
         former: As of :func:`commits_ahead`.
         known: As of :func:`commits_ahead`.
+        testimony: A session, and tasks that it had completed, whatever the journal says.
 
     Returns:
-        The commits; and facts to journal in the session, without which it would not heed the file for these tasks.
+        The commits, with an empty hash where there is none; and facts to journal in the session, without which it
+        would not heed the file for these tasks.
 
     Raises:
         RunRefusedError: git cannot list the commits (74).
@@ -177,19 +186,34 @@ def mark_completed(
     if milestone is None or milestone.id != milestone_id:
         return (), ()
     ahead = commits_ahead(paths, milestone, former, known, as_journaled=False)
+    have_commits = {one.task for one in ahead}
+    lost = [task for task in _lost(former, milestone, testimony) if task not in have_commits]
+    ahead += tuple(TaskCommit("", milestone_id, task, testimony[0]) for task in lost)
     tasks = dict.fromkeys((one.task for one in ahead), "completed")
     if tasks:
         update_file(path, lambda data: set_statuses(data, milestone=None, tasks=tasks, path=str(path)))
     return ahead, tuple(_made_pending(former, tasks)) if former is not None else ()
 
 
-def take_their_word(paths: ProjectPaths) -> dict[str, tuple[TaskCommit, ...]]:
+def _lost(former: Ledger | None, milestone: Milestone, testimony: tuple[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the tasks of a testimony that would be executed again; none where another session came after that one."""
+    session, tasks = testimony
+    if former is not None and former.session == session:
+        yield from (one for one in tasks if not _is_done(former, milestone, one, as_journaled=False))
+    elif former is None or begun(former.session) < begun(session):
+        yield from (one for one in tasks if _is_open(milestone, one))
+
+
+def take_their_word(
+    paths: ProjectPaths, testimonies: Mapping[str, tuple[str, Sequence[str]]] | None = None
+) -> dict[str, tuple[TaskCommit, ...]]:
     """Mark tasks of all active milestones as completed whose commits the journal does not know.
 
     Can be cut short and done again: what is marked in a file alone is still refused by a run.
 
     Args:
         paths: Of the project; its lock must be held, and its journal be whole, or not be there.
+        testimonies: By milestone, what a session is known to have completed besides (:mod:`supervisor.testimony`).
 
     Returns:
         What was marked, by milestone.
@@ -208,7 +232,8 @@ def take_their_word(paths: ProjectPaths) -> dict[str, tuple[TaskCommit, ...]]:
         for milestone_id in known_ids(paths):
             latest = Latest(milestone_id) if reader is None else latest_in(reader, milestone_id)
             refuse_unreadable(latest, paths.state_db)
-            ahead, facts = mark_completed(paths, milestone_id, latest.ledger, known)
+            testimony = (testimonies or {}).get(milestone_id, ("", ()))
+            ahead, facts = mark_completed(paths, milestone_id, latest.ledger, known, testimony)
             if ahead:
                 marked[milestone_id] = ahead
             stated += [(latest.ledger.session, encode_event(fact)) for fact in facts if latest.ledger is not None]
@@ -239,7 +264,7 @@ def _made_pending(ledger: Ledger, tasks: Iterable[str]) -> list[Event]:
         if task is None:
             continue
         if task.attempt is not None and task.attempt.id in ledger.state.live:
-            facts.append(AttemptEnded(task.attempt.id, Outcome.INTERRUPTED, detail="its commit is on the branch"))
+            facts.append(AttemptEnded(task.attempt.id, Outcome.INTERRUPTED, detail="it had completed its task"))
         if task.phase in {Phase.FAILED, Phase.SKIPPED}:
             facts.append(TaskRetried(task_id))
     return facts

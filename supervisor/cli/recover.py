@@ -30,6 +30,7 @@ from supervisor.journal_recover import Found, Recovered, look, recover
 from supervisor.leases import left_behind
 from supervisor.leftovers import clear_leftovers
 from supervisor.lock import LockHeldError, ProjectLock
+from supervisor.testimony import testified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,9 +48,10 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     Nothing is deleted: the damaged files and the projections that knew more stay beside the journal, with names that
     end in .lost-N. What is lost is said, by event and by task. Then the commits of the milestones' branches are
     compared: a task that has one, and that the journal does not know as done, is marked as completed in its milestone
-    file, so that it is not executed again. Worktrees that sessions which are over have left are removed, as any start
-    does, and what had not landed in them is archived. A journal that is whole and up to date is left alone. Cut short
-    at any moment, it can be run again.
+    file, so that it is not executed again; and so is a task of an unfinished session that what was put aside knows to
+    be completed. Worktrees that sessions which are over have left are removed, as any start does, and what had not
+    landed in them is archived. A journal that is whole and up to date is left alone. Cut short at any moment, it can
+    be run again.
 
     Exit codes: 0 done; 74 reading or writing failed; 75 another process runs here; 78 written by a newer version.
     """
@@ -58,7 +60,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
         with ProjectLock.acquire(paths, "milestonectl recover"):
             found = look(paths)
             recovered = recover(paths) if found.fault else Recovered(found.last, found.last)
-            marked = take_their_word(paths)
+            marked = take_their_word(paths, testified(paths, recovered.aside))
             tidied = _tidied(paths)
     except LockHeldError as error:
         raise CommandError(HELD, str(error), as_json=as_json) from error
@@ -115,6 +117,12 @@ def _lines(
         yield "nothing to repair: " + (
             f"all {found.last} events are whole" if found.last else "there is no journal yet"
         )
-    for milestone_id, commits in marked.items():
-        yield f"marked as completed in {shown(paths.file(milestone_id))}, because their work is on its branch:"
+    for milestone_id, tasks in marked.items():
+        place = f"marked as completed in {shown(paths.file(milestone_id))}"
+        commits, others = [one for one in tasks if one.sha], [one for one in tasks if not one.sha]
+        if commits:
+            yield f"{place}, because their work is on its branch:"
         yield from (f"  {one.task}: commit {one.sha[:12]} of session {one.session}" for one in commits)
+        if others:
+            yield f"{place}, because what was put aside says so, and they are not executed again:"
+        yield from (f"  {one.task}: of session {one.session}" for one in others)

@@ -2,6 +2,9 @@
 
 import json
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -23,6 +26,24 @@ def _damage(project: Project) -> None:
     place = content.index(b"PreflightPassed")
     content[place] ^= 1
     database.write_bytes(content)
+
+
+def cut_from(project: Project, seq: int) -> None:
+    """Damage the journal from an event on."""
+    with closing(sqlite3.connect(project.path / ".milestones" / "state.db")) as database, database:
+        database.execute("UPDATE events SET body = '{}' WHERE seq = ?", (seq,))
+
+
+def unfinished(project: Project, session: str, testifies: str) -> None:
+    """Let a session look as one that was killed, of which one file has its last word."""
+    sheet = project.path / ".milestones" / "sessions" / session / "session.json"
+    shown = {**json.loads(sheet.read_text(encoding="utf-8")), "status": "running"}
+    if testifies != "session.json":
+        shown["tasks"] = dict.fromkeys(shown["tasks"], "pending")
+        shown["seq"] = 1
+    sheet.write_text(json.dumps(shown), encoding="utf-8")
+    if testifies != "execution.jsonl":
+        (project.path / ".milestones" / "logs" / session / "execution.jsonl").unlink()
 
 
 def test_a_damaged_journal_is_refused_and_repaired_and_the_rest_is_kept_aside(project: Project, ctl: Ctl) -> None:
@@ -118,6 +139,39 @@ def test_a_session_whose_beginning_is_damaged_is_damage_and_no_defect(project: P
 
         assert found.code == 78, found.err
         assert "milestonectl recover" in found.err
+
+
+@pytest.mark.parametrize(
+    ("lost_from", "testifies"),
+    [("TaskCompleted", "session.json"), ("AttemptEnded", "execution.jsonl"), ("SessionStarted", "session.json")],
+)
+def test_a_task_without_a_commit_that_was_completed_in_what_is_lost_is_not_executed_again(
+    project: Project, ctl: Ctl, tmp_path: Path, lost_from: str, testifies: str
+) -> None:
+    """Whatever is left of it in the journal, and although somebody brought back an old milestone file."""
+    counted, gate = tmp_path / "counted", tmp_path / "go"
+    text = MILESTONE.replace("echo 1 > one", f"echo t1 >> {counted}")
+    text += f"  - {{id: t2, title: B, depends_on: [t1], run: 'echo t2 >> {counted}; test -e {gate}'}}\n"
+    file = project.write("m1", text)
+    assert project.ctl("run", "m1").code == 1
+    lost = next(record.seq for record, _ in project.records() if record.kind == lost_from)
+    session = project.session()
+    cut_from(project, lost)
+    unfinished(project, session, testifies)
+    file.write_text(text, encoding="utf-8")
+
+    done = ctl("recover", "--json")
+
+    assert (done.code, done.err) == (0, "")
+    marked = json.loads(done.out)["marked"]
+    # Of an attempt whose end is there the session knows itself that it is to be completed.
+    expected = (
+        [] if lost_from == "TaskCompleted" else [{"milestone": "m1", "task": "t1", "session": session, "sha": ""}]
+    )
+    assert marked == expected
+    gate.touch()
+    assert project.ctl("run", "m1").code == 0
+    assert counted.read_text(encoding="utf-8").split() == ["t1", "t2", "t2"]
 
 
 def test_a_deleted_journal_is_said_to_be_and_what_to_do(project: Project, ctl: Ctl) -> None:
