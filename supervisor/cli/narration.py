@@ -123,7 +123,8 @@ def _about_attempts(event: facts.Event, state: SessionState, plan: Plan) -> Iter
         case facts.TaskSkipped(task=task, reason=reason):
             yield executor, f"Skipped {task}: {reason}", Tone.WARNING
         case facts.WriteBackFailed(reason=reason):
-            yield executor, f"The statuses could not be written, the next run makes up for it: {reason}", Tone.WARNING
+            what = "The milestone file is not finished; once what hinders it is mended, the next run does that"
+            yield executor, f"{what}: {reason}", Tone.WARNING
         case facts.SessionSettled(status=facts.SessionStatus.COMPLETED):
             yield executor, "All tasks are done", Tone.GOOD
         case facts.SessionSettled(status=status, reason=reason):
