@@ -108,9 +108,12 @@ class Beat(msgspec.Struct, frozen=True):
 
     Attributes:
         mono: Seconds of the machine's monotonic clock when the loop answered.
+        below: Pid and start time (clock ticks) of what it is the parent of, as far as that has to be ended by others
+            should it die: the tops of the task trees of a runner that has only the sweep.
     """
 
     mono: float
+    below: tuple[tuple[int, int], ...] = ()
 
 
 def next_beat(now: float) -> float:

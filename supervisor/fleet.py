@@ -75,6 +75,7 @@ class Child(Generic[F]):
         mark: What its environment, and that of what it starts, can be recognized by.
         is_ready: Whether it has said so.
         beaten_at: Monotonic moment of the last heartbeat that was told.
+        below: What its last heartbeat named as below it: pid and start time.
     """
 
     key: str
@@ -93,6 +94,7 @@ class Child(Generic[F]):
     mark: str = ""
     is_ready: bool = False
     beaten_at: float = float("-inf")
+    below: tuple[tuple[int, int], ...] = ()
 
     def beats(self, now: float) -> bool:
         """Whether a heartbeat is worth being told of: a child that sends them without end fills no mailbox."""

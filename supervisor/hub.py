@@ -34,6 +34,7 @@ from supervisor.fleet import Child, Fleet
 from supervisor.fork_protocol import Namespace
 from supervisor.forked import MARK
 from supervisor.journal_errors import JournalBrokenError, JournalFullError
+from supervisor.leases import still_below
 from supervisor.linux import SWEEP_SECONDS, find_marked, kill_until_gone
 from supervisor.loop import Loop
 from supervisor.notices import Escalated, Notice
@@ -412,7 +413,8 @@ class Hub(threading.Thread):
             case Ready():
                 if child.gets_ready():
                     self.tell(child.session, told.Ready(now, child.id, child.incarnation))
-            case Beat():
+            case Beat(below=below):
+                child.below = below
                 if child.beats(now):
                     self.tell(child.session, told.Beat(now, child.id, child.incarnation))
             case Welcome() | Deliver() | Leave():
@@ -429,7 +431,7 @@ class Hub(threading.Thread):
     def orphaned(self, child: Child[Frame]) -> None:
         """Sweep what a child has left behind: the tasks of a runner, the programs of a role."""
         mark = (SESSION_MARK, child.session) if child.id == RUNNER else (MARK, child.mark)
-        kill_until_gone(lambda: find_marked(*mark), SWEEP_SECONDS)
+        kill_until_gone(lambda: {*find_marked(*mark), *still_below(child.below)}, SWEEP_SECONDS)
 
     def server_lost(self, reason: str) -> None:
         """Let every session stop."""

@@ -10,6 +10,9 @@ Left behind is
   copied has the sessions of the first in its journal, and that one may be at work;
 - what a role of one of the sessions started, and whose fork server is gone: one that lives ends its own.
 
+Where a runner and its fork server died together, what the runner's last heartbeat named as below it counts too, by pid
+and start time, whatever has become of its environment.
+
 Owns the judgement. Refuses to know when it is passed, and to kill.
 """
 
@@ -40,6 +43,16 @@ def left_behind(sessions: Collection[str], project: str) -> tuple[int, ...]:
     return tuple(
         pid for pid in linux.all_pids() if pid != os.getpid() and _is_left(pid, known, project) and linux.is_alive(pid)
     )
+
+
+def still_below(tops: Collection[tuple[int, int]]) -> set[int]:
+    """Name the living processes at and below those that a dead parent has named, whatever their environment says.
+
+    Args:
+        tops: Pid and start time (clock ticks) of each.
+    """
+    living = [pid for pid, ticks in tops if linux.start_ticks(pid) == ticks]
+    return {one for pid in living for one in (pid, *linux.descendants(pid)) if linux.is_alive(one)}
 
 
 def _is_left(pid: int, sessions: Collection[bytes], project: str) -> bool:

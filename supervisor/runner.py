@@ -39,6 +39,7 @@ from actors.state import RUNNER, Stage, decode_state
 from actors.veil import Veil
 from supervisor import linux
 from supervisor.attempts import Attempts, Verdict
+from supervisor.containment import Trees
 from supervisor.environment import TaskEnvironment, passed_on
 from supervisor.forked import MARK
 from supervisor.ladder import choose
@@ -69,6 +70,9 @@ LEAVE_SLACK: Final = 5.0
 
 FLOOD_SECONDS: Final = 0.1
 """Seconds between two looks at outputs of which one had to be cut."""
+
+MOST_TOPS: Final = 1000
+"""Processes that one heartbeat names at the most: a task that orphans more fills no link."""
 
 _WAKING: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DIED: Final = "the runner died"
@@ -205,7 +209,14 @@ class Runner:
             return
         self._beat_at = next_beat(now)
         if not self._link.wants_to_write:  # nobody reads at present; a sign of life can be left out
-            self._send(Beat(now))
+            self._send(Beat(now, self._tops()))
+
+    def _tops(self) -> tuple[tuple[int, int], ...]:
+        """Name the tops of all trees, for who has to end them should this process and the fork server die together."""
+        if self._containment.name != Trees.name or not len(self._attempts):
+            return ()
+        found = [(pid, linux.start_ticks(pid)) for pid in linux.children_of(os.getpid())[:MOST_TOPS]]
+        return tuple((pid, ticks) for pid, ticks in found if ticks is not None)
 
     def _heed_signals(self, now: float) -> None:
         received = self._signals.take()

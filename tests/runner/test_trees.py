@@ -1,10 +1,12 @@
 """Nothing of an attempt lives when its end is stated, whatever its processes do about it."""
 
+import os
 import signal
 
 import pytest
 
 from actors.events import AttemptEnded, Outcome, Settings, SlotPrepared, StopRequested, TaskCompleted
+from actors.frames import Beat
 from actors.model import Isolation
 from supervisor import linux
 from tests.runner.conftest import MakeStage
@@ -24,6 +26,23 @@ def test_a_daemonised_grandchild_that_holds_the_output_is_ended_first(stage: Sta
     ended = stage.run(sh(program(DAEMON, "pid") + "; while ! test -s pid; do :; done"))
     assert ended.outcome is Outcome.OK
     assert not linux.is_alive(stage.pid_in("pid"))
+
+
+@pytest.mark.row("F30")
+def test_each_heartbeat_names_the_tops_of_the_trees_and_none_without_any(stage: Stage) -> None:
+    os.mkfifo(stage.project / "go")
+    attempt = stage.grant("t", sh("(setsid env -i sleep 600 & echo $! > pid.new; mv pid.new pid); read -r _ < go"))
+    orphan = stage.pid_in("pid")
+    leader = stage.started(attempt).pid
+    named = {(pid, linux.start_ticks(pid)) for pid in (orphan, leader)}
+    stage.until(lambda: named <= set(_last_beat(stage).below) or None)
+    (stage.project / "go").write_text("\n", encoding="ascii")
+    stage.ended(attempt)
+    stage.until(lambda: not _last_beat(stage).below or None)
+
+
+def _last_beat(stage: Stage) -> Beat:
+    return next((frame for frame in reversed(stage.frames) if isinstance(frame, Beat)), Beat(0.0))
 
 
 def test_what_a_step_leaves_does_not_live_into_the_next(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from actors.state import ROLES
 from supervisor import core_events as told
 from supervisor.exits import Crashed, Normal, Shutdown, Unknown
 from supervisor.fleet import BEAT_SECONDS, SILENT_SECONDS
-from supervisor.linux import is_alive
+from supervisor.linux import is_alive, start_ticks
 from supervisor.notices import Escalated
 from tests.shell.hosting import SESSION, TIMEOUT
 from tests.shell.hubs import PUPPETS, Relay, Stage, no_more_descriptors, state_in
@@ -431,6 +432,31 @@ def test_a_runner_that_ends_after_its_fork_server_is_noticed_all_the_same(stage:
     wait_until(lambda: stage.hub.fork_server_pid not in {0, former})
     runner.signal(signal.SIGKILL)
     assert stage.wait_told(told.Exited, "runner").reason == Unknown("the fork server died")
+
+
+@pytest.mark.row("F7", "F30")
+def test_what_a_runner_named_as_below_it_is_ended_when_it_dies_together_with_its_fork_server(stage: Stage) -> None:
+    """However deep it is and whatever it has shed; not who has got the number of one of these since."""
+    runner = stage.welcomed("runner", role=False)
+    script = "setsid env -i sleep 600 & echo $!; wait"
+    bare: dict[str, str] = {}
+    with (
+        subprocess.Popen(["/bin/sh", "-c", script], env=bare, stdout=subprocess.PIPE, start_new_session=True) as top,
+        subprocess.Popen(["sleep", "600"], env=None, start_new_session=True) as another,
+    ):
+        assert top.stdout is not None
+        below = int(top.stdout.readline())
+        ticks = {one.pid: start_ticks(one.pid) or 0 for one in (top, another)}
+        runner.say(Beat(1.0, ((top.pid, ticks[top.pid]), (another.pid, ticks[another.pid] - 1))))
+        assert runner.settle(runner.propose(grant(1)))[1] == ()  # so it was heard
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            os.kill(stage.hub.fork_server_pid, number)
+            runner.signal(number)
+        assert stage.wait_told(told.Exited, "runner").reason == Unknown("the fork server died")
+        assert not is_alive(top.pid)
+        assert not is_alive(below)
+        assert is_alive(another.pid)
+        another.kill()
 
 
 def test_a_runner_that_was_asked_to_end_after_its_fork_server_died_did_as_it_was_told(stage: Stage) -> None:
