@@ -14,11 +14,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from actors.veil import Veil
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from loguru import Logger
@@ -107,10 +108,22 @@ def open_log_late(path: Path, level: str = "INFO") -> None:
     _LATE.append((path, level))
 
 
+class _Nobody:
+    """Stands for the logger where the system has no descriptor to load it with: as with a full disk, it is left out."""
+
+    def __getattr__(self, _: str) -> Callable[..., _Nobody]:
+        return self._nothing
+
+    def _nothing(self, *_: object, **__: object) -> _Nobody:
+        return self
+
+
 def log() -> Logger:
     """Return what to log to."""
-    from loguru import logger  # noqa: PLC0415 - see above
-
+    try:
+        from loguru import logger  # noqa: PLC0415 - see above
+    except OSError:
+        return cast("Logger", _Nobody())
     while _LATE:
         open_log(*_LATE.pop())
     return logger

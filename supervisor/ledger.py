@@ -25,7 +25,9 @@ from actors.events import (
     Fact,
     Record,
     SessionEnded,
+    SessionPaused,
     SessionStarted,
+    SessionUnpaused,
     UnknownKindError,
     decode_event,
     encode_event,
@@ -61,10 +63,23 @@ class Judged:
     Attributes:
         admitted: Facts to journal, with what they decode to.
         refusals: A line for each fact that was not admitted.
+        surprises: Those of them that somebody has to hear of who did not state the fact.
     """
 
     admitted: tuple[tuple[Fact, Event], ...]
     refusals: tuple[str, ...]
+    surprises: tuple[str, ...]
+
+
+def _is_superfluous(event: Event) -> bool:
+    """Whether a fact that is not admitted says what is known: of one shortage every role wants the session to pause."""
+    match event:
+        case SessionPaused(passing=passing):
+            return passing
+        case SessionUnpaused():
+            return True
+        case _:
+            return False
 
 
 class Ledger:
@@ -97,21 +112,25 @@ class Ledger:
         """
         admitted: list[tuple[Fact, Event]] = []
         refusals: list[str] = []
+        surprises: list[str] = []
         for fact in facts:
             try:
                 event = decode_event(fact.kind, fact.body)
             except (UnknownKindError, msgspec.DecodeError) as error:
                 refusals.append(f"{fact.kind}: {error}")
+                surprises.append(refusals[-1])
                 continue
             refusal = self.state.admits(event)
             if refusal:
                 refusals.append(f"{fact.kind}: {refusal}")
+                if not _is_superfluous(event):
+                    surprises.append(refusals[-1])
                 continue
             event = self._veiled(event)
             self.state.apply(Record(seq + len(admitted), self.session, wall, mono, fact.kind, fact.body), event)
             # Written anew: what the decoder skipped (fields that we do not know, in any shape) is not ours to keep.
             admitted.append((encode_event(event), event))
-        return Judged(tuple(admitted), tuple(refusals))
+        return Judged(tuple(admitted), tuple(refusals), tuple(surprises))
 
     def _veiled(self, event: Event) -> Event:
         """Hide what this process's environment says are the values of secrets: its tasks have theirs from there."""

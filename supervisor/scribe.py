@@ -189,7 +189,7 @@ class Scribe:
             facts.extend((proposal.session, fact) for fact, _ in judged.admitted)
             events.extend(event for _, event in judged.admitted)
             refused[index] = judged.refusals
-            for reason in judged.refusals if proposal.told is None else ():  # else who asked is told
+            for reason in judged.surprises if proposal.told is None else ():  # else who asked is told
                 session.observe(FactRefused(proposal.session, proposal.child, reason))
             if proposal.child:
                 key = (proposal.session, proposal.child, proposal.incarnation)

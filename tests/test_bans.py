@@ -27,6 +27,7 @@ LOOKS_UP: Final = frozenset(
         "supervisor/reloading.py",  # as above
         "supervisor/spec.py",  # as above
         "supervisor/target_path.py",  # what the embedding program itself named as its actor
+        "supervisor/tree_check.py",  # as above
         "supervisor/updating.py",  # fields of its own class
     }
 )

@@ -66,6 +66,7 @@ class Book:
         slot: That it holds.
         told: Whether the session was told to stop while its programs could run.
         cut_off: Whether everything was killed while its programs could run.
+        retried: Whether a command brought it back: what the file says of it may be from before that.
         counts: How often its attempts came to each end.
         doomed: Whether it must not be attempted again: nothing is left but to say that it failed.
         judged: Whether there is an attempt that is over, and by which it may fail.
@@ -81,6 +82,7 @@ class Book:
     slot: int = -1
     told: bool = False
     cut_off: bool = False
+    retried: bool = False
     counts: dict[str, int] = attrs.Factory(dict)
     doomed: bool = False
     judged: bool = False
@@ -161,8 +163,22 @@ class Reference:
         newer = milestone.by_id
         fixed = [book for book in self.books.values() if book.fate in {Fate.LIVE, Fate.COMPLETED}]
         return all(
-            book.task.id in newer and newer[book.task.id].depends_on == book.task.depends_on for book in fixed
+            book.task.id in newer
+            and newer[book.task.id].depends_on == book.task.depends_on
+            and not self._denies(newer[book.task.id].status, book)
+            for book in fixed
         ) and all(needed in newer for task in milestone.tasks for needed in task.depends_on)
+
+    @staticmethod
+    def _denies(status: FileStatus, book: Book) -> bool:
+        """Whether somebody has typed of a task that runs or is completed that it is something else."""
+        match status:
+            case FileStatus.COMPLETED:
+                return book.fate is Fate.LIVE
+            case FileStatus.CANCELLED:
+                return not book.retried
+            case _:
+                return False
 
     def runnable(self) -> list[str]:
         """Return the tasks that nothing but time and room keeps from being attempted."""
@@ -219,7 +235,9 @@ class Reference:
                 self.ended = True
                 self.ends.append(status)
             case TaskRetried(task=task):
-                self.books[task] = Book(self.books[task].task, Fate.WAITING, number=self.books[task].number)
+                self.books[task] = Book(
+                    self.books[task].task, Fate.WAITING, number=self.books[task].number, retried=True
+                )
             case TaskSkipped(task=task):
                 self.books[task].fate, self.books[task].by_hand = Fate.SKIPPED, False
             case TaskFailed(task=task):

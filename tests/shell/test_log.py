@@ -52,6 +52,26 @@ def test_a_place_that_cannot_be_written_is_nobody_s_trouble(tmp_path: Path, kind
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_without_a_descriptor_to_load_the_logger_with_a_line_is_left_out_and_the_next_one_is_not(
+    tmp_path: Path,
+) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+from actors.log import log, open_log_late
+open_log_late(Path(sys.argv[1]))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+log().bind(number=0).opt(exception=True).warning("left out")
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+log().bind(number=1).warning("something")
+"""
+    path = tmp_path / "one.log"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, timeout=60.0)
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["record"]["extra"] == {"number": 1}
+
+
 def test_a_long_file_is_put_aside_and_only_so_many_are_kept(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "one.log")
     line = "x" * (ROTATION // 2) + "\n"
