@@ -68,7 +68,7 @@ _ENOUGH: Final = 3
 _GIVEN_UP: Final = "not everything has ended as it was told to; what is left is killed, and the next run looks again"
 
 _HINTS: Final = {signal.SIGINT: "Ctrl-C again ends everything at once"}
-_OTHER_HINT: Final = "a second signal ends everything at once"
+_OTHER_HINT: Final = "signal again to end everything at once"
 
 _NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO})
 """Errors of writing to a pipe without a reader, and to a terminal that is gone."""

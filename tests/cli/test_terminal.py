@@ -160,6 +160,7 @@ def test_a_signal_ends_a_run_in_order_with_its_code(project: Project, number: si
     running.process.send_signal(number)
     assert running.wait(30.0) == code
     assert f"{number.name} received" in running.text()
+    assert "signal again to end everything at once" in running.text()
     assert project.session_json()["status"] == "interrupted"
 
 
