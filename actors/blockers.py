@@ -129,7 +129,8 @@ def _of_session(state: SessionState) -> Iterator[BlockerRaised]:
             severity=Severity.CRITICAL,
             task="",
             evidence=state.git.refused.reason,
-            proposal=f"alternative approach: {state.git.refused.cure}",
+            proposal="alternative approach: "
+            + (state.git.refused.cure or "mend what is said above, then run the milestone again"),
         )
     if state.git.push_refused:
         yield BlockerRaised(

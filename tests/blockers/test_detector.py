@@ -450,6 +450,13 @@ def test_a_session_that_cannot_start_is_critical(tmp_path: Path) -> None:
         assert raised(stage)["git"].proposal == "alternative approach: use a checkout"
 
 
+def test_a_refusal_of_git_that_names_no_cure_is_proposed_one(tmp_path: Path) -> None:
+    with bench(tmp_path) as stage:
+        stage.happen(GitRefused("git cannot create the branch: the filter failed", ""))
+        proposal = raised(stage)["git"].proposal
+        assert proposal == "alternative approach: mend what is said above, then run the milestone again"
+
+
 # --- one alert per claim, by age, through crashes ----------------------------------------------------------------
 
 
