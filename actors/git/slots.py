@@ -57,6 +57,7 @@ _DETACHED: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\n")
 _AT_REST: Final = frozenset(
     ("HEAD", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "commondir", "gitdir", "index", "logs", "refs")
 )
+_OWNED_BY: Final = "worktree slots of milestoned for "
 
 
 @attrs.frozen
@@ -189,14 +190,22 @@ def slots(repo: Repository) -> tuple[int, ...]:
     return tuple(sorted({int(name[1]) for name in names if name}))
 
 
+def _was_of_nobody_left(marker: Path) -> bool:
+    """Whether the mark is our own and names a repository that is no directory any more."""
+    said = marker.read_text(encoding="utf-8")
+    return said.startswith(_OWNED_BY) and not Path(said.removeprefix(_OWNED_BY).removesuffix("\n")).is_dir()
+
+
 def claim_cache(repo: Repository) -> Refusal | None:
     """Make the slots directory and mark it as this repository's; refuse one that is somebody else's."""
     marker = Path(repo.cache, OWNER_FILE)
-    owner = f"worktree slots of milestoned for {repo.common_dir}\n"
+    owner = f"{_OWNED_BY}{repo.common_dir}\n"
     try:
         Path(repo.cache).mkdir(mode=0o700, parents=True, exist_ok=True)
         unmarked = not marker.exists() or marker.stat().st_size == 0
-        if unmarked and {entry.name for entry in Path(repo.cache).iterdir()} <= {OWNER_FILE}:
+        if (unmarked or _was_of_nobody_left(marker)) and {entry.name for entry in Path(repo.cache).iterdir()} <= {
+            OWNER_FILE
+        }:
             at("git.cache.made")
             marker.write_text(owner, encoding="utf-8")
             at("git.cache.claimed")

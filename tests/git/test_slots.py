@@ -436,6 +436,20 @@ def test_a_directory_that_is_not_ours_is_never_cleaned(project: Project) -> None
     assert (cache / "milestone-001-slot-0/precious.txt").exists()
 
 
+@pytest.mark.parametrize("lives", [False, True])
+def test_an_empty_slots_directory_of_a_repository_that_is_gone_is_taken_over(
+    project: Project, tmp_path: Path, lives: bool
+) -> None:
+    former = tmp_path / "former" / ".git"
+    former.parent.mkdir()
+    if lives:
+        former.mkdir()
+    else:
+        former.write_text("gitdir: elsewhere\n", encoding="utf-8")
+    write(Path(project.repo.cache), "owner", f"worktree slots of milestoned for {former}\n")
+    assert isinstance(drive(prepare_slot(project.repo, 0, project.base)), Refusal) is lives
+
+
 def test_the_slots_of_another_milestone_and_the_users_own_worktrees_stay(project: Project, tmp_path: Path) -> None:
     project.slot()
     mine = tmp_path / "mine"
