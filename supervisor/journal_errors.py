@@ -102,6 +102,19 @@ class JournalBrokenError(JournalError):
         super().__init__(path, f"the journal cannot be relied on any more ({what})", cure)
 
 
+class JournalDeniedError(JournalBrokenError):
+    """The journal is somebody else's, and only they may read it.
+
+    Attributes:
+        owner: The name of the user whose it is.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        what = f"this project is {owner}'s, who alone may read its journal"
+        JournalError.__init__(self, path, what, f"run this as {owner}, or `milestonectl init` a project of your own")
+        self.owner = owner
+
+
 class JournalGoneError(JournalBrokenError):
     """Somebody removed or replaced the file while it was in use.
 

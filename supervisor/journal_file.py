@@ -30,6 +30,7 @@ from supervisor import chain
 from supervisor.journal_errors import (
     JournalBrokenError,
     JournalDamagedError,
+    JournalDeniedError,
     JournalError,
     JournalFullError,
     JournalMissingError,
@@ -118,6 +119,15 @@ def read_witness(path: Path) -> tuple[int, bytes] | None:
         return chain.unpack_witness(witness_path(path).read_bytes())
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise denied(path) from error
+
+
+def denied(path: Path) -> JournalError:
+    """Return what it means that this user may not read a journal: whose it is."""
+    with contextlib.suppress(OSError, KeyError):
+        return JournalDeniedError(path, path.owner())
+    return JournalDeniedError(path, "another user")
 
 
 def recovered_path(path: Path) -> Path:
@@ -221,6 +231,11 @@ def _size(path: Path) -> int:
         raise JournalBrokenError(path, error.strerror or str(error)) from error
 
 
+def undecoded(error: Exception) -> str:
+    """Say what keeps an event from being decoded, without Python's words for what we wanted to do with it."""
+    return "a value of it is missing or of another kind" if isinstance(error, TypeError) else str(error)
+
+
 def failure(path: Path, error: Exception, seq: int = 0) -> JournalError:
     """Return what a failed read means: damage, or a machine that cannot read.
 
@@ -235,7 +250,7 @@ def failure(path: Path, error: Exception, seq: int = 0) -> JournalError:
     if code & 0xFF in _UNREADABLE and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return JournalBrokenError(path, str(error))
     if not isinstance(error, sqlite3.Error):
-        return JournalDamagedError(path, seq, f"it cannot be decoded ({error})")
+        return JournalDamagedError(path, seq, f"it cannot be decoded ({undecoded(error)})")
     return JournalDamagedError(path, seq, f"SQLite cannot read it ({error})")
 
 

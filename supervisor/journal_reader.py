@@ -22,7 +22,7 @@ from supervisor.journal_errors import (
     JournalMissingError,
     JournalVersionError,
 )
-from supervisor.journal_file import Form
+from supervisor.journal_file import Form, failure
 from supervisor.journal_verify import UNDECODABLE, SessionSummary
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class JournalReader:
             try:
                 whole = not checks or chain.crc(chain.canonical(seq, session, wall, mono, kind, body)) == check
             except UNDECODABLE as error:
-                raise JournalDamagedError(self.path, seq, f"it cannot be decoded ({error})") from error
+                raise failure(self.path, error, seq) from error
             if not whole:
                 raise JournalDamagedError(self.path, seq, "its checksum is not that of what stands there")
             name = texts.get(session) or texts.setdefault(session, session.decode())

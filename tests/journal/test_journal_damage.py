@@ -20,6 +20,7 @@ from attrs import frozen
 from actors.events import Record
 from supervisor import chain, journal_file
 from supervisor.journal import Journal, JournalDamagedError, JournalError, JournalReader
+from supervisor.journal_file import denied, failure
 from tests.journal import damage
 from tests.journal.samples import SESSION, many
 
@@ -177,6 +178,20 @@ def test_an_event_that_lost_its_type_is_damage_to_who_only_reads(closed: Image, 
             list(reader.records())
         with pytest.raises(JournalDamagedError, match="at event 1: it cannot be decoded"):
             reader.sessions()
+
+
+def test_whose_a_journal_is_that_may_not_be_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    said = str(denied(path))
+    assert f"this project is {path.owner()}'s, who alone may read its journal; run this as {path.owner()}" in said
+    assert "this project is another user's" in str(denied(tmp_path / "nowhere"))
+
+
+def test_an_event_without_a_value_is_told_of_in_words_for_people(tmp_path: Path) -> None:
+    said = str(failure(tmp_path, TypeError("can't concat NoneType to bytes"), 3))
+    assert "at event 3: it cannot be decoded (a value of it is missing or of another kind);" in said
+    assert "NoneType" not in said
 
 
 def test_an_event_whose_text_became_bytes_is_still_one_of_its_session(closed: Image, tmp_path: Path) -> None:
