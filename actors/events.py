@@ -488,6 +488,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
         cpu_seconds: User and system time of the reaped processes.
         max_rss: Largest resident set in bytes of any reaped process.
         runner_died: Whether it was interrupted because the runner itself ended, without having been asked to.
+        lost: Whether it was interrupted because the folder that it ran in was gone when a program of it failed.
     """
 
     attempt: str
@@ -499,6 +500,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     cpu_seconds: float = 0.0
     max_rss: int = 0
     runner_died: bool = False
+    lost: bool = False
 
     @property
     def explanation(self) -> str:

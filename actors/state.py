@@ -257,6 +257,7 @@ class SessionState(Admission):
             failures=task.failures + failed,
             interruptions=task.interruptions + (not failed),
             runner_deaths=task.runner_deaths + (event.runner_died and not attempt.stopped),
+            losses=task.losses + event.lost,
             lives_lost=task.lives_lost + (attempt.cut_off and not failed),
         )
 

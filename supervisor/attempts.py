@@ -14,6 +14,7 @@ seconds of the monotonic clock.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
@@ -56,6 +57,7 @@ class Verdict:
     code: int = 0
     detail: str = ""
     runner_died: bool = False
+    lost: bool = False
 
 
 @attrs.frozen
@@ -317,6 +319,9 @@ class Attempts:
             attempt.began += former.delay if short else 0.0  # the task has nothing of that time
             attempt.state = Delayed(now + former.delay, former.tries + 1, delay, short)
             return
+        if not error.passing and (lost := _lost(attempt)):
+            self._conclude(attempt, lost, now)
+            return
         reason = f"{error.reason} (tried {former.tries + 1} times)" if error.passing else error.reason
         reason = attempt.place.veil.hide(reason)
         note_in_log(attempt.place, reason)
@@ -368,6 +373,8 @@ class Attempts:
         if status == 0:
             last = attempt.step + 1 == len(attempt.granted.steps)
             return Verdict(Outcome.OK) if last else None
+        if lost := _lost(attempt):
+            return lost
         detail = f"killed by {signal_name(-status)}" if status < 0 else ""
         if status in KILLED and self._memory_kills.happened():
             detail = "killed, while the kernel killed for want of memory"
@@ -397,5 +404,14 @@ class Attempts:
                 cpu_seconds=usage.cpu_seconds,
                 max_rss=usage.max_rss,
                 runner_died=verdict.runner_died,
+                lost=verdict.lost,
             )
         )
+
+
+def _lost(attempt: _Attempt) -> Verdict | None:
+    """Judge an attempt that failed by whether the folder that it was given is still there."""
+    if Path(attempt.place.directory).is_dir():
+        return None
+    step = attempt.present.label if attempt.granted.steps else "it"
+    return Verdict(Outcome.INTERRUPTED, 0, f"{attempt.place.directory} was gone when {step} failed", lost=True)

@@ -217,9 +217,10 @@ def test_a_task_goes_through_its_phases() -> None:
         ((AttemptEnded("a.1", Outcome.INTERRUPTED),), {"interruptions": 1}),
         ((AttemptEnded("a.1", Outcome.CANCELLED),), {"interruptions": 1}),
         ((AttemptEnded("a.1", Outcome.INTERRUPTED, runner_died=True),), {"interruptions": 1, "runner_deaths": 1}),
+        ((AttemptEnded("a.1", Outcome.INTERRUPTED, lost=True),), {"interruptions": 1, "losses": 1}),
         ((OK, LandConflicted("a.1", ("x",))), {"conflicts": 1}),
         ((OK, LandFailed("a.1", "no")), {"failures": 1}),
-        ((OK, LandFailed("a.1", "gone", lost=True)), {"interruptions": 1}),
+        ((OK, LandFailed("a.1", "gone", lost=True)), {"interruptions": 1, "losses": 1}),
     ],
 )
 def test_an_attempt_that_came_to_nothing_is_counted_and_its_task_waits_again(
@@ -227,7 +228,7 @@ def test_an_attempt_that_came_to_nothing_is_counted_and_its_task_waits_again(
 ) -> None:
     state = folded(READY, *RUNNING, *end)
     task = state.tasks["a"]
-    names = ("failures", "interruptions", "conflicts", "slot_failures", "runner_deaths")
+    names = ("failures", "interruptions", "conflicts", "slot_failures", "losses", "runner_deaths")
     counts = {name: getattr(task, name) for name in names}
     assert {name: count for name, count in counts.items() if count} == counted
     assert (task.phase, state.live) == (Phase.PENDING, {})

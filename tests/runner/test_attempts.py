@@ -146,8 +146,22 @@ def test_a_directory_that_is_gone_is_named(make_stage: MakeStage) -> None:
     gone = str(stage.project / "gone")
     stage.journal(SlotPrepared(attempt, gone, "0" * 40))
     ended = stage.ended(attempt)
-    assert (ended.outcome, ended.code) == (Outcome.FAILED, 126)
-    assert ended.detail == f"its directory {gone} cannot be entered: No such file or directory"
+    assert (ended.outcome, ended.lost) == (Outcome.INTERRUPTED, True)
+    assert ended.detail == f"{gone} was gone when run failed"
+
+
+@pytest.mark.parametrize(("line", "lost"), [('rm -r "$PWD"; exit 2', True), ("exit 2", False)])
+def test_a_task_that_fails_because_its_directory_was_taken_away_has_lost_it(
+    make_stage: MakeStage, line: str, lost: bool
+) -> None:
+    stage = make_stage(settings=Settings())
+    stage.start()
+    attempt = stage.grant("t", sh(line))
+    slot = stage.project / "slot"
+    slot.mkdir()
+    stage.journal(SlotPrepared(attempt, str(slot), "0" * 40))
+    ended = stage.ended(attempt)
+    assert (ended.outcome, ended.lost) == (Outcome.INTERRUPTED if lost else Outcome.FAILED, lost)
 
 
 def test_a_prompt_finds_the_end_of_input_at_once(stage: Stage) -> None:
