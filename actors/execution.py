@@ -67,6 +67,7 @@ DEATH_PAUSE: Final = 12.0
 """Seconds without grants after such a death: with the first ones that makes nine in the worst minute, and ten are
 mended."""
 
+_DECIDED: Final = frozenset({Phase.COMPLETED, Phase.SKIPPED})
 _RUNS: Final = frozenset({Stage.GRANTED, Stage.PREPARED, Stage.STARTED})
 """Stages of an attempt whose programs run, or may."""
 
@@ -160,9 +161,13 @@ class Execution:
         if attempt in self._state.live:
             return
         task = self._task_of.pop(attempt, None)
-        if task is not None:
-            self._claims.released(task)
-            self._unjudged.add(task)
+        if task is None:
+            return
+        if self._state.tasks[task].phase in _DECIDED:
+            self._is_stale = True
+            return
+        self._claims.released(task)
+        self._unjudged.add(task)
 
     # --- deciding -------------------------------------------------------------------------------------------
 

@@ -112,6 +112,8 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
         completed_wall: When it was completed in this session, epoch seconds; 0 otherwise.
         before: Whether the file already declared it completed when the session began.
         retried: Whether a command brought it back: what the file says of it from before counts no more.
+        typed: What a person has made of it in the file while an attempt of it lived: so it is when that is over, unless
+            it was completed.
     """
 
     phase: Phase = Phase.PENDING
@@ -128,6 +130,12 @@ class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
     completed_wall: float = 0.0
     before: bool = False
     retried: bool = False
+    typed: Phase | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether an attempt of it lives."""
+        return self.phase in _LIVE
 
 
 def first_states(milestone: Milestone) -> dict[str, TaskState]:
@@ -139,6 +147,9 @@ def first_states(milestone: Milestone) -> dict[str, TaskState]:
     }
 
 
+_LIVE: Final = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.LANDING})
+
+
 def carried_over(former: TaskState | None, fresh: TaskState) -> TaskState:
     """Return what a task is under a newer snapshot: what happened stays, what a person decided in the file counts.
 
@@ -148,12 +159,24 @@ def carried_over(former: TaskState | None, fresh: TaskState) -> TaskState:
     """
     if former is None:
         return fresh
+    if former.is_live:
+        decided = fresh.phase is not Phase.PENDING and not former.retried
+        return msgspec.structs.replace(former, typed=fresh.phase if decided else None)
     by_hand = former.phase is Phase.PENDING and fresh.phase is not Phase.PENDING
     # Who was skipped by a command has a reason, and comes back by a command.
     brought_back = former.phase is Phase.SKIPPED and not former.reason and fresh.phase is not Phase.SKIPPED
     if by_hand or brought_back:
         return msgspec.structs.replace(former, phase=fresh.phase, before=fresh.before)
     return former
+
+
+def decided(task: TaskState) -> TaskState:
+    """Return what a task is whose attempt is over: what a person has made of it meanwhile, where it came to nothing."""
+    if task.typed is None:
+        return task
+    if task.phase is not Phase.PENDING:
+        return msgspec.structs.replace(task, typed=None)
+    return msgspec.structs.replace(task, phase=task.typed, before=task.typed is Phase.COMPLETED, typed=None)
 
 
 class ChildState(msgspec.Struct, frozen=True):

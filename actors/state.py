@@ -91,6 +91,7 @@ from actors.standing import (
     Stage,
     TaskState,
     carried_over,
+    decided,
     first_states,
 )
 
@@ -226,6 +227,7 @@ class SessionState(Admission):
         task_id, task, attempt = found
         folded = self.tasks[task_id] = self._attempt_folds[type(event)](self, event, task, attempt, wall)
         if folded.attempt is not None and folded.attempt.stage is _OVER:
+            self.tasks[task_id] = decided(folded)
             del self.live[event.attempt]
             self.stalled.pop(event.attempt, None)
 

@@ -178,7 +178,8 @@ def _set_by_hand(state: SessionState, milestone: Milestone) -> bool:
     for task in milestone.tasks:
         known = state.tasks.get(task.id)
         phase = None if known is None else known.phase
-        if phase is Phase.PENDING and task.status in {FileStatus.CANCELLED, FileStatus.COMPLETED}:
+        open_still = known is not None and (phase is Phase.PENDING or (known.is_live and not known.retried))
+        if open_still and task.status in {FileStatus.CANCELLED, FileStatus.COMPLETED}:
             return True
         skipped_by_hand = phase is Phase.SKIPPED and known is not None and not known.reason
         if skipped_by_hand and task.status is not FileStatus.CANCELLED:

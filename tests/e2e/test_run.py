@@ -14,7 +14,9 @@ from tests.e2e.stage import (
     assert_done_once,
     assert_files_written,
     assert_nothing_lives,
+    milestone_of,
     pids_of_children,
+    waits_for,
 )
 from tests.repositories import git
 from tests.waiting import wait_until
@@ -392,6 +394,31 @@ def test_a_cancelled_task_is_taken_from_the_file_on_resume(project: Project) -> 
 
     assert done.code == 0, done.out
     assert project.session_json()["tasks"] == {"t1": "completed", "t2": "skipped"}
+
+
+@pytest.mark.parametrize(("typed", "kept"), [("cancelled", "skipped"), ("completed", "completed")])
+def test_what_a_person_makes_of_a_task_that_ran_when_all_was_killed_counts(
+    project: Project, place: Path, typed: str, kept: str
+) -> None:
+    path = project.write(
+        "m1",
+        milestone_of(
+            {"id": "t1", "status": "pending", "run": f"echo x >> '{place}/ran'; {waits_for(place / 'go')}"},
+            {"id": "t2", "depends_on": ["t1"] if typed == "completed" else [], "run": "echo 2 > two"},
+        ),
+    )
+    running = project.start("run", "m1", "--max-parallel", "1")
+    wait_until((place / "ran").exists, 60.0, "the task runs")
+    wait_until(lambda: "in_progress" in path.read_text(encoding="utf-8"), 60.0, "the file says so")
+    running.kill()
+    path.write_text(path.read_text(encoding="utf-8").replace("in_progress", typed), encoding="utf-8")
+
+    done = project.ctl("run", "m1")
+
+    assert done.code == 0, done.out + done.err
+    assert (place / "ran").read_text(encoding="utf-8") == "x\n"
+    assert project.session_json()["tasks"] == {"t1": kept, "t2": "completed"}
+    assert typed in (project.path / ".milestones" / "completed" / "m1.yaml").read_text(encoding="utf-8")
 
 
 def test_a_milestone_whose_tasks_were_edited_meanwhile_stays_active(project: Project) -> None:

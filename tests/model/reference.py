@@ -67,6 +67,7 @@ class Book:
         told: Whether the session was told to stop while its programs could run.
         cut_off: Whether everything was killed while its programs could run.
         retried: Whether a command brought it back: what the file says of it may be from before that.
+        typed: What a person has made of it in the file while it lived.
         counts: How often its attempts came to each end.
         doomed: Whether it must not be attempted again: nothing is left but to say that it failed.
         judged: Whether there is an attempt that is over, and by which it may fail.
@@ -83,6 +84,7 @@ class Book:
     told: bool = False
     cut_off: bool = False
     retried: bool = False
+    typed: Fate | None = None
     counts: dict[str, int] = attrs.Factory(dict)
     doomed: bool = False
     judged: bool = False
@@ -98,6 +100,8 @@ class Book:
         """Note that the attempt is over."""
         self.fate, self.stage, self.judged, self.cut_off = Fate.WAITING, "", True, False
         self.doomed, self.due = doomed, self.ended + wait
+        if self.typed is not None:
+            self.fate, self.by_hand, self.typed = self.typed, self.typed is Fate.SKIPPED, None
 
 
 def _fresh(task: Task) -> Book:
@@ -142,8 +146,8 @@ class Reference:
         """Whether nothing more can be wanted of this life."""
         return self.settled is not None or self.ended
 
-    def accepts(self, verb: Event) -> bool:
-        """Foretell whether a verb is accepted at this moment."""
+    def accepts(self, verb: Event, *, begins: bool) -> bool:
+        """Foretell whether a verb is accepted at this moment; see :meth:`World.ask`."""
         match verb:
             case SessionPaused() | SessionUnpaused():
                 return not self.is_over
@@ -152,7 +156,7 @@ class Reference:
             case TaskSkipped(task=task):
                 return self._open_to(task, Fate.WAITING, Fate.FAILED)
             case MilestoneUpdated(milestone=milestone):
-                return not self.is_over and self._fits(milestone)
+                return not self.is_over and self._fits(milestone) and (begins or not self._denied(milestone))
             case _:
                 return True
 
@@ -163,11 +167,11 @@ class Reference:
         newer = milestone.by_id
         fixed = [book for book in self.books.values() if book.fate in {Fate.LIVE, Fate.COMPLETED}]
         return all(
-            book.task.id in newer
-            and newer[book.task.id].depends_on == book.task.depends_on
-            and not self._denies(newer[book.task.id].status, book)
-            for book in fixed
+            book.task.id in newer and newer[book.task.id].depends_on == book.task.depends_on for book in fixed
         ) and all(needed in newer for task in milestone.tasks for needed in task.depends_on)
+
+    def _denied(self, milestone: Milestone) -> bool:
+        return any(self._denies(task.status, self.books[task.id]) for task in milestone.tasks if task.id in self.books)
 
     @staticmethod
     def _denies(status: FileStatus, book: Book) -> bool:
@@ -176,7 +180,7 @@ class Reference:
             case FileStatus.COMPLETED:
                 return book.fate is Fate.LIVE
             case FileStatus.CANCELLED:
-                return not book.retried
+                return book.fate in {Fate.LIVE, Fate.COMPLETED} and not book.retried
             case _:
                 return False
 
@@ -253,6 +257,9 @@ class Reference:
             fresh = _fresh(task)
             book = self.books[task.id] = former.get(task.id, fresh)
             book.task = task
+            if book.fate is Fate.LIVE:
+                decided = fresh.fate is not Fate.WAITING and not book.retried
+                book.typed = fresh.fate if decided else None
             cancelled = book.fate is Fate.WAITING and fresh.fate is not Fate.WAITING
             if cancelled or (book.by_hand and fresh.fate is not Fate.SKIPPED):
                 book.fate, book.by_hand = fresh.fate, fresh.by_hand

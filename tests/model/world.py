@@ -119,10 +119,15 @@ class World:
         assert self.replica == self.ledger.state, "what the records fold to is not what lives"
         return judged.refusals
 
-    def ask(self, verb: Event) -> bool:
-        """Ask for something; whether it is accepted is foretold by the model."""
-        foretold = self.reference.accepts(verb)
-        if isinstance(verb, MilestoneUpdated):
+    def ask(self, verb: Event, *, begins: bool = False) -> bool:
+        """Ask for something; whether it is accepted is foretold by the model.
+
+        Args:
+            verb: What.
+            begins: Whether it is a life that begins that takes in an edit, and not the ``update`` of one under way.
+        """
+        foretold = self.reference.accepts(verb, begins=begins)
+        if isinstance(verb, MilestoneUpdated) and not begins:
             refused = compare(self.ledger.state, verb.milestone).refusal or "".join(self.state_facts(verb))
         else:
             refused = "".join(self.state_facts(verb))
@@ -170,7 +175,7 @@ class World:
         self.is_up, self.deaths = True, 0
         assert self.state_facts(SessionResumed(self.settings, "boot", 2 + len(self.reference.ends))) == ()
         if edited is not None:
-            self.ask(MilestoneUpdated(edited))
+            self.ask(MilestoneUpdated(edited), begins=True)
         self._bear_all()
 
     # --- children ------------------------------------------------------------------------------------------------
