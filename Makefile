@@ -86,7 +86,7 @@ coverage: install ## Run the tests and show which lines and branches they miss
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 # One after the other and alone: they measure ratios, and a busy machine bends even those.
-BENCHES := reader plan journal restart tasks makespan idle git sampling control status
+BENCHES := reader plan journal restart tasks makespan idle git sampling control status growth
 
 .PHONY: bench
 bench: install ## Measure what docs/benchmarks.md lists
