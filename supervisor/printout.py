@@ -36,6 +36,10 @@ class Printout:
         self.descriptor = os.open(path, flags, 0o600)
         self._most = most
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was printed so far."""
+        return os.fstat(self.descriptor).st_size == 0
+
     def cut(self) -> int:
         """Cut the file if it has grown beyond its bound; return how many bytes were given up.
 

@@ -238,6 +238,10 @@ class Project:
             self._lock.disown()
             self.hub.disown()
 
+    def has_printed(self) -> bool:
+        """Tell whether the file that children print to holds anything."""
+        return not self._printout.is_empty()
+
     def code_of(self, *, broken: bool) -> int:
         """Return the exit code of a failure that nothing can go on after."""
         return HELD if self.lock_lost else BROKEN if broken else IO_ERROR

@@ -443,7 +443,9 @@ class SessionRun:
         reason = ""
         match end.cause:
             case EndCause.INTENSITY:
-                reason = f"the roles kept failing: more than {FLAGS.intensity} restarts in {FLAGS.period:.0f} s"
+                often = f"more than {FLAGS.intensity} restarts in {FLAGS.period:.0f} s"
+                said = f"; see {self.project.printout}" if self.project.has_printed() else ""
+                reason = f"the roles kept failing: {often}{said}"
             case EndCause.START_FAILED:
                 reason = self._start_failed(end.reason)
             case EndCause.ASKED | EndCause.AUTO_SHUTDOWN:

@@ -357,3 +357,27 @@ def test_an_executor_that_keeps_dying_pauses_the_session_and_the_next_run_resume
     assert project.session_json()["status"] == "paused"
     assert_nothing_lives(project, list(pids_of_children(project.records()).values()))
     assert_resumes(project, place / "go", {"t1": ()})
+
+
+@pytest.mark.row("F3")
+def test_who_pauses_a_session_by_crashing_again_and_again_is_looked_up_in_what_the_roles_said(
+    project: Project, place: Path
+) -> None:
+    running = start_waiting(project, place / "go")
+    pid = ready_pid(project, "git_integration")
+    logs = project.path / ".milestones" / "logs" / project.session()
+    (logs / "git.jsonl").rename(logs / "git.jsonl.away")
+    (logs / "git.jsonl").mkdir()
+    os.kill(pid, signal.SIGKILL)
+
+    assert running.wait() == 1, running.text()
+
+    assert f"the roles kept failing: more than 10 restarts in 60 s; see {logs}/children.log" in running.text()
+    said = (logs / "children.log").read_text(encoding="utf-8")
+    assert (
+        f"git_integration, started for the 2. time, crashed: IsADirectoryError: [Errno 21] Is a directory: '{logs}"
+        in said
+    )
+    assert "Traceback" not in running.text() + said
+    (logs / "git.jsonl").rmdir()
+    assert_resumes(project, place / "go", {"t1": ()})
