@@ -107,6 +107,8 @@ class TaskExecutor(RoleActor):
         if isinstance(event, MilestoneUpdated):
             self._unwritten = set(self.state.tasks)
             self._seen_as, self._left_as = None, b""
+            # What was left out may be no task any more, and the milestone's word may have been left out as well.
+            self._left_out, self._milestone_word = frozenset(), ""
         attempt = getattr(event, "attempt", "")
         task = getattr(event, "task", "") or task_of(attempt)
         if task in self.state.tasks:

@@ -850,6 +850,38 @@ def test_a_status_that_a_person_sets_is_no_difference_any_more_once_it_is_taken_
     assert executor.statuses(executor.done) == ["completed", "cancelled"]
 
 
+def test_the_milestone_begins_in_its_file_too_once_an_edit_is_taken_in(executor: Executor) -> None:
+    edited = executor.file.read_text(encoding="utf-8") + "status: pending\n"
+    write_milestone(executor.project, "m1", edited.replace("depends_on: [a], ", ""))
+    executor.open()
+    executor.pass_writings()
+    assert "\nstatus: pending\n" in executor.file.read_text(encoding="utf-8")
+    newer = read(executor.file.read_bytes(), "m1.yaml").milestone
+    assert newer is not None
+
+    executor.happen(MilestoneUpdated(newer))
+    executor.pass_writings()
+
+    assert "\nstatus: in_progress\n" in executor.file.read_text(encoding="utf-8")
+
+
+def test_a_task_whose_status_was_left_out_may_be_gone_from_what_is_taken_in(executor: Executor) -> None:
+    executor.open()
+    executor.pass_writings()
+    text = executor.file.read_text(encoding="utf-8")
+    write_milestone(executor.project, "m1", text.partition("  - {id: b")[0])
+    executor.happen(TaskSkipped("b", "left out by hand"))
+    executor.pass_writings()
+    newer = read(executor.file.read_bytes(), "m1.yaml").milestone
+    assert newer is not None
+
+    executor.happen(MilestoneUpdated(newer))
+    executor.pass_writings()
+
+    executor.run("a.1")
+    assert executor.statuses(executor.done) == ["completed"]
+
+
 @pytest.mark.parametrize("dies", [False, True], ids=["steady", "replaced after every fact"])
 def test_statuses_that_the_executor_writes_itself_are_not_taken_for_a_person_s(executor: Executor, dies: bool) -> None:
     executor.open()
