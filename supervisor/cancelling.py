@@ -134,14 +134,16 @@ def _cancel_one(paths: ProjectPaths, journal: Journal, name: str, reason: str, s
 def clear_away(paths: ProjectPaths, journal: JournalReader, state: SessionState, slots: str) -> tuple[str, ...]:
     """Bring up to date what shows a session whose end was journaled, and remove its worktrees.
 
+    Those of others are left alone: they may live, and have owners of their own.
+
     Returns:
         What became of them, and what could not be done, a line each.
 
     Raises:
         JournalError: The journal cannot be read.
     """
-    catch_up(paths, journal)
-    return (*write_back(paths, state), *clear_leftovers(paths, journal, slots))
+    catch_up(paths, journal, only=state.session)
+    return (*write_back(paths, state), *clear_leftovers(paths, journal, slots, only=state.milestone.id))
 
 
 def write_back(paths: ProjectPaths, state: SessionState) -> tuple[str, ...]:

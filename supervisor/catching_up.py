@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from supervisor.journal_reader import JournalReader
 
 
-def catch_up(paths: ProjectPaths, journal: JournalReader) -> None:
+def catch_up(paths: ProjectPaths, journal: JournalReader, *, only: str = "") -> None:
     """Write the files of each session that has ended and whose ``session.json`` knows less than the journal.
 
     What cannot be read or written is left for another start: all of this can be rebuilt.
@@ -36,8 +36,11 @@ def catch_up(paths: ProjectPaths, journal: JournalReader) -> None:
     Args:
         paths: Of the project, whose lock is held.
         journal: Verified.
+        only: The session to look at, ``""`` for all: the files of one that lives are others' to write.
     """
     for summary in journal.sessions():
+        if only not in {"", summary.id}:
+            continue
         path = paths.session_json(summary.id)
         if not path.parent.is_dir():
             continue  # cleaned away by somebody

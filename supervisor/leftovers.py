@@ -37,13 +37,16 @@ _LAST: Final = 256
 _TELLING: Final = frozenset(kind.__name__ for kind in (SessionResumed, SessionSettled, SessionEnded))
 
 
-def clear_leftovers(paths: ProjectPaths, journal: JournalReader, configured: str) -> tuple[str, ...]:
+def clear_leftovers(
+    paths: ProjectPaths, journal: JournalReader, configured: str, *, only: str = ""
+) -> tuple[str, ...]:
     """Remove the slots of milestones whose latest session is over; takes some programs only where there are any.
 
     Args:
         paths: Of the project, whose lock is held, and of whose former sessions no process lives.
         journal: Verified.
         configured: The slots directory as configured, ``""`` for the user's cache directory.
+        only: The milestone whose slots are meant, ``""`` for all: a session that lives removes its own.
 
     Returns:
         A line for people for each milestone: what was removed and kept, or why it was not.
@@ -52,7 +55,7 @@ def clear_leftovers(paths: ProjectPaths, journal: JournalReader, configured: str
         JournalError: The journal cannot be read.
     """
     directory = slots_directory(str(paths.project), configured)
-    left = _milestones_in(directory)
+    left = {one for one in _milestones_in(directory) if only in {"", one}}
     if not left:
         return ()
     latest = {one.milestone_id: one for one in journal.sessions() if one.milestone_id in left}

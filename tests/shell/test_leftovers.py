@@ -23,12 +23,15 @@ from actors.git.place import mark_landed
 from actors.model import Milestone, Task
 from actors.paths import ProjectPaths
 from actors.surroundings import slots_directory
+from supervisor.beginning import journal_beginning
+from supervisor.cancelling import cancelling, clear_away, unfinished
 from supervisor.journal import Journal
 from supervisor.opening import open_project
 from tests.git.driver import drive
 from tests.repositories import MakeRepository, git
 
 SESSION = "exec-m1-20260101_000000-0badcafe"
+OTHER = "exec-m2-20260101_000000-0badcafe"
 COMPLETED = SessionStatus.COMPLETED
 RESUMED = SessionResumed(Settings(), "boot", 1)
 
@@ -58,12 +61,16 @@ class Left:
         Path(ready.path, "work").write_text("half done\n", encoding="utf-8")
         return repo
 
-    def journal(self, *facts: Event) -> None:
+    def add(self, milestone: str, session: str) -> None:
+        """Leave a slot of another session as well."""
+        self._slot(milestone, session)
+
+    def journal(self, *facts: Event, milestone: str = "m1", session: str = SESSION) -> None:
         """Journal the session, and these facts."""
-        milestone = Milestone("m1", "One", tasks=(Task("t1", "T"),))
-        begin = SessionStarted(milestone, "m1.yaml", str(self.paths.project), Settings(), "boot", os.getpid())
+        planned = Milestone(milestone, "One", tasks=(Task("t1", "T"),))
+        begin = SessionStarted(planned, f"{milestone}.yaml", str(self.paths.project), Settings(), "boot", os.getpid())
         with Journal.open(self.paths.state_db) as journal:
-            items = [(SESSION, encode_event(fact)) for fact in (begin, *facts)]
+            items = [(session, encode_event(fact)) for fact in (begin, *facts)]
             journal.append(items, time.time(), time.monotonic())  # noqa: TID251 - stored with the records
 
     def open(self) -> tuple[str, ...]:
@@ -140,6 +147,28 @@ def test_the_worktree_of_a_milestone_that_the_journal_does_not_know_stays(left: 
     before = left.names
     assert left.open() == ()
     assert left.names == before
+
+
+def test_cancelling_a_session_leaves_to_the_others_what_is_theirs(left: Left) -> None:
+    """One that has settled may live: its roles write its files, and its git role removes its slots."""
+    left.add("m2", OTHER)
+    left.journal(SessionSettled(COMPLETED), SessionEnded(COMPLETED), milestone="m2", session=OTHER)
+    left.journal(SessionEnded(SessionStatus.INTERRUPTED))
+    for session in (SESSION, OTHER):
+        left.paths.session_json(session).parent.mkdir(parents=True)
+    with Journal.open(left.paths.state_db) as journal:
+        ledger = unfinished(left.paths, journal, "m1")
+        assert ledger is not None
+        journal_beginning(journal, ledger, cancelling(ledger.state, "the operator"))
+
+        (said,) = clear_away(left.paths, journal, ledger.state, "")
+
+    assert SESSION in said
+    assert {name.partition("-slot-")[0] for name in left.names} == {"m2"}
+    assert left.paths.session_json(SESSION).exists()
+    assert not left.paths.session_json(OTHER).exists()
+    assert OTHER in "".join(left.open())
+    assert (left.names, left.paths.session_json(OTHER).exists()) == ([], True)
 
 
 def test_what_has_landed_is_not_archived_again(left: Left) -> None:
