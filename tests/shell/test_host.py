@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,33 @@ def test_a_program_that_heeds_no_term_is_killed_when_its_flow_is_given_up(ready:
     ready.order(do="give up")
     assert ready.answer() == "given up"
     assert not is_alive(pid)
+
+
+_FOREIGN = """\
+import os, socket, types
+from actors.host import Host
+from actors.programs import Program
+ours, theirs = socket.socketpair()
+host = Host(theirs)
+host.start(1, Program(("sleep", "600"), "/"))
+(running,) = host._programs.values()
+os.setresuid(65534, 65534, 0)
+host.end(1, 0.0)
+host._tell_time(types.SimpleNamespace(tell=lambda _: None))
+host._kill_programs()
+os.setresuid(-1, 0, -1)
+os.setresuid(0, 0, 0)
+assert running.killed_for
+assert running.process.poll() is None
+running.process.kill()
+running.process.wait()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has processes of two users")
+def test_a_program_that_changed_its_user_does_not_end_who_would_end_it() -> None:
+    done = subprocess.run([sys.executable, "-c", _FOREIGN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_heartbeats_go_on_while_a_program_runs(ready: Hosted, tmp_path: Path) -> None:
