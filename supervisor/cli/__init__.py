@@ -102,9 +102,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"supervisor.cli.{MODULES.get(cmd_name, cmd_name)}")
-        if not gc.isenabled():  # as `main` has it until here: nothing of what is loaded now ever becomes garbage
-            gc.freeze()
-            gc.enable()
+        _collect_garbage()
         command: click.Command = module.command
         return command
 
@@ -184,12 +182,20 @@ def milestonectl(ctx: click.Context, directory: str | None) -> int:
         return 0
     from supervisor.cli import interactive  # noqa: PLC0415
 
+    _collect_garbage()
     if interactive.is_terminal():
         return interactive.converse(ctx)
     if interactive.is_fed():
         return interactive.follow_lines(ctx)
     click.echo(ctx.get_help(), err=True)
     return INVALID
+
+
+def _collect_garbage() -> None:
+    """Have garbage collected, as `main` has it not until here; nothing of what is loaded by now ever becomes any."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

@@ -130,17 +130,22 @@ def test_what_is_wrong_in_a_file_is_said_with_its_path_as_one_types_it(project: 
         assert str(project.path) not in said
 
 
-@pytest.mark.parametrize("module", ["supervisor.cli", "supervisor.daemon"])
-def test_garbage_is_collected_again_once_all_is_loaded_and_not_looked_for_in_what_was_loaded(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("supervisor.cli", ["version"]), ("supervisor.cli", []), ("supervisor.daemon", ["--version"])],
+    ids=["command", "shell", "daemon"],
+)
+def test_garbage_is_collected_again_once_all_is_loaded_and_not_looked_for_in_what_was_loaded(
+    module: str, words: list[str]
+) -> None:
     program = (
         "import atexit, gc, sys\n"
         f"from {module} import main\n"
         "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 10_000))\n"
-        "sys.argv[1:] = [sys.argv[1]]\n"
         "main()\n"
     )
-    word = "version" if module == "supervisor.cli" else "--version"
-    done = subprocess.run([sys.executable, "-c", program, word], capture_output=True, text=True, check=True, timeout=60)
+    words = [sys.executable, "-c", program, *words]
+    done = subprocess.run(words, input="", capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "True True"
 
 
