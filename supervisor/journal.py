@@ -289,10 +289,14 @@ class Journal(JournalReader):
     def close(self) -> None:
         """Move everything into the one file and close it; closing twice does nothing.
 
-        A reader, or a disk without space, leaves the log beside the file, which is as good.
+        A reader, or a disk without space, leaves the log beside the file, which is as good. What a file holds that has
+        lost its name meanwhile is saved first, as by :meth:`check_place`.
         """
         if self._witness < 0:
             return
+        if not self._broken:
+            with contextlib.suppress(JournalGoneError):  # it is given up here in any case
+                self.check_place()
         os.close(self._witness)
         self._witness = -1
         at("journal.close.begun")

@@ -137,6 +137,15 @@ def test_what_a_process_saved_when_its_journal_was_taken_away_is_brought_back(pa
     assert not list(paths.milestones.glob("state.db.rescued*"))
 
 
+def test_what_is_taken_away_just_before_the_end_is_saved_too(paths: ProjectPaths) -> None:
+    with Journal.open(paths.state_db) as journal:
+        expected = list(journal.records())
+        shutil.rmtree(paths.milestones)
+    assert recover(paths).kept == len(expected)
+    with JournalReader.open(paths.state_db) as reader:
+        assert list(reader.records()) == expected
+
+
 @pytest.mark.parametrize("left", ["nothing else", "no directory", "the journal, brought back"])
 def test_what_was_saved_is_refused_by_everybody_and_brought_back_whatever_is_left_beside_it(
     paths: ProjectPaths, left: str
