@@ -198,6 +198,16 @@ class Running:
             f"journal at {seq}",
         )
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Have the process stand still: whatever is done to its files meanwhile is done at once, as far as it sees."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # with all its threads
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill the process itself, nothing else."""
         self.process.send_signal(signal.SIGKILL)

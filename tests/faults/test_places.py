@@ -118,9 +118,10 @@ def test_a_run_whose_project_is_moved_or_deleted_ends_everything_and_says_so(
     if how == "moved":
         project.path.rename(moved)
     else:
-        shutil.rmtree(project.path)
+        with running.standing_still():  # a directory in which it writes meanwhile would not be empty
+            shutil.rmtree(project.path)
 
-    code = running.wait(30.0)
+    code = running.wait()
 
     # What is deleted file by file is found out by whichever is looked at first, the lock or the journal.
     found = {75: "lock was removed or replaced"} | ({74: "was removed while it was in use"} if how == "deleted" else {})
