@@ -247,7 +247,11 @@ def _is_done(ledger: Ledger, milestone: Milestone, task_id: str, *, as_journaled
     task = ledger.state.tasks.get(task_id)
     if task is None or task.phase in {Phase.COMPLETED, Phase.LANDING}:
         return True  # nothing of it is executed: it is done, or about to be found on the branch
-    heeds_file = not as_journaled and (task.phase is Phase.PENDING or (task.phase is Phase.SKIPPED and not task.reason))
+    if as_journaled:
+        return False
+    if task_id not in milestone.by_id:
+        return True  # a person has taken it out of the file, and with it out of the session
+    heeds_file = task.phase is Phase.PENDING or (task.phase is Phase.SKIPPED and not task.reason)
     return heeds_file and not _is_open(milestone, task_id)
 
 

@@ -37,9 +37,7 @@ _LAST: Final = 256
 _TELLING: Final = frozenset(kind.__name__ for kind in (SessionResumed, SessionSettled, SessionEnded))
 
 
-def clear_leftovers(
-    paths: ProjectPaths, journal: JournalReader, configured: str, *, only: str = ""
-) -> tuple[str, ...]:
+def clear_leftovers(paths: ProjectPaths, journal: JournalReader, configured: str, *, only: str = "") -> tuple[str, ...]:
     """Remove the slots of milestones whose latest session is over; takes some programs only where there are any.
 
     Args:

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from actors.events import AttemptStarted, MilestoneUpdated, Settings
-from actors.model import Isolation
-from supervisor.commits_ahead import commits_of
+from actors.events import (
+    AttemptStarted,
+    MilestoneUpdated,
+    Record,
+    SessionStarted,
+    Settings,
+    TaskFailed,
+    encode_event,
+)
+from actors.model import Isolation, Milestone, Task
+from actors.paths import ProjectPaths
+from supervisor.commits_ahead import commits_of, mark_completed
+from supervisor.ledger import Ledger
 from supervisor.opening import open_run
 from tests.cli.conftest import Ctl
 from tests.e2e.stage import Project, facts, milestone_of, waits_for
@@ -172,3 +182,16 @@ def test_commits_are_listed_where_the_one_that_the_session_began_from_is_gone(pr
     sha = _commit(project, "t1")
     assert [one.sha for one in commits_of(project.path, "m1", "0" * 39 + "1")] == [sha]
     assert commits_of(project.path, "m2") == ()
+
+
+def test_a_task_that_was_taken_out_of_the_file_is_not_marked_in_it(tmp_path: Path) -> None:
+    """Else the recovery would end with an error, each time."""
+    paths = ProjectPaths(tmp_path)
+    paths.active.mkdir(parents=True)
+    paths.file("m1").write_text(milestone_of({"id": "t1", "run": "true"}), encoding="utf-8")
+    began = Milestone("m1", "One", tasks=(Task("t1", "A"), Task("t2", "B")))
+    events = (SessionStarted(began, "m1.yaml", str(tmp_path), Settings(), "boot", 1), TaskFailed("t2", "", "no luck"))
+    records = [
+        Record(seq, GONE, 1.0, 1.0, type(one).__name__, encode_event(one).body) for seq, one in enumerate(events, 1)
+    ]
+    assert mark_completed(paths, "m1", Ledger(GONE, records), (GONE,), (GONE, ("t2",))) == ((), ())
