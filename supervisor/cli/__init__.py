@@ -276,15 +276,14 @@ def main() -> None:
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show is shown with a question mark, not as an error.
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
-    if sys.stdin is not None and hasattr(sys.stdin, "reconfigure"):
+    if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # a line for the shell is read as the words of arguments are
     code = run_command()
     is_gone = False
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as error:  # a pipe without a reader, a terminal that is gone, a full disk
         code = code or (PIPE_CODE if error.errno in {errno.EPIPE, errno.EIO} else IO_ERROR)
         is_gone = True

@@ -43,7 +43,7 @@ Tab completes, the arrows bring back what was typed before, and Ctrl-C abandons 
 
 def is_terminal() -> bool:
     """Tell whether somebody sits there: both what is typed and what is shown are on a terminal."""
-    return all(stream is not None and not stream.closed and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return all(not stream.closed and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def is_fed() -> bool:
@@ -147,8 +147,7 @@ class Shell:
         """Have a process of its own execute the words; return its exit code, as shells count it."""
         own = ["-C", self._ctx.obj] if self._ctx.obj else []
         command = [*_program(), *own, *words]
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         with _keeping_terminal(), _deaf():
             try:
                 with subprocess.Popen(command, stdin=self._stdin) as process:  # this program again

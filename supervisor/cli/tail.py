@@ -8,7 +8,6 @@ Owns the order of reading. Which file it is says :mod:`supervisor.cli.logs`.
 
 from __future__ import annotations
 
-import errno
 import json
 import select
 import sys
@@ -54,8 +53,6 @@ def command(ctx: click.Context, name: str, *, follow: bool, lines: int | None, s
     """
     if lines is not None and size is not None:
         raise click.UsageError("either --lines or --bytes, not both", ctx)
-    if getattr(sys, "stdout", None) is None:
-        raise OSError(errno.EBADF, "standard output is closed")
     paths = ProjectPaths(require_project(ctx, as_json=as_json))
     with open_sessions(paths, as_json=as_json) as sessions:
         try:
