@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import pytest
@@ -67,7 +68,12 @@ def test_a_task_that_kills_itself_failed_by_that_signal(stage: Stage) -> None:
 
 def test_a_task_that_was_killed_failed_by_that(stage: Stage) -> None:
     ended = stage.run(sh("kill -KILL $$"))
-    assert (ended.outcome, ended.code, ended.detail) == (Outcome.FAILED, -9, "killed by SIGKILL")
+    assert (ended.outcome, ended.code) == (Outcome.FAILED, -9)
+    # The kernel counts for the whole machine: another test may have it kill something at this moment.
+    assert ended.detail in {"killed by SIGKILL", FOR_MEMORY}
+
+
+FOR_MEMORY: Final = "killed, while the kernel killed for want of memory"
 
 
 @pytest.mark.row("F9")
@@ -84,7 +90,7 @@ def test_a_task_that_was_killed_while_the_kernel_killed_for_memory_says_so(make_
     finally:
         limit.rmdir()
     assert ended.outcome is Outcome.FAILED
-    assert ended.detail == "killed, while the kernel killed for want of memory"
+    assert ended.detail == FOR_MEMORY
 
 
 def memory_group() -> Path:
