@@ -383,8 +383,8 @@ class Host:
             mailbox.tell(Tick(now, beat))
 
     def _signal(self, running: _Running, *numbers: signal.Signals) -> None:
-        # The program leads a group of its own; its pid is not reaped before process.wait(), so it is still its. One that
-        # has changed its user (`sudo`, say) is out of reach, and goes on until it ends by itself.
+        # The program leads a group of its own; its pid is not reaped before process.wait(), so it is still its. One
+        # that has changed its user (`sudo`, say) is out of reach, and goes on until it ends by itself.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             for number in numbers:
                 os.killpg(running.process.pid, number)

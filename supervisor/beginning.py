@@ -145,7 +145,7 @@ def read_milestone(paths: ProjectPaths, milestone_id: str) -> tuple[Milestone, t
     return reading.milestone, tuple(str(problem) for problem in reading.problems)
 
 
-def _changed_completed(state: SessionState, milestone: Milestone) -> list[str]:
+def changed_completed(state: SessionState, milestone: Milestone) -> list[str]:
     """List completed tasks that a newer snapshot defines differently or no longer has."""
     plain = attrs.evolve
 
@@ -191,7 +191,7 @@ def _update(state: SessionState, milestone: Milestone, *, as_journaled: bool) ->
     edited = without_statuses(state.milestone) != without_statuses(milestone) or _set_by_hand(state, milestone)
     if as_journaled or not edited:
         return ()
-    changed = _changed_completed(state, milestone)
+    changed = changed_completed(state, milestone)
     if changed:
         raise RunRefusedError(
             USAGE,
@@ -225,7 +225,7 @@ def _make_up(paths: ProjectPaths, milestone: Milestone, state: SessionState) -> 
         AlreadyCompletedError: Nothing is left to do; the file was moved.
     """
     path = paths.file(milestone.id)
-    changed = set(_changed_completed(state, milestone))
+    changed = set(changed_completed(state, milestone))
     done = [key for key, task in state.tasks.items() if task.phase is Phase.COMPLETED and key not in changed]
     whole = state.status is SessionStatus.COMPLETED and set(done) >= {
         task.id for task in milestone.tasks if task.status is not FileStatus.CANCELLED

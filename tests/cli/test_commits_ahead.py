@@ -10,6 +10,7 @@ import pytest
 
 from actors.events import (
     AttemptStarted,
+    Event,
     MilestoneUpdated,
     Record,
     SessionStarted,
@@ -190,7 +191,8 @@ def test_a_task_that_was_taken_out_of_the_file_is_not_marked_in_it(tmp_path: Pat
     paths.active.mkdir(parents=True)
     paths.file("m1").write_text(milestone_of({"id": "t1", "run": "true"}), encoding="utf-8")
     began = Milestone("m1", "One", tasks=(Task("t1", "A"), Task("t2", "B")))
-    events = (SessionStarted(began, "m1.yaml", str(tmp_path), Settings(), "boot", 1), TaskFailed("t2", "", "no luck"))
+    started = SessionStarted(began, "m1.yaml", str(tmp_path), Settings(), "boot", 1)
+    events: tuple[Event, ...] = (started, TaskFailed("t2", "", "no luck"))
     records = [
         Record(seq, GONE, 1.0, 1.0, type(one).__name__, encode_event(one).body) for seq, one in enumerate(events, 1)
     ]

@@ -156,19 +156,27 @@ class Reference:
             case TaskSkipped(task=task):
                 return self._open_to(task, Fate.WAITING, Fate.FAILED)
             case MilestoneUpdated(milestone=milestone):
-                return not self.is_over and self._fits(milestone) and (begins or not self._denied(milestone))
+                return (
+                    not self.is_over
+                    and self._fits(milestone, begins=begins)
+                    and (begins or not self._denied(milestone))
+                )
             case _:
                 return True
 
     def _open_to(self, task: str, *fates: Fate) -> bool:
         return not self.is_over and self.stop is None and task in self.books and self.books[task].fate in fates
 
-    def _fits(self, milestone: Milestone) -> bool:
+    def _fits(self, milestone: Milestone, *, begins: bool) -> bool:
         newer = milestone.by_id
-        fixed = [book for book in self.books.values() if book.fate in {Fate.LIVE, Fate.COMPLETED}]
-        return all(
-            book.task.id in newer and newer[book.task.id].depends_on == book.task.depends_on for book in fixed
-        ) and all(needed in newer for task in milestone.tasks for needed in task.depends_on)
+        kept = [book for book in self.books.values() if book.fate in {Fate.LIVE, Fate.COMPLETED}]
+        # What everything was killed with is attempted anew, as it is defined then.
+        fixed = [book for book in kept if book.fate is Fate.COMPLETED or not begins]
+        return (
+            all(book.task.id in newer for book in kept)
+            and all(newer[book.task.id].depends_on == book.task.depends_on for book in fixed)
+            and all(needed in newer for task in milestone.tasks for needed in task.depends_on)
+        )
 
     def _denied(self, milestone: Milestone) -> bool:
         return any(self._denies(task.status, self.books[task.id]) for task in milestone.tasks if task.id in self.books)

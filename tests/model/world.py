@@ -42,7 +42,7 @@ from actors.events import (
 from actors.execution import Execution
 from actors.model import Isolation, Milestone
 from actors.state import ROLES, RUNNER, Attempt, SessionState, Stage, decode_state, encode_state
-from supervisor.beginning import RESUMABLE
+from supervisor.beginning import RESUMABLE, changed_completed
 from supervisor.ledger import Ledger
 from supervisor.updating import compare
 from tests.model.reference import Reference
@@ -127,10 +127,13 @@ class World:
             begins: Whether it is a life that begins that takes in an edit, and not the ``update`` of one under way.
         """
         foretold = self.reference.accepts(verb, begins=begins)
-        if isinstance(verb, MilestoneUpdated) and not begins:
-            refused = compare(self.ledger.state, verb.milestone).refusal or "".join(self.state_facts(verb))
-        else:
-            refused = "".join(self.state_facts(verb))
+        refused = ""
+        if isinstance(verb, MilestoneUpdated):
+            state = self.ledger.state
+            refused = (
+                "".join(changed_completed(state, verb.milestone)) if begins else compare(state, verb.milestone).refusal
+            )
+        refused = refused or "".join(self.state_facts(verb))
         assert (not refused) is foretold, f"{verb}: {refused or 'accepted'}"
         return foretold
 
