@@ -5,8 +5,9 @@ The host only passes on. Everything that says something about the actor comes ou
 started, that it is alive, what it answers, how it ended. So a loop that hangs is silent, whatever the host does.
 
 How the actor ends decides how the process ends: ``stop()`` is exit status 0, an exception that it did not catch is 70
-with the exception named in a last word, ``sys.exit(n)`` is n. An exception raised while an *ask* is answered goes to
-who asked, and the actor goes on: that is pykka's rule.
+with the exception named in a last word (one that is no ``Exception`` too, such as asyncio's cancellation, which pykka
+would take for a stop), ``sys.exit(n)`` is n. An exception raised while an *ask* is answered goes to who asked, and the
+actor goes on: that is pykka's rule.
 
 Owns that passage. Refuses to know what the actor does and who supervises it.
 """
@@ -104,7 +105,13 @@ class _Overlay(pykka.Actor):
                 self.host.send(self._answer(ticket, body))
                 return None
             case _:
-                return self._receive(message)
+                try:
+                    return self._receive(message)
+                except (Exception, SystemExit):
+                    raise
+                except BaseException as error:  # a cancellation, say: pykka would call it a stop in order
+                    self.on_failure(type(error), error, error.__traceback__)
+                    raise  # not reached: that was the end of the process
 
     def on_failure(
         self,
@@ -134,7 +141,9 @@ class _Overlay(pykka.Actor):
     def _answer(self, ticket: int, body: object) -> Word:
         try:
             answer = self._receive(body)
-        except Exception as error:  # noqa: BLE001 - it is for who asked
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is for who asked
             return Fault(ticket, type(error).__name__, one_line(error))
         try:
             return Answer(ticket, msgspec.Raw(plain.encode(answer)))

@@ -1,5 +1,6 @@
 """Children of the tests: actors and functions that do as they are told. Runs in forked children."""
 
+import asyncio
 import json
 import os
 import signal
@@ -35,6 +36,8 @@ class Echo(pykka.ThreadingActor):
                 return self.seen
             case {"do": "raise", "text": text}:
                 raise ValueError(text)
+            case {"do": "cancel", "text": text}:
+                raise asyncio.CancelledError(text)
             case {"do": "stop"}:
                 self.stop()
             case {"do": "exit", "code": code}:

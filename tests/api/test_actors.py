@@ -60,26 +60,28 @@ def test_an_actor_runs_in_a_process_of_its_own_and_answers(tmp_path: Path) -> No
     assert not is_alive(answer["pid"])
 
 
-def test_an_exception_ends_the_process_and_the_next_incarnation_knows_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "name"), [("raise", "ValueError"), ("cancel", "CancelledError")])
+def test_an_exception_ends_the_process_and_the_next_incarnation_knows_it(what: str, name: str, tmp_path: Path) -> None:
     note = tmp_path / "note"
     with Supervisor([echo(args={"note": str(note)})], MANY) as supervisor:
-        supervisor.tell("echo", {"do": "raise", "text": "bad luck"})
+        supervisor.tell("echo", {"do": what, "text": "bad luck"})
         exited = expect(supervisor, ChildExited)
         assert isinstance(exited.reason, Crashed)
-        assert re.fullmatch(r"ValueError: bad luck \(.*/cast\.py:\d+\)", exited.reason.error)
+        assert re.fullmatch(rf"{name}: bad luck \(.*/cast\.py:\d+\)", exited.reason.error)
         assert (exited.reason.code, exited.expected) == (70, False)
         running(supervisor, "echo", 2)
         answer = who(supervisor)
         assert answer["incarnation"] == 2
-        assert "ValueError: bad luck" in answer["last_exit"]
+        assert f"{name}: bad luck" in answer["last_exit"]
         assert note.read_text(encoding="utf-8") == "failed"  # its own on_failure was called
 
 
 def test_a_question_that_raises_fails_for_who_asked_and_the_actor_goes_on() -> None:
     with Supervisor([echo()]) as supervisor:
-        with pytest.raises(AnswerError, match="ValueError: no") as raised:
-            supervisor.ask("echo", {"do": "raise", "text": "no"}, TIMEOUT)
-        assert (raised.value.kind, raised.value.child) == ("ValueError", "echo")
+        for what, name in (("raise", "ValueError"), ("cancel", "CancelledError")):
+            with pytest.raises(AnswerError, match=f"{name}: no") as raised:
+                supervisor.ask("echo", {"do": what, "text": "no"}, TIMEOUT)
+            assert (raised.value.kind, raised.value.child) == (name, "echo")
         with pytest.raises(AnswerError) as unsendable:
             supervisor.ask("echo", {"do": "unsendable"}, TIMEOUT)
         said = str(unsendable.value)
