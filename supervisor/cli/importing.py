@@ -5,7 +5,6 @@ Owns reading and writing files, and the report. What the files mean is of the mo
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -116,8 +115,8 @@ def _write(path: Path, text: str, *, force: bool, as_json: bool) -> None:
     except FileExistsError as error:
         line = f"{shown(path)} is there already, and stays as it is"
         raise CommandError(FAILED, line, "overwrite it with --force", as_json=as_json) from error
-    except IsADirectoryError as error:
-        raise OSError(errno.EISDIR, "is a directory", str(path)) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 

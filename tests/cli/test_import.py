@@ -212,7 +212,10 @@ def test_a_file_is_written_for_oneself_alone_and_none_is_overwritten_without_for
     ctl: Ctl, conf: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out" / "specs.yaml"
-    assert ctl("import", str(conf), "-o", str(output)).code == 74
+    homeless = ctl("import", str(conf), "-o", str(output))
+    assert homeless.code == 74
+    assert f"{output.name}: No such file or directory" in homeless.err
+    assert f".{output.name}" not in homeless.err
     output.parent.mkdir()
     done = ctl("import", str(conf), "-o", str(output))
     assert (done.code, done.out) == (0, "")
