@@ -23,7 +23,7 @@ from actors.model import Isolation
 from actors.paths import ProjectPaths
 from actors.state import Phase
 from supervisor.api_errors import NotRunningError, RequestRefusedError, SupervisionError
-from supervisor.beginning import CONFIGURATION, IO_ERROR, AlreadyCompletedError, RunRefusedError, Wish
+from supervisor.beginning import CONFIGURATION, FAILED, IO_ERROR, AlreadyCompletedError, RunRefusedError, Wish
 from supervisor.branch import settle
 from supervisor.config import ConfigError, load_config, merge_options
 from supervisor.journal_errors import JournalError
@@ -165,7 +165,7 @@ class Execution:
         options = self._options
         if not self._paths.milestones.is_dir():
             raise RunRefusedError(
-                IO_ERROR,
+                FAILED,
                 f"{self._paths.project} is no project: it has no directory .milestones",
                 f"make one with: milestonectl -C {self._paths.project} init",
             )
@@ -355,7 +355,7 @@ def _check_kinds(project: object, milestone_id: object, options: Options) -> Non
         SpecError: There is one.
     """
     owner = "milestone run"
-    path = isinstance(project, str | os.PathLike)
+    path = isinstance(project, str | os.PathLike) and "\0" not in os.fspath(project)
     require(owner, "project", project, ok=path, why="must be the path of the directory that holds .milestones")
     named = isinstance(milestone_id, str) and bool(milestone_id)
     require(owner, "milestone", milestone_id, ok=named, why="must be the id of a milestone, a text")

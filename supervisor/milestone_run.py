@@ -214,9 +214,10 @@ class MilestoneRun:
             after: Seq of the last event that was seen, to go on after it.
 
         Raises:
+            NotRunningError: It was not started.
             SupervisionError: The journal cannot be read.
         """
-        self._execution.check_process()
+        self._execution.check_waiting()
         while True:
             events, is_last = self._execution.page(after)
             for event in events:

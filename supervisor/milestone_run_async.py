@@ -134,7 +134,7 @@ class AsyncMilestoneRun:
 
     async def events(self, after: int = 0) -> AsyncGenerator[MilestoneEvent, None]:
         """Iterate over what happens in the session; see :meth:`MilestoneRun.events`."""
-        self._execution.check_process()
+        self._execution.check_waiting()
         with told_of(self._execution.news) as changed:
             while True:
                 changed.clear()

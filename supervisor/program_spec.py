@@ -114,8 +114,11 @@ def as_program(value: ProgramSpec | Iterable[str] | Mapping[str, Any] | None) ->
         case list() | tuple():
             return ProgramSpec(value)
         case Mapping():
-            known = {field.name: value[field.name] for field in attrs.fields(ProgramSpec) if field.name in value}
-            require(owner, "program", None, ok="argv" in known, why="argv is missing")
-            return ProgramSpec(**known)
+            fields = [field.name for field in attrs.fields(ProgramSpec)]
+            unknown = [name for name in value if name not in fields]  # OTP, which passes over such, has no programs
+            why = f"there is no field {', '.join(map(repr, unknown))}; there are: {', '.join(fields)}"
+            require(owner, "program", value, ok=not unknown, why=why)
+            require(owner, "program", None, ok="argv" in value, why="argv is missing")
+            return ProgramSpec(**value)
         case _:
             raise SpecError(owner, "program", value, "must be a list: the program and its arguments")

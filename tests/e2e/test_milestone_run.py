@@ -379,8 +379,9 @@ def test_what_cannot_begin_says_why_and_leaves_nothing(project: Project, tmp_pat
     project.write("m1", "id: m1\ntasks: 3\n")
     with pytest.raises(RunRefusedError, match=r"m1\.yaml:2:"):
         MilestoneRun(project.path, "m1").start()
-    with pytest.raises(RunRefusedError, match="no project"):
+    with pytest.raises(RunRefusedError, match="no project") as homeless:
         MilestoneRun(tmp_path, "m1").start()
+    assert homeless.value.code == 1
     written(project, task("a", "true"))
     with pytest.raises(RunRefusedError, match="1000"):
         MilestoneRun(project.path, "m1", max_parallel=0).start()
@@ -390,6 +391,8 @@ def test_what_cannot_begin_says_why_and_leaves_nothing(project: Project, tmp_pat
     for one in (refused, MilestoneRun(project.path, "m1")):
         with pytest.raises(NotRunningError):
             one.pause()
+        with pytest.raises(NotRunningError, match="not begun"):
+            next(one.events())
         with pytest.raises(NotRunningError, match="has not begun"):
             one.wait()
 
