@@ -1,9 +1,10 @@
 """Answers Prometheus over HTTP, on the loopback or a Unix socket, in a thread of its own.
 
 One request after the other, each within its time as a whole, however little of it comes at a time: who is slow keeps
-other scrapes waiting, and nobody else, not even the end. Where no descriptor is left, who comes is answered once there
-is one. There is one page, and nothing that a client sends is used for anything else. Owns the socket.
-Refuses to know what is measured.
+other scrapes waiting, and nobody else, not even the end. Who is connected and says nothing, as a browser does that
+expects to ask, keeps nobody waiting, and is sent away after the same time. Where no descriptor is left, who comes is
+answered once there is one. There is one page, and nothing that a client sends is used for anything else. Owns the
+socket. Refuses to know what is measured.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import selectors
 import socket
 import threading
 import time
@@ -34,6 +36,7 @@ ACCEPT_AGAIN: Final = 1.0
 """Seconds until it is tried again to accept a client that the system did not let us have."""
 
 _WAITING: Final = 16
+"""Clients that may wait to be accepted, and as many that are connected and say nothing; then the first has to go."""
 
 
 def bind(address: tuple[str, int] | Path) -> socket.socket:
@@ -99,23 +102,58 @@ class MetricsServer(threading.Thread):
         self.seconds = seconds
         self._address = address
         self._socket = bind(address)
+        self._socket.settimeout(0.0)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        self._silent: dict[socket.socket, float] = {}  # with when each is sent away, the first one first
         self._closing = threading.Event()
         self._client: socket.socket | None = None
 
     def run(self) -> None:
         """Answer, until closed."""
         while not self._closing.is_set():
-            try:
-                client, _ = self._socket.accept()
-            except ConnectionAbortedError:
-                continue
-            except OSError:  # closed, or no descriptor is left
-                self._closing.wait(ACCEPT_AGAIN)
-                continue
-            with client, contextlib.suppress(OSError):  # who has gone is not missed
-                self._client = client
-                if not self._closing.is_set():  # else nobody may have seen this client, to send it away
-                    _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
+            ready = [key.fileobj for key, _ in self._selector.select(self._until_one_goes())]
+            spoken = [client for client in self._silent if client in ready]
+            for client in spoken:
+                self._serve(self._forget(client))
+            if spoken:
+                continue  # whoever else has spoken meanwhile is not taken for silent
+            if ready:
+                self._accept()
+            else:
+                self._send_away()
+
+    def _until_one_goes(self) -> float | None:
+        return max(0.0, min(self._silent.values()) - time.monotonic()) if self._silent else None
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # closed, or no descriptor is left
+            self._closing.wait(ACCEPT_AGAIN)
+            return
+        if len(self._silent) == _WAITING:
+            self._forget(next(iter(self._silent))).close()
+        self._silent[client] = time.monotonic() + self.seconds
+        self._selector.register(client, selectors.EVENT_READ)
+
+    def _forget(self, client: socket.socket) -> socket.socket:
+        del self._silent[client]
+        self._selector.unregister(client)
+        return client
+
+    def _send_away(self) -> None:
+        now = time.monotonic()
+        for client in [one for one, until in self._silent.items() if until <= now]:
+            self._forget(client).close()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):  # who has gone is not missed
+            self._client = client
+            if not self._closing.is_set():  # else nobody may have seen this client, to send it away
+                _Request(client, "", self)  # type: ignore[arg-type]  # it asks nothing of its server
 
     def close(self) -> None:
         """Give the socket back and end the thread; closing twice does nothing."""
@@ -128,7 +166,10 @@ class MetricsServer(threading.Thread):
                     one.shutdown(socket.SHUT_RDWR)  # wakes the thread, wherever it waits
         if self.is_alive():
             self.join()
+        for client in self._silent:
+            client.close()
         self._socket.close()
+        self._selector.close()
         if isinstance(self._address, Path):
             self._address.unlink(missing_ok=True)
 

@@ -116,6 +116,34 @@ def test_who_goes_away_or_says_nothing_is_not_waited_for_at_the_end(tmp_path: Pa
     assert threading.active_count() == before
 
 
+def test_who_is_connected_and_says_nothing_keeps_nobody_waiting_and_makes_room_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    one = MetricsServer(path, lambda: PAGE, seconds=600.0)
+    with contextlib.closing(one), contextlib.ExitStack() as connected:
+        one.start()
+        silent = [connected.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(17)]
+        for count, client in enumerate(silent):
+            client.settimeout(60.0)
+            client.connect(str(path))
+            if count == 3:
+                assert PAGE in asked(path, b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert silent[0].recv(1) == b""  # the 17th had it sent away, and nobody else
+        silent[1].sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert silent[1].recv(1) == b"H"
+        silent[2].settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            silent[2].recv(1)
+
+
+def test_who_says_nothing_for_the_time_of_a_request_is_sent_away(tmp_path: Path) -> None:
+    one = MetricsServer(tmp_path / "m.sock", lambda: PAGE, seconds=0.1)
+    with contextlib.closing(one), socket.socket(socket.AF_UNIX) as client:
+        one.start()
+        client.settimeout(60.0)
+        client.connect(str(tmp_path / "m.sock"))
+        assert client.recv(1) == b""
+
+
 def test_a_socket_is_its_owners_alone_and_a_stale_one_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "m.sock"
     with socket.socket(socket.AF_UNIX) as stale:
