@@ -336,4 +336,10 @@ def run_actor(link: socket.socket, cls: type[pykka.Actor], args: Mapping[str, ob
     if getattr(cls, "_create_actor_inbox", None) is pykka.ThreadingActor._create_actor_inbox:  # noqa: SLF001 - its hook
         body["_create_actor_inbox"] = staticmethod(host.open_mailbox)
     overlaid = cast("type[pykka.Actor]", type(cls.__name__, (_Overlay, cls), body))
-    return host.run(overlaid.start(**args))
+    try:
+        actor = overlaid.start(**args)
+    except AttributeError as error:
+        if error.name != "_actor_ref":  # which pykka's own __init__ sets
+            raise
+        raise TypeError(f"{cls.__qualname__}.__init__ does not call super().__init__()") from None
+    return host.run(actor)

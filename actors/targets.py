@@ -72,6 +72,8 @@ def fault_of(target: object) -> str:
     """Say why something cannot be run as a child, ``""`` where it can."""
     if isinstance(target, type):
         is_actor = any(base.__module__.partition(".")[0] == "pykka" for base in target.__mro__)
+        if is_actor and inspect.iscoroutinefunction(getattr(target, "on_receive", None)):
+            return "has an async on_receive, which nobody would await: make it a def that calls asyncio.run"
         return "" if is_actor else "is a class, and no pykka actor: derive it from pykka.ThreadingActor"
     if inspect.iscoroutinefunction(target):
         return "is an async def, which nobody would await: wrap it in a function that calls asyncio.run"

@@ -244,7 +244,7 @@ class Execution:
     def retry(self, tasks: Sequence[str]) -> Future[None]:
         """Attempt tasks again; none stands for all that have failed."""
         if tasks:
-            return self._state(*map(TaskRetried, tasks))
+            return self._state(*map(TaskRetried, _named(tasks)))
         answer, run = self._asked()
 
         def look(state: SessionState) -> None:
@@ -256,7 +256,7 @@ class Execution:
 
     def skip(self, tasks: Sequence[str]) -> Future[None]:
         """Leave tasks out."""
-        return self._state(*(TaskSkipped(task, f"skipped {BY_PROGRAM}") for task in tasks))
+        return self._state(*(TaskSkipped(task, f"skipped {BY_PROGRAM}") for task in _named(tasks)))
 
     def report(self) -> SessionReport:
         """Return what the session is now, or was at its end.
@@ -364,6 +364,17 @@ def _check_kinds(project: object, milestone_id: object, options: Options) -> Non
     for field, value in (("fail_fast", options.fail_fast), ("as_journaled", options.as_journaled)):
         fit = isinstance(value, bool) or (value is None and field == "fail_fast")
         require(owner, field, value, ok=fit, why="must be true or false")
+
+
+def _named(tasks: Sequence[str]) -> Sequence[str]:
+    """Refuse what is no id.
+
+    Raises:
+        SpecError: There is such.
+    """
+    for task in tasks:
+        require("milestone run", "task", task, ok=isinstance(task, str), why="must be the id of a task, a text")
+    return tasks
 
 
 def _isolation(word: str) -> Isolation:

@@ -85,6 +85,13 @@ class Stubborn(Echo):
         threading.Event().wait()
 
 
+class Bare(pykka.ThreadingActor):
+    """Has forgotten something."""
+
+    def __init__(self) -> None:
+        self.name = "bare"
+
+
 class Failing(pykka.ThreadingActor):
     """Cannot start."""
 

@@ -156,6 +156,8 @@ def test_a_missing_argument_or_a_target_that_is_neither_is_named_at_the_start() 
         pass
     with pytest.raises(StartError, match="neither an actor class nor a function"):
         Supervisor([ChildSpec("x", f"{CAST}:NEITHER")]).start()
+    with pytest.raises(StartError, match=r"TypeError: Bare\.__init__ does not call super\(\)\.__init__\(\)"):
+        Supervisor([ChildSpec("x", f"{CAST}:Bare")]).start()
 
 
 def test_an_actor_that_ignores_its_start_is_kept_without_a_process() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pykka
 import pytest
 
 from supervisor import (
@@ -180,6 +181,13 @@ class NoActor:
     """Is no actor."""
 
 
+class Awaited(pykka.ThreadingActor):
+    """Would have to be awaited."""
+
+    async def on_receive(self, message: object) -> object:
+        return message
+
+
 LAMBDA: Any = lambda: None  # noqa: E731 - which has no name that another process could import
 
 
@@ -196,6 +204,9 @@ LAMBDA: Any = lambda: None  # noqa: E731 - which has no name that another proces
             "child 'a': target = .* is an async def, which nobody",
         ),
         (lambda: Supervisor([ChildSpec("a", NoActor)]), "child 'a': target = .* is a class, and no pykka actor"),
+        (lambda: Supervisor([ChildSpec("a", Awaited)]), "child 'a': target = .* has an async on_receive, which nobody"),
+        (lambda: MilestoneRun(".", "m").retry(wrong(3)), "milestone run: task = 3: must be the id of a task"),
+        (lambda: MilestoneRun(".", "m").skip(wrong(None)), "milestone run: task = None: must be the id of a task"),
         (lambda: ChildSpec("a", Echo, args=wrong([1])), r"child 'a': args = \[1\]: must be a dict"),
         (
             lambda: ChildSpec("s", children=[echo()]),
