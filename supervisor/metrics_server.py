@@ -101,9 +101,9 @@ class MetricsServer(threading.Thread):
         self.text = text
         self.seconds = seconds
         self._address = address
+        self._selector = selectors.DefaultSelector()
         self._socket = bind(address)
         self._socket.settimeout(0.0)
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
         self._silent: dict[socket.socket, float] = {}  # with when each is sent away, the first one first
         self._closing = threading.Event()
