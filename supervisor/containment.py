@@ -7,7 +7,7 @@ from the task's leader or, once its parents are dead, becomes a child of the run
 Whose a stray is, is decided when it is first seen: by its session or group, which the leader's pid names (a
 leader is not reaped before its tree is empty, so that number is nobody else's); else by the mark in its
 environment. One that has shed both may come from any attempt that lived then: it counts as the last of these
-that is left.
+that is left. One that is just ending, or executing another program, shows neither: it is looked at again.
 
 A process that forks faster than it can be found is caught by looking again as long as something new turns up.
 There is no promise against one that forks itself in numbers; that needs a control group
@@ -36,6 +36,9 @@ _MOST_ROUNDS: Final = 200
 
 _MOST_LOOKS: Final = 8
 """Readings of the list of children in one look."""
+
+_MOST_SILENT: Final = 2000
+"""Looks at one that shows nothing of itself for a moment, after which it counts as one that never will."""
 
 _COMPLETE_BELOW: Final = 4000
 """Bytes of a list of children that the kernel surely gave in one piece (its buffer has a page)."""
@@ -83,6 +86,7 @@ class Trees:
         self._leaders: dict[int, str] = {}
         self._attempts: set[str] = set()
         self._strays: dict[int, _Stray] = {}
+        self._silent: dict[int, int] = {}  # how often each was looked at
         self._doomed: set[int] = set()
         self._usage: dict[str, Usage] = {}
         self._children = _Children()
@@ -174,13 +178,19 @@ class Trees:
                 return
 
     def _meet(self, pid: int) -> bool:
-        """Reap a stray if it is dead, attribute it if it is new; return whether it was dead."""
+        """Reap a stray if it is dead, attribute it if it is new; return whether it has to be looked at again."""
         usage = _reap(pid)
         if usage is None:
-            if pid not in self._strays:
-                self._strays[pid] = self._attributed(pid)
+            if pid in self._strays:
+                return False
+            stray = self._attributed(pid)
+            if len(stray.candidates) > 1 and self._will_tell(pid):
+                return True
+            self._silent.pop(pid, None)
+            self._strays[pid] = stray
             return False
         # What nobody saw alive is the only attempt's, or nobody's.
+        self._silent.pop(pid, None)
         known = self._strays.pop(pid, None)
         self._doomed.discard(pid)
         self._credit(known.owner if known else "", usage)
@@ -264,6 +274,11 @@ class Trees:
 
     def _belongs(self, stray: _Stray, attempt: str) -> bool:
         return stray.owner == attempt if stray.owner else stray.candidates == {attempt}
+
+    def _will_tell(self, pid: int) -> bool:
+        """Tell whether whose one is cannot be said yet; what it has forked meanwhile becomes ours when it is dead."""
+        looks = self._silent[pid] = self._silent.get(pid, 0) + 1
+        return looks < _MOST_SILENT and linux.is_in_between(pid)
 
     def _attributed(self, pid: int) -> _Stray:
         if len(self._attempts) <= 1:  # no question, and a forker is caught by being quick

@@ -404,6 +404,23 @@ def environment_of(pid: int) -> dict[bytes, bytes]:
     return {name: value for name, _, value in entries}
 
 
+def is_in_between(pid: int) -> bool:
+    """Tell whether a process shows no environment because it ends, or executes another program, at this very moment.
+
+    It says nothing of itself then, and will: it is a zombie, or the other program, an instant later. False for one that
+    may not be looked at, and for one that was given an empty environment.
+    """
+    size = read_proc(pid, "statm")
+    if size is not None and size.startswith(b"0 "):
+        return True  # it has given its memory back
+    block = read_proc(pid, "environ")
+    if block is None or block:
+        return block is not None  # whatever it did, it is done: what it says can be read
+    line = read_proc(pid, "stat")
+    # env_end, 0 until the kernel has laid out the new program's memory (proc_pid_stat(5), field 51)
+    return line is not None and line[line.rindex(b")") + 2 :].split()[48] == b"0"
+
+
 def find_marked(name: str, values: str | Collection[str]) -> tuple[int, ...]:
     """Name the living processes that were exec'd with this variable set to a value, this one left out.
 

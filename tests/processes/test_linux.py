@@ -180,3 +180,22 @@ print([is_open(number) for number in (0, 1, 2, *kept, *others)])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{[True, True, True, False, True, *[False] * 6]}\n"
+
+
+def test_one_without_memory_is_about_to_end_and_one_without_an_environment_is_not() -> None:
+    """A process whose first thread has ended stays as it is otherwise for an instant only: ending, without memory."""
+    leaving = (
+        "import ctypes, threading as t; t.Thread(target=t.Event().wait).start(); ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", leaving]) as first,
+        subprocess.Popen(["sleep", "60"], env={}) as bare,
+        subprocess.Popen(["sleep", "60"], env={"A": "1"}) as other,
+    ):
+        wait_until(lambda: linux.is_in_between(first.pid), 60.0, "its memory is gone")
+        wait_until(lambda: not linux.is_in_between(bare.pid), 60.0, "the other program is executed")
+        assert linux.environment_of(bare.pid) == {}
+        assert linux.is_in_between(other.pid), "it can be read now"
+        for process in (first, bare, other):
+            process.kill()
+    assert not linux.is_in_between(first.pid)
